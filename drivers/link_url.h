@@ -1,0 +1,25 @@
+// Where a link is: "tcp://IP:PORT", "rtu:///dev/ttyS0?baud=9600&parity=N&stop=1",
+// "rtu-over-tcp://IP:PORT". IPv6 in brackets. No host names: a name server must not be able to stop
+// a poll.
+#ifndef METERGATE_DRIVERS_LINK_URL_H
+#define METERGATE_DRIVERS_LINK_URL_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+
+enum link_kind { LINK_TCP, LINK_RTU, LINK_RTU_OVER_TCP };
+
+struct link_url {
+    enum link_kind kind;
+    char address[64]; // IP literal, without brackets
+    int port;         // 1 to 65535; 502 where none is given
+    char device[128]; // serial device, absolute path
+    int baud;         // 300 to 115200; 9600 where none is given
+    char parity;      // 'N', 'E', 'O'
+    int stop;         // 1 or 2
+};
+
+int link_url_parse(const char *text, struct link_url *out, struct err *err);
+
+#endif

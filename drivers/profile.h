@@ -1,0 +1,120 @@
+// The register map of a meter model, as data. Loaded from YAML by config/profile_file.h; here is
+// what it means.
+//
+// A profile is a list of fields (words on the wire) and of channels made of them. A field's words
+// have a fixed place in the image, so that an image can be stored and decoded later, however its
+// requests were planned.
+#ifndef METERGATE_DRIVERS_PROFILE_H
+#define METERGATE_DRIVERS_PROFILE_H
+
+#include "base/decimal.h"
+#include "drivers/channel.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PROFILE_NAME_MAX 64
+#define PROFILE_CHANNELS_MAX 48
+#define PROFILE_FIELDS_MAX 96
+#define PROFILE_WORDS_MAX 256
+#define PROFILE_PARTS_MAX 4
+#define PROFILE_STATUS_MAX 64
+#define PROFILE_NOT_AVAILABLE_MAX 4
+#define PROFILE_TOGETHER_MAX 32
+#define PROFILE_REQUEST_REGISTERS_MAX 125 // Modbus application protocol V1.1b3, 6.3 and 6.4
+
+enum raw_type {
+    RAW_U16,
+    RAW_I16,
+    RAW_U32,
+    RAW_I32,
+    RAW_U64,
+    RAW_I64,
+    RAW_F32,
+    RAW_F64,
+    RAW_BCD,    // four digits a register, `words` of them
+    RAW_STRING, // two bytes a register, ends at a NUL or trailing spaces
+};
+
+// Order of the bytes on the wire; A is the most significant. For four registers the same four forms
+// over eight bytes: ABCDEFGH, GHEFCDAB, BADCFEHG, HGFEDCBA.
+enum word_order { ORDER_ABCD, ORDER_CDAB, ORDER_BADC, ORDER_DCBA };
+
+struct field {
+    uint16_t first;   // register address on the wire, from 0
+    uint8_t function; // 1 to 4; with 1 and 2 (coils, discrete inputs) a field is one bit, kept in
+                      // one word
+    uint8_t words;    // registers
+    uint16_t place;   // of its first word in the image
+    uint8_t type;     // enum raw_type
+    uint8_t order;    // enum word_order
+};
+
+// One addend of a channel: raw x scale (x what the scale register says).
+struct part {
+    uint8_t field; // index in profile.fields
+    struct decimal scale;
+    int scale_field;        // index in profile.fields of the scale register, -1 without
+    bool scale_is_exponent; // its value is a power of ten; otherwise a factor
+};
+
+struct profile_channel {
+    const struct channel *channel;
+    uint8_t part_count; // their exact sum is the channel
+    struct part parts[PROFILE_PARTS_MAX];
+    struct decimal offset;             // added after scaling, in the profile's unit
+    char unit[16];                     // the profile's unit; "config": the meter entry sets it
+    struct unit_conversion conversion; // to the canonical unit; filled when the unit is known
+    uint8_t not_available_count;
+    uint64_t not_available[PROFILE_NOT_AVAILABLE_MAX]; // raw bits of the first part, most
+                                                       // significant word first
+};
+
+struct profile_status {
+    uint8_t field;
+    uint8_t bit; // 0 is the least significant
+    char name[32];
+    char severity[10]; // "minor", "major", "critical" or ""
+};
+
+// First and last register, of one function, that must be read in one request.
+struct profile_together {
+    uint16_t first, last;
+};
+
+struct profile_limits {
+    uint16_t max_registers; // in one request; default 60
+    uint16_t max_gap;       // unused registers that may be read over; default 8
+    int pause_ms;           // silence that the meter needs before a request; default 0
+    bool wake_request;      // the meter loses the first request after a rest
+};
+
+// `channels` ends with the status set and the identity where the profile has them: `status` is one
+// channel of kind CHANNEL_BITS with part_count 0, over all status bits.
+struct profile {
+    char name[PROFILE_NAME_MAX]; // file name without ".yaml"
+    char model[64];
+    char medium[16];
+    bool verified;
+    uint8_t serial_baud_known;
+    int serial_baud;
+    char serial_parity;
+    int serial_stop;
+    struct profile_limits limits;
+    uint8_t field_count;
+    struct field fields[PROFILE_FIELDS_MAX];
+    uint16_t word_count; // of the image
+    uint8_t channel_count;
+    struct profile_channel channels[PROFILE_CHANNELS_MAX];
+    uint8_t status_count;
+    struct profile_status status[PROFILE_STATUS_MAX];
+    uint8_t together_count;
+    struct profile_together together[PROFILE_TOGETHER_MAX];
+    char *source; // the YAML text it was loaded from: stored with readings, so that they can be
+                  // decoded later
+};
+
+// Index in `channels`, -1 when the profile has no such channel.
+int profile_channel_find(const struct profile *profile, const char *name);
+
+#endif

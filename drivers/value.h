@@ -1,0 +1,60 @@
+// A value with its quality: what a meter said, and how far it may be believed.
+#ifndef METERGATE_DRIVERS_VALUE_H
+#define METERGATE_DRIVERS_VALUE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// Worst last (contract, section 1). The numbers are stored: never change one.
+enum quality {
+    QUALITY_GOOD = 0,
+    QUALITY_ARCHIVE = 1,
+    QUALITY_MANUAL = 2,
+    QUALITY_ESTIMATED = 3,
+    QUALITY_SUSPECT = 4,
+    QUALITY_MISSING = 5,
+};
+
+// Why a value is not good. The numbers are stored: never change one. 0x100 + code is a Modbus
+// exception.
+enum why {
+    WHY_NONE = 0,
+    WHY_TIMEOUT = 1,       // no reply in time
+    WHY_CRC = 2,           // RTU check sum wrong
+    WHY_FRAME = 3,         // reply of the wrong unit, function, length, transaction …
+    WHY_LINK_DOWN = 4,     // serial device or TCP connection is not there
+    WHY_UNVERIFIED = 5,    // profile not compared with a display yet
+    WHY_STORE_FULL = 6,    // read, but could not be kept
+    WHY_NOT_AVAILABLE = 7, // the meter's own "no such value" pattern
+    WHY_NOT_A_NUMBER = 8,  // NaN or infinity from the wire
+    WHY_BAD_BCD = 9,       // a digit above 9
+    WHY_OUT_OF_RANGE = 10, // does not fit the range of its kind
+    WHY_NOT_POLLED = 11,   // due while the gateway did not run, or the bus was late
+    WHY_INTERPOLATED = 12, // estimated between its neighbours
+    WHY_EXCEPTION = 0x100,
+};
+
+#define WHY_TEXT_MAX 24
+// "timeout", "exception-2" …; "" for WHY_NONE.
+const char *why_text(uint16_t why, char text[static WHY_TEXT_MAX]);
+const char *quality_text(enum quality quality); // "good" …
+// The worse of two.
+enum quality quality_worst(enum quality a, enum quality b);
+
+#define VALUE_TEXT_MAX 33 // identity text with NUL
+
+// `present` says that one of the union's members holds; which one, the channel's kind tells.
+struct value {
+    uint8_t quality; // enum quality
+    bool present;
+    uint16_t why; // enum why
+    union {
+        int64_t micro;             // counter
+        double number;             // gauge, exact gauge
+        uint64_t bits;             // bits: bit i is the profile's status[i]
+        char text[VALUE_TEXT_MAX]; // identity
+    };
+};
+
+#endif

@@ -1,0 +1,42 @@
+// One Modbus path: opens it, sends a request, believes a reply only after every check. Over
+// libmodbus (rtu, tcp), and over a TCP socket that carries RTU frames. Owned by one thread; never
+// blocks longer than its time-outs.
+#ifndef METERGATE_DRIVERS_WIRE_H
+#define METERGATE_DRIVERS_WIRE_H
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "drivers/frame.h"
+#include "drivers/link_url.h"
+
+struct wire;
+
+struct wire_settings {
+    struct link_url url;
+    int response_timeout_ms; // 50 to 30000
+    int pause_ms; // silence before each request, beyond the 3.5 characters of the standard
+};
+
+// Called for every frame sent and received, in the wire's thread; `bytes` is valid during the call
+// only.
+struct wire_trace {
+    void (*frame)(void *context, bool sent, const uint8_t *bytes, size_t length);
+    void *context;
+};
+
+// NULL when memory is short. Opens nothing yet. The clock must outlive the wire.
+struct wire *wire_new(const struct wire_settings *settings, const struct clock *clock);
+void wire_free(struct wire *wire);
+void wire_set_trace(struct wire *wire, struct wire_trace trace);
+
+// Opens the device or connects (within the response time-out). 0 when it is open already.
+int wire_open(struct wire *wire, struct err *err);
+void wire_close(struct wire *wire);
+bool wire_is_open(const struct wire *wire);
+
+// One transaction. After a TCP error other than an exception reply the wire is closed; after a
+// serial error the line is drained to silence before the next request, and that request must differ
+// in shape from the one that failed (see DESIGN.md, "Late replies"). Result in reply->why.
+void wire_transact(struct wire *wire, const struct request *request, struct reply *reply);
+
+#endif

@@ -1,0 +1,18 @@
+// Whole files, read with a bound and written so that a power cut leaves the old or the new one,
+// never a mix.
+#ifndef METERGATE_BASE_FILE_H
+#define METERGATE_BASE_FILE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <sys/types.h>
+
+// Reads a file (or stdin for "-") into `out`. The error names the path and the reason, also when
+// the file is larger than the buffer's bound.
+int file_read(const char *path, struct buf *out, struct err *err);
+
+// Writes temporary file, fsync, rename, fsync of the folder. `mode` is the new file's.
+int file_write(const char *path, const void *bytes, size_t length, mode_t mode, struct err *err);
+
+#endif

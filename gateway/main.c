@@ -1,0 +1,48 @@
+// metergate: the table of subcommands.
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct subcommand {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+};
+
+static const struct subcommand subcommands[] = {
+    {NULL, NULL, NULL},
+};
+
+static void print_help(FILE *out)
+{
+    fputs("metergate: polls gas meters over Modbus, keeps their readings, reports to head office "
+          "over MQTT\n\n"
+          "usage: metergate COMMAND [OPTION]...   'metergate COMMAND --help' says more\n\n",
+          out);
+    for (const struct subcommand *row = subcommands; row->name; row++)
+        fprintf(out, "  %-10s %s\n", row->name, row->help);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_help(stdout);
+        return EXIT_DONE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        puts("metergate " VERSION);
+        return EXIT_DONE;
+    }
+    for (const struct subcommand *row = subcommands; row->name; row++) {
+        if (strcmp(argv[1], row->name) == 0)
+            return row->run(argc - 1, argv + 1);
+    }
+    fprintf(stderr, "metergate: there is no command '%s'; 'metergate --help' lists them\n",
+            argv[1]);
+    return EXIT_USAGE;
+}

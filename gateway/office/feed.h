@@ -1,0 +1,30 @@
+// The feed's messages as JSON (contract, section 4). Pure: rows in, text out.
+#ifndef METERGATE_OFFICE_FEED_H
+#define METERGATE_OFFICE_FEED_H
+
+#include "base/catalogue.h"
+#include "base/writer.h"
+#include "store/store.h"
+
+// What every message says of its origin.
+struct feed_origin {
+    const char *gateway;
+    const char *stream; // NULL: leave stream, lane and seq out (exports)
+};
+
+void feed_reading(struct writer *writer, const struct feed_origin *origin,
+                  const struct stored_reading *reading);
+// schema summary/1, day/1 or month/1 by `schema`.
+void feed_period(struct writer *writer, const struct feed_origin *origin, const char *schema,
+                 const struct stored_period *period);
+void feed_alert(struct writer *writer, const struct feed_origin *origin,
+                const struct stored_alert *alert);
+void feed_gap(struct writer *writer, const struct feed_origin *origin,
+              const struct stored_gap *gap);
+// Adds {"value":…,"unit":…,"quality":…,"why":…} of one channel; status bits by the profile's names.
+void feed_value(struct writer *writer, const struct profile *profile,
+                const struct profile_channel *channel, const struct value *value);
+// The alert's text in a language, from the catalogue.
+void feed_alert_text(struct buf *out, enum language language, const struct alert_change *change);
+
+#endif

@@ -1,0 +1,30 @@
+// The values of a meter from one due poll: what the bus hands to the recorder.
+#ifndef METERGATE_POLL_READING_H
+#define METERGATE_POLL_READING_H
+
+#include "drivers/decode.h"
+
+struct config;
+struct meter;
+
+// Made by reading_new, handed over by pointer, freed by whoever holds it last. Holds a reference of
+// the configuration that its meter belongs to, so that a reload cannot pull the meter from under
+// it.
+struct reading {
+    struct config *config;
+    const struct meter *meter;
+    int64_t
+        due_ms;    // wall clock, Unix milliseconds: the due time that it answers; 0 for a test read
+    int64_t at_ms; // wall clock: instant of the last good reply, else the due time
+    int64_t boot_ms; // boot clock at the same instant
+    bool answered;   // at least one request was answered well
+    struct image image;
+    int value_count;       // == meter->profile->channel_count
+    struct value values[]; // one for each channel of the profile
+};
+
+// NULL when memory is short. Takes a reference on the configuration; values start as missing.
+struct reading *reading_new(struct config *config, const struct meter *meter);
+void reading_free(struct reading *reading); // NULL is fine
+
+#endif

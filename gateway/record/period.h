@@ -1,0 +1,75 @@
+// Closed periods of one meter, from its readings. Pure: readings and time in, periods out.
+// Rules: contract section 4, Periods.
+//
+// The shortest span is built from readings; each longer one is summed from the closed periods of
+// the next shorter one.
+#ifndef METERGATE_RECORD_PERIOD_H
+#define METERGATE_RECORD_PERIOD_H
+
+#include "base/buf.h"
+#include "gas/gasday.h"
+#include "poll/reading.h"
+#include "poll/schedule.h"
+
+#define PERIOD_CHANNELS_MAX PROFILE_CHANNELS_MAX
+
+// One channel of a closed period.
+struct period_channel {
+    char name[32]; // canonical channel
+    uint8_t kind;  // enum channel_kind: CHANNEL_COUNTER, CHANNEL_GAUGE or CHANNEL_EXACT
+    uint8_t quality;
+    uint16_t why;
+    // counter: index at both boundaries
+    bool start_known, end_known;
+    uint8_t start_quality, end_quality;
+    int64_t start_micro, end_micro;
+    // gauge: of good readings; weight is the time that the mean stands for (0: no good reading)
+    int64_t weight_ms;
+    double min, mean, max;
+};
+
+struct period {
+    enum span span;
+    int version; // from 1
+    int64_t from_ms, to_ms;
+    int64_t expected, good, suspect, missing; // reads
+    uint8_t quality;
+    int channel_count;
+    struct period_channel channels[PERIOD_CHANNELS_MAX];
+};
+
+// Compact form for the store, with a format byte in front; decode returns -1 for bytes that it did
+// not write.
+void period_encode(const struct period *period, struct buf *out);
+int period_decode(const void *bytes, size_t length, struct period *out);
+
+// Running state of the shortest span of one meter. Caller owns it; start with period_builder_init.
+struct period_builder;
+struct period_builder *period_builder_new(const struct meter *meter,
+                                          const struct schedule *schedule,
+                                          const struct gas_calendar *calendar,
+                                          int64_t configured_ms);
+void period_builder_free(struct period_builder *builder);
+
+// Continues after a stored period (the last closed one of the shortest span), NULL at the very
+// first start.
+void period_builder_resume(struct period_builder *builder, const struct period *last);
+
+// Feeds one reading, in order of `at`. Every period that this closes goes to `closed`, in order.
+typedef void period_closed(void *context, const struct period *period);
+void period_builder_feed(struct period_builder *builder, const struct reading *reading,
+                         period_closed *closed, void *context);
+// Closes what is overdue at `now_ms` (2 x interval + 60 s after the boundary), with missing ends.
+void period_builder_expire(struct period_builder *builder, int64_t now_ms, period_closed *closed,
+                           void *context);
+// When expire next has something to do; INT64_MAX when never.
+int64_t period_builder_deadline(const struct period_builder *builder);
+
+// Sums consecutive periods of the next shorter span into one of [from, to). Missing parts count as
+// missing reads
+// (`expected` is given). Indices: start of the first, end of the last part where they touch from
+// and to.
+void period_sum(const struct period *parts, int count, enum span span, int64_t from_ms,
+                int64_t to_ms, int64_t expected, struct period *out);
+
+#endif

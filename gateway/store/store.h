@@ -1,0 +1,224 @@
+// The store: one SQLite file, WAL, synchronous=FULL. One writing connection, owned by one thread
+// (the recorder's while the gateway runs); readers open their own read-only connection.
+//
+// An error of the disk (SQLITE_IOERR, CORRUPT, NOTADB) ends the process: after it nothing that
+// SQLite says of durability holds. Every other failure is returned; the open round is rolled back
+// by the caller with store_round_cancel.
+#ifndef METERGATE_STORE_STORE_H
+#define METERGATE_STORE_STORE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/id.h"
+#include "detect/detect.h"
+#include "poll/reading.h"
+#include "record/period.h"
+
+struct store;
+
+#define STORE_FILE "metergate.db" // in the state directory
+
+enum lane { LANE_ALERT = 1, LANE_LIVE = 2, LANE_BACKFILL = 3 };
+#define LANES_END 4
+const char *lane_text(enum lane lane); // "alert" …
+
+// What an outbox pointer points at. The numbers are stored: never change one.
+enum message_kind {
+    MESSAGE_READING = 1,
+    MESSAGE_SUMMARY = 2,
+    MESSAGE_DAY = 3,
+    MESSAGE_MONTH = 4,
+    MESSAGE_ALERT = 5,
+    MESSAGE_GAP = 6,
+    MESSAGE_EVENT = 7
+};
+
+// Opens for writing: creates the file, migrates it step by step, checks it (quick_check).
+// `sync_full` false is for the harness that must see loss. Fails when the file is of a newer
+// version.
+int store_open(const char *directory, struct store **out, struct err *err);
+// Opens read-only; read transactions are kept short by the callers (at most 2 s).
+int store_open_reader(const char *directory, struct store **out, struct err *err);
+void store_close(struct store *store); // NULL is fine
+
+// Identity of the stream: a UUID born with the store.
+const char *store_stream(const struct store *store);
+int64_t store_newest_ms(
+    struct store *store); // of all stored rows, for the clock's floor; 0 when empty
+
+// --- rounds: everything between begin and commit is there after a crash, or nothing of it ---
+int store_round_begin(struct store *store, struct err *err);
+int store_round_commit(struct store *store, struct err *err); // durable when it returns 0
+void store_round_cancel(struct store *store);
+
+// --- meters and profile revisions ---
+// Number of a meter in the store, made at first sight (1 to 65535), and the instant it was first
+// configured.
+int store_meter(struct store *store, const char *id, int64_t now_ms, int *number,
+                int64_t *configured_ms, struct err *err);
+// Revision of what decodes a meter's words (profile text and the meter entry's units), made at
+// first sight.
+int store_decoder(struct store *store, const struct meter *meter, int *revision, struct err *err);
+
+// --- readings: raw words, decoded when they are read back ---
+// Keeps a reading under (meter, at). Where another one has that instant, `at_ms` moves on by 1 ms
+// until it is free, and the reading's own at_ms with it. lane 0: nothing for the outbox.
+int store_reading_add(struct store *store, int meter_number, int decoder, struct reading *reading,
+                      enum lane lane, struct err *err);
+
+struct stored_value {
+    const struct profile_channel *channel;
+    struct value value;
+};
+struct stored_reading {
+    int64_t row; // its id
+    char meter[ID_SIZE];
+    int64_t at_ms, due_ms;
+    bool answered;
+    enum lane lane; // 0 without
+    int64_t seq;
+    const struct profile *profile; // valid until the store is closed
+    struct image image;
+    int value_count;
+    struct value values[PROFILE_CHANNELS_MAX];
+};
+// Called for each row in order; return false to stop.
+typedef bool stored_reading_visit(void *context, const struct stored_reading *reading);
+// Readings with at in [from, to), ordered by at, then meter; meter NULL: all.
+int store_readings(struct store *store, const char *meter, int64_t from_ms, int64_t to_ms,
+                   stored_reading_visit *visit, void *context, struct err *err);
+int store_reading_get(struct store *store, int64_t row, struct stored_reading *out,
+                      struct err *err); // 1 found, 0 not, -1
+
+// --- periods ---
+struct stored_period {
+    int64_t row;
+    char meter[ID_SIZE];
+    int64_t at_ms; // closed
+    enum lane lane;
+    int64_t seq;
+    enum lane replaces_lane; // of the version before, 0 without
+    int64_t replaces_seq;
+    struct period period;
+    int alert_count; // ids of alerts open at any time in it
+    char alerts[16][UUID_SIZE];
+};
+// `message` 0: kept, not sent.
+int store_period_add(struct store *store, int meter_number, const struct period *period,
+                     int64_t at_ms, enum lane lane, enum message_kind message, struct err *err);
+typedef bool stored_period_visit(void *context, const struct stored_period *period);
+// Newest versions with from_ms in [from, to), in order of from; span 0: all spans; meter NULL: all.
+int store_periods(struct store *store, const char *meter, enum span span, int64_t from_ms,
+                  int64_t to_ms, stored_period_visit *visit, void *context, struct err *err);
+int store_period_last(struct store *store, int meter_number, enum span span, struct period *out,
+                      struct err *err); // 1 found, 0 none, -1
+int store_period_get(struct store *store, int64_t row, struct stored_period *out, struct err *err);
+
+// --- alerts ---
+struct stored_alert {
+    int64_t row; // of the change
+    char id[UUID_SIZE];
+    enum lane lane;
+    int64_t seq;
+    struct alert_change change;
+};
+// Adds a change: an opening makes a new id, later ones find the open alert of the same subject and
+// kind. `id` receives it.
+int store_alert_add(struct store *store, const struct alert_change *change, bool send,
+                    char id[static UUID_SIZE], struct err *err);
+typedef bool stored_alert_visit(void *context, const struct stored_alert *alert);
+// Newest change of every alert that is not closed.
+int store_alerts_open(struct store *store, stored_alert_visit *visit, void *context,
+                      struct err *err);
+// All changes with at in [from, to), in order; subject NULL: all.
+int store_alerts(struct store *store, const char *subject, int64_t from_ms, int64_t to_ms,
+                 stored_alert_visit *visit, void *context, struct err *err);
+int store_alert_get(struct store *store, int64_t row, struct stored_alert *out, struct err *err);
+
+// --- outbox: (lane, seq) -> row; what is acknowledged is a cursor per lane ---
+struct outbox_entry {
+    enum lane lane;
+    int64_t seq;
+    enum message_kind kind;
+    int64_t row;
+};
+// The next entries of a lane with seq above `after`, in order; returns how many, -1 on failure.
+int store_outbox_next(struct store *store, enum lane lane, int64_t after,
+                      struct outbox_entry *entries, int max, struct err *err);
+// Acknowledged up to and with seq.
+int store_outbox_acknowledge(struct store *store, enum lane lane, int64_t seq, struct err *err);
+struct outbox_state {
+    int64_t last, acknowledged; // seq
+    int64_t oldest_at_ms;       // of the first unacknowledged message, 0 when none waits
+};
+int store_outbox_state(struct store *store, enum lane lane, struct outbox_state *out,
+                       struct err *err);
+
+// Messages that will never come.
+struct stored_gap {
+    int64_t row;
+    int64_t seq; // of the gap message itself, lane alert
+    enum lane lane;
+    int64_t first, last;
+    char reason[32];
+    int64_t from_ms, to_ms, at_ms;
+};
+int store_gap_add(struct store *store, const struct stored_gap *gap, struct err *err);
+int store_gap_get(struct store *store, int64_t row, struct stored_gap *out, struct err *err);
+
+// --- revisions of the configuration ---
+int store_revision_add(struct store *store, const char *revision, const char *text, size_t length,
+                       const char *who, int64_t at_ms, struct err *err);
+
+// --- accounts ---
+enum role {
+    ROLE_NONE = 0,
+    ROLE_VIEWER = 1,
+    ROLE_TECHNICIAN = 2,
+    ROLE_SPECIALIST = 3,
+    ROLE_LEADER = 4,
+    ROLE_OFFICE = 5
+};
+const char *role_text(enum role role);
+enum role role_find(const char *text);
+struct account {
+    char name[33];
+    enum role role;
+    char hash[256]; // "scrypt$N$r$p$salt$hash", hex
+};
+int store_account_put(struct store *store, const struct account *account,
+                      struct err *err); // adds or replaces
+int store_account_remove(struct store *store, const char *name,
+                         struct err *err); // -1 when there is none
+int store_account_get(struct store *store, const char *name, struct account *out,
+                      struct err *err); // 1, 0, -1
+typedef bool account_visit(void *context, const struct account *account);
+int store_accounts(struct store *store, account_visit *visit, void *context, struct err *err);
+
+// --- audit chain: h(n) = SHA-256(h(n-1) || canonical record) ---
+int store_audit_add(struct store *store, int64_t at_ms, const char *who, const char *action,
+                    const char *subject, const char *result, const char *detail, struct err *err);
+struct audit_record {
+    int64_t number, at_ms;
+    char who[64], action[64], subject[128], result[32], detail[512];
+    char hash[65];
+};
+typedef bool audit_visit(void *context, const struct audit_record *record);
+int store_audits(struct store *store, int64_t from_ms, int64_t to_ms, audit_visit *visit,
+                 void *context, struct err *err);
+
+// --- care ---
+// Integrity of the file, of the chain, of the outbox (no hole in seq, every pointer finds its row).
+// Each fault goes to `fault`; returns how many, -1 when it could not be done.
+int store_verify(struct store *store, void (*fault)(void *context, const char *text), void *context,
+                 struct err *err);
+// Deletes raw readings older than `before_ms` that need not be sent any more, at most `max` rows:
+// one step of retention. Returns how many.
+int store_retain(struct store *store, int64_t before_ms, int max, struct err *err);
+
+// Text by key for small state that must survive ("clean_stop", "claim").
+int store_setting_put(struct store *store, const char *key, const char *value, struct err *err);
+int store_setting_get(struct store *store, const char *key, char *value, size_t size,
+                      struct err *err); // 1, 0, -1
+
+#endif
