@@ -16,7 +16,8 @@ PACKAGES_LINT := clang-format clang-tidy cppcheck universal-ctags
 
 LIBS := libmodbus sqlite3 libevent libevent_openssl libevent_pthreads openssl jansson yaml-0.1
 EPOCH := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),1735689600)
-VERSION := $(or $(shell git describe --always --dirty 2>/dev/null),unknown)
+RELEASE := 0.1.0
+VERSION := $(RELEASE)$(addprefix -g,$(shell git rev-parse --short HEAD 2>/dev/null))
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wformat=2 -Wvla -Wstrict-prototypes \
 	-Wmissing-prototypes $(if $(CI),-Werror)
@@ -161,7 +162,8 @@ $(BUILD)/flags: FORCE
 	@echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS)' > $@
 .PHONY: FORCE
 
-$(BUILD)/obj/gateway/base/clock.o $(BUILD)/obj/gateway/main.o: EXTRA = -DBUILD_EPOCH=$(EPOCH) -DVERSION='"$(VERSION)"'
+$(BUILD)/obj/gateway/base/clock.o: EXTRA = -DBUILD_EPOCH=$(EPOCH)
+$(BUILD)/obj/gateway/base/version.o: EXTRA = -DVERSION='"$(VERSION)"'
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)

@@ -1,4 +1,5 @@
 // metergate: the table of subcommands.
+#include "base/version.h"
 #include "cli/cli.h"
 
 #include <stdio.h>
@@ -35,7 +36,7 @@ int main(int argc, char **argv)
         return EXIT_DONE;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        puts("metergate " VERSION);
+        printf("metergate %s\n", software_version);
         return EXIT_DONE;
     }
     for (const struct subcommand *row = subcommands; row->name; row++) {

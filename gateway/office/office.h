@@ -25,6 +25,9 @@ struct office_settings {
 struct office *office_start(const struct office_settings *settings, struct err *err);
 // Publishes state offline, disconnects, ends the thread. NULL is fine.
 void office_stop(struct office *office);
+// The configuration changed, but nothing of its office section or gateway id: publishes the
+// retained states anew.
+void office_apply(struct office *office, struct config *config);
 // Something new is in the outbox. From any thread; never blocks.
 void office_wake(void *office);
 

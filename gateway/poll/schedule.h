@@ -14,8 +14,9 @@ struct schedule {
     int64_t phase_ms; // less than the interval and than 1 s: spreads the meters of a site
 };
 
-// Phase of meter `index` of `count`: evenly over min(interval, 1 s).
-int64_t schedule_phase_ms(int index, int count, int64_t interval_ms);
+// Phase of a meter, by a hash of its id: spread over min(interval, 1 s), and the same whatever
+// other meters there are, so that a restart or a reload moves no due time.
+int64_t schedule_phase_ms(const char *meter_id, int64_t interval_ms);
 // The first due time strictly after `after_ms`.
 int64_t schedule_next(const struct schedule *schedule, const struct gas_calendar *calendar,
                       int64_t after_ms);
