@@ -72,6 +72,11 @@ struct config_office {
     char command_key[CONFIG_PATH_MAX];
 };
 
+// Which rules watch; all do unless switched off.
+struct config_detect {
+    bool no_answer, link_down, over_range;
+};
+
 struct config {
     int references; // atomic; use config_ref and config_unref
     char gateway_id[ID_SIZE];
@@ -84,6 +89,8 @@ struct config {
     int meter_count;
     struct meter *meters;
     struct config_office office;
+    struct config_detect detect;
+    char grading_policy[CONFIG_PATH_MAX], grading_customers[CONFIG_PATH_MAX]; // "" where absent
     char web_listen[64]; // default 0.0.0.0:8443
     char web_certificate[CONFIG_PATH_MAX], web_key[CONFIG_PATH_MAX];
     int store_raw_days;    // default 90

@@ -37,5 +37,7 @@ struct unit_conversion {
 // otherwise.
 int channel_unit_conversion(const struct channel *channel, const char *unit,
                             struct unit_conversion *out);
+// Walks the units that fit a channel, its own first; NULL at the end.
+const char *channel_unit_at(const struct channel *channel, int index);
 
 #endif
