@@ -1,0 +1,82 @@
+"""Fixtures of the integration tests: each makes its part and ends it, whatever the test did."""
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.dont_write_bytecode = True
+
+from lib.broker import Broker  # noqa: E402
+from lib.certificates import Authority  # noqa: E402
+from lib.gateway import Gateway  # noqa: E402
+from lib.meter import Meters  # noqa: E402
+from lib.office import Office  # noqa: E402
+
+logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # a silent meter is on purpose here
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that wait for real minutes go last: what they wait for starts with the session and runs beside the others."""
+    items.sort(key=lambda item: item.get_closest_marker("slow_start") is not None)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow_start(fixture): needs a session fixture that takes minutes to have something")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def started_first(request):
+    """Starts the session fixtures of the tests that will come last."""
+    wanted = {}
+    for item in request.session.items:
+        marker = item.get_closest_marker("slow_start")
+        if marker:
+            wanted[marker.args[0]] = None
+    return [request.getfixturevalue(name) for name in wanted]
+
+
+@pytest.fixture
+def meters():
+    served = Meters()
+    yield served
+    served.close()
+
+
+@pytest.fixture
+def broker(tmp_path):
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    one = Broker(folder)
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def tls_broker(tmp_path):
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    authority = Authority(folder)
+    one = Broker(folder, tls=authority)
+    one.authority = authority
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def office(broker):
+    one = Office(broker.port)
+    yield one
+    one.close()
+    one.check()
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    """Not started yet: the test writes its configuration and starts it."""
+    folder = tmp_path / "gateway"
+    folder.mkdir()
+    one = Gateway(folder, None)
+    yield one
+    one.stop()

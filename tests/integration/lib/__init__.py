@@ -1,0 +1,1 @@
+"""What the integration, fault and bench runs share: meters, broker, office and gateway as processes and servers."""
