@@ -12,6 +12,10 @@ struct feed_origin {
     const char *stream; // NULL: leave stream, lane and seq out (exports)
 };
 
+// The first keys of every message: schema, gateway and, for rows with a lane, stream, lane, seq.
+void feed_head(struct writer *writer, const struct feed_origin *origin, const char *schema,
+               enum lane lane, int64_t seq);
+
 void feed_reading(struct writer *writer, const struct feed_origin *origin,
                   const struct stored_reading *reading);
 // schema summary/1, day/1 or month/1 by `schema`.
@@ -19,6 +23,8 @@ void feed_period(struct writer *writer, const struct feed_origin *origin, const 
                  const struct stored_period *period);
 void feed_alert(struct writer *writer, const struct feed_origin *origin,
                 const struct stored_alert *alert);
+// `lane` and `seq` are those of the message itself, as in every event; the hole is
+// {of_lane, first, last}.
 void feed_gap(struct writer *writer, const struct feed_origin *origin,
               const struct stored_gap *gap);
 // Adds {"value":…,"unit":…,"quality":…,"why":…} of one channel; status bits by the profile's names.
