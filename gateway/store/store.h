@@ -33,11 +33,12 @@ enum message_kind {
     MESSAGE_EVENT = 7
 };
 
-// Opens for writing: creates the file, migrates it step by step, checks it (quick_check).
-// `sync_full` false is for the harness that must see loss. Fails when the file is of a newer
-// version.
+// Opens for writing: makes folder (0700) and file (0600) where they are missing, checks the file
+// (quick_check, at most 10 s), migrates it step by step. Fails for a damaged file, one of a newer
+// version, and one that is not a store, and leaves it as it was. One thread at a time uses a store.
 int store_open(const char *directory, struct store **out, struct err *err);
-// Opens read-only; read transactions are kept short by the callers (at most 2 s).
+// Opens an existing store read-only. Every function that visits rows reads them in pages and holds
+// no transaction while the visitor works, so the visitor may take its time and may call the store.
 int store_open_reader(const char *directory, struct store **out, struct err *err);
 void store_close(struct store *store); // NULL is fine
 
@@ -45,17 +46,23 @@ void store_close(struct store *store); // NULL is fine
 const char *store_stream(const struct store *store);
 int64_t store_newest_ms(
     struct store *store); // of all stored rows, for the clock's floor; 0 when empty
+// Rows that could not be read since the store was opened: each is named in the log and left out.
+int64_t store_damaged(const struct store *store);
 
 // --- rounds: everything between begin and commit is there after a crash, or nothing of it ---
+// Every function that writes needs an open round. After one of them failed for a reason of the
+// database (a full disk) the round can only be cancelled: commit refuses it. A commit that fails
+// has cancelled the round.
 int store_round_begin(struct store *store, struct err *err);
 int store_round_commit(struct store *store, struct err *err); // durable when it returns 0
-void store_round_cancel(struct store *store);
+void store_round_cancel(struct store *store); // without an open round it does nothing
 
 // --- meters and profile revisions ---
 // Number of a meter in the store, made at first sight (1 to 65535), and the instant it was first
 // configured.
 int store_meter(struct store *store, const char *id, int64_t now_ms, int *number,
                 int64_t *configured_ms, struct err *err);
+int store_meter_find(struct store *store, const char *id, int *number, struct err *err); // 1, 0, -1
 // Revision of what decodes a meter's words (profile text and the meter entry's units), made at
 // first sight.
 int store_decoder(struct store *store, const struct meter *meter, int *revision, struct err *err);
@@ -91,6 +98,7 @@ int store_reading_get(struct store *store, int64_t row, struct stored_reading *o
                       struct err *err); // 1 found, 0 not, -1
 
 // --- periods ---
+#define PERIOD_ALERTS_MAX 64 // a flapping meter has more in a month: the first ones are named
 struct stored_period {
     int64_t row;
     char meter[ID_SIZE];
@@ -100,14 +108,16 @@ struct stored_period {
     enum lane replaces_lane; // of the version before, 0 without
     int64_t replaces_seq;
     struct period period;
-    int alert_count; // ids of alerts open at any time in it
-    char alerts[16][UUID_SIZE];
+    int alert_count; // ids of the meter's alerts open at any time in it, known when it closed
+    char alerts[PERIOD_ALERTS_MAX][UUID_SIZE];
 };
-// `message` 0: kept, not sent.
+// `message` 0: kept, not sent. The version must be 1, or the next one of the same (meter, span,
+// from).
 int store_period_add(struct store *store, int meter_number, const struct period *period,
                      int64_t at_ms, enum lane lane, enum message_kind message, struct err *err);
 typedef bool stored_period_visit(void *context, const struct stored_period *period);
-// Newest versions with from_ms in [from, to), in order of from; span 0: all spans; meter NULL: all.
+// Newest versions with from_ms in [from, to), in order of from, then meter (by number), then span;
+// span 0: all spans; meter NULL: all.
 int store_periods(struct store *store, const char *meter, enum span span, int64_t from_ms,
                   int64_t to_ms, stored_period_visit *visit, void *context, struct err *err);
 int store_period_last(struct store *store, int meter_number, enum span span, struct period *out,
@@ -123,11 +133,11 @@ struct stored_alert {
     struct alert_change change;
 };
 // Adds a change: an opening makes a new id, later ones find the open alert of the same subject and
-// kind. `id` receives it.
+// kind. `id` receives it. -1 when an opening finds one open already, or a later change finds none.
 int store_alert_add(struct store *store, const struct alert_change *change, bool send,
                     char id[static UUID_SIZE], struct err *err);
 typedef bool stored_alert_visit(void *context, const struct stored_alert *alert);
-// Newest change of every alert that is not closed.
+// Newest change of every alert that is not closed, oldest alert first.
 int store_alerts_open(struct store *store, stored_alert_visit *visit, void *context,
                       struct err *err);
 // All changes with at in [from, to), in order; subject NULL: all.
@@ -196,6 +206,8 @@ typedef bool account_visit(void *context, const struct account *account);
 int store_accounts(struct store *store, account_visit *visit, void *context, struct err *err);
 
 // --- audit chain: h(n) = SHA-256(h(n-1) || canonical record) ---
+// Texts longer than their field of struct audit_record are cut: a long name from outside must not
+// stop the audit.
 int store_audit_add(struct store *store, int64_t at_ms, const char *who, const char *action,
                     const char *subject, const char *result, const char *detail, struct err *err);
 struct audit_record {
@@ -208,15 +220,18 @@ int store_audits(struct store *store, int64_t from_ms, int64_t to_ms, audit_visi
                  void *context, struct err *err);
 
 // --- care ---
-// Integrity of the file, of the chain, of the outbox (no hole in seq, every pointer finds its row).
-// Each fault goes to `fault`; returns how many, -1 when it could not be done.
+// Integrity of the file, of the chain, of the outbox (no hole in seq that neither a gap nor
+// retention explains, every pointer finds its row and every row its pointer), of the periods (each
+// start is the end before it) and of the readings' words. Reads all of it in one transaction. Each
+// fault goes to `fault`; returns how many, -1 when it could not be done.
 int store_verify(struct store *store, void (*fault)(void *context, const char *text), void *context,
                  struct err *err);
 // Deletes raw readings older than `before_ms` that need not be sent any more, at most `max` rows:
 // one step of retention. Returns how many.
 int store_retain(struct store *store, int64_t before_ms, int max, struct err *err);
 
-// Text by key for small state that must survive ("clean_stop", "claim").
+// Text by key for small state that must survive ("clean_stop", "claim"); "gateway" holds the
+// gateway's id for exports, "stream" belongs to the store.
 int store_setting_put(struct store *store, const char *key, const char *value, struct err *err);
 int store_setting_get(struct store *store, const char *key, char *value, size_t size,
                       struct err *err); // 1, 0, -1

@@ -1,0 +1,133 @@
+// Inside of store/: the open database and the prepared statements that it keeps. Nothing outside
+// this folder includes this.
+#ifndef METERGATE_STORE_DATABASE_H
+#define METERGATE_STORE_DATABASE_H
+
+#include "store/store.h"
+
+#include <sqlite3.h>
+
+// One prepared statement each, kept while the store is open.
+enum slot {
+    SLOT_METER_FIND,
+    SLOT_METER_ADD,
+    SLOT_DECODER_FIND,
+    SLOT_DECODER_ADD,
+    SLOT_DECODER_LOAD,
+    SLOT_READING_ADD,
+    SLOT_READING_PAGE,
+    SLOT_READING_GET,
+    SLOT_PERIOD_BEFORE,
+    SLOT_PERIOD_ADD,
+    SLOT_PERIOD_PAGE_METER,
+    SLOT_PERIOD_PAGE_TIME,
+    SLOT_PERIOD_LAST,
+    SLOT_PERIOD_GET,
+    SLOT_PERIOD_ALERTS,
+    SLOT_ALERT_FIND,
+    SLOT_ALERT_OPEN,
+    SLOT_ALERT_CHANGE,
+    SLOT_ALERT_TOUCH,
+    SLOT_ALERT_PAGE,
+    SLOT_ALERT_PAGE_OPEN,
+    SLOT_ALERT_GET,
+    SLOT_LANE_NEXT,
+    SLOT_LANE_STATE,
+    SLOT_LANE_ACKNOWLEDGE,
+    SLOT_LANE_RETAIN,
+    SLOT_OUTBOX_ADD,
+    SLOT_OUTBOX_PAGE,
+    SLOT_OUTBOX_REMOVE,
+    SLOT_GAP_ADD,
+    SLOT_GAP_GET,
+    SLOT_REVISION_ADD,
+    SLOT_SETTING_PUT,
+    SLOT_SETTING_GET,
+    SLOT_ACCOUNT_PUT,
+    SLOT_ACCOUNT_REMOVE,
+    SLOT_ACCOUNT_GET,
+    SLOT_ACCOUNT_PAGE,
+    SLOT_AUDIT_HEAD,
+    SLOT_AUDIT_ADD,
+    SLOT_AUDIT_MOVE,
+    SLOT_AUDIT_PAGE,
+    SLOT_RETAIN_PAGE,
+    SLOT_RETAIN_REMOVE,
+    SLOT_NEWEST,
+    SLOTS
+};
+
+struct store {
+    sqlite3 *db;
+    char path[4096];
+    bool reader;
+    bool disk_error_ends; // an I/O error ends the process: a writer that is open and in use
+    bool in_round;
+    bool round_broken; // a write of this round failed: it can only be cancelled
+    int wal_pages;     // after the newest commit
+    bool wal_complained;
+    char stream[UUID_SIZE];
+    sqlite3_stmt *slots[SLOTS];
+    struct profile **decoders; // by revision, loaded when first met
+    int decoder_count;
+    struct buf words, marks, body; // scratch of one row
+    int64_t damaged;
+};
+
+// Rows that are read within one statement, so that a slow visitor holds no read transaction.
+#define STORE_PAGE 256
+// Rows that a statement looks at for one page, where most are another meter's.
+#define STORE_SCAN 4096
+
+// Exit status after an error of the disk (sysexits EX_SOFTWARE): the service manager starts anew,
+// and what it then finds was checked.
+#define STORE_EXIT_DISK 70
+
+// Turns SQLite's newest error into a message, breaks the open round, and ends the process where the
+// disk failed. Always -1. Call it before the statement is reset.
+int store_failed(struct store *store, struct err *err);
+
+// Brings the schema to this program's version. A newer one, or a file that is not a store, is
+// refused.
+int store_migrate(struct store *store, struct err *err);
+// Whether the file has exactly this program's version (readers do not migrate).
+int store_check_version(struct store *store, struct err *err);
+// Runs SQL text of our own that takes no values.
+int store_execute(struct store *store, const char *sql, struct err *err);
+// The number that a PRAGMA or SELECT answers.
+int store_ask(struct store *store, const char *sql, int64_t *out, struct err *err);
+
+// The profile of a decoder revision, from the cache. NULL with a message.
+const struct profile *store_profile(struct store *store, int64_t revision, struct err *err);
+void store_profiles_free(struct store *store);
+
+// The next seq of a lane, and the pointer to the row that carries it: both inside the open round.
+int outbox_give(struct store *store, enum lane lane, int64_t *seq, struct err *err);
+int outbox_point(struct store *store, enum lane lane, int64_t seq, enum message_kind kind,
+                 int64_t row, int64_t at_ms, struct err *err);
+
+// A row that cannot be read: named in the log, counted, left out.
+void store_row_damaged(struct store *store, const char *table, int64_t row, const struct err *why);
+
+// Reading rows: their id is instant and meter, so that they lie in the order of time.
+#define READING_AT_MAX (INT64_C(1) << 46) // 4199 AD
+static inline int64_t reading_id(int64_t at_ms, int64_t meter_number)
+{
+    return (at_ms << 16) | meter_number;
+}
+#define READING_ANSWERED 1
+#define READING_UNVERIFIED 2
+
+// --- audit chain ---
+#define AUDIT_HASH_SIZE 32
+struct audit_row {
+    int64_t number, at_ms;
+    const char *who, *action, *subject, *result, *detail;
+};
+// hash = SHA-256(before || canonical bytes of the row).
+int audit_hash(struct store *store, const uint8_t before[static AUDIT_HASH_SIZE],
+               const struct audit_row *row, uint8_t hash[static AUDIT_HASH_SIZE], struct err *err);
+// What stands before the first record: SHA-256 of the stream's name.
+int audit_origin(const struct store *store, uint8_t hash[static AUDIT_HASH_SIZE], struct err *err);
+
+#endif

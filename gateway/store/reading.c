@@ -1,0 +1,215 @@
+// Readings: raw words in, decoded when they are read back.
+#include "store/pack.h"
+#include "store/query.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define TIES_MAX 10000 // milliseconds that a reading may move on to find a free instant
+
+// 1 kept, 0 the id is taken, -1.
+static int reading_insert(struct store *store, int64_t id, int decoder,
+                          const struct reading *reading, int64_t at_ms, enum lane lane, int64_t seq,
+                          struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, store, SLOT_READING_ADD,
+                    "INSERT INTO reading VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+                    " ON CONFLICT DO NOTHING",
+                    err) != 0) {
+        return -1;
+    }
+    int64_t flags = (reading->answered ? READING_ANSWERED : 0) |
+                    (reading->meter->unverified ? READING_UNVERIFIED : 0);
+    query_int(&query, id);
+    query_int_or_null(&query, reading->due_ms != 0, at_ms - reading->due_ms);
+    query_int(&query, decoder);
+    query_int(&query, flags);
+    query_blob(&query, store->words.data, store->words.length);
+    if (store->marks.length > 0) {
+        query_blob(&query, store->marks.data, store->marks.length);
+    } else {
+        query_int_or_null(&query, false, 0);
+    }
+    query_int_or_null(&query, lane != 0, lane);
+    query_int_or_null(&query, lane != 0, seq);
+    if (query_run(&query, err) != 0) {
+        return -1;
+    }
+    return sqlite3_changes(store->db);
+}
+
+int store_reading_add(struct store *store, int meter_number, int decoder, struct reading *reading,
+                      enum lane lane, struct err *err)
+{
+    if (reading->at_ms < 0 || reading->at_ms >= READING_AT_MAX - TIES_MAX) {
+        return err_set(err, "a reading of %s has the time %" PRId64 ", which no clock shows",
+                       reading->meter->id, reading->at_ms);
+    }
+    image_pack(reading->meter->profile, &reading->image, &store->words, &store->marks);
+    if (store->words.failed || store->marks.failed) {
+        return err_set(err, "out of memory for a reading of %s", reading->meter->id);
+    }
+    int64_t seq = 0;
+    if (lane != 0 && outbox_give(store, lane, &seq, err) != 0) {
+        return -1;
+    }
+    int64_t at_ms = reading->at_ms;
+    int kept = 0;
+    while (kept == 0 && at_ms < reading->at_ms + TIES_MAX) {
+        kept = reading_insert(store, reading_id(at_ms, meter_number), decoder, reading, at_ms, lane,
+                              seq, err);
+        at_ms += kept == 0 ? 1 : 0;
+    }
+    if (kept == 0) {
+        store->round_broken = true; // the seq is given, but has no row
+        return err_set(err, "%d readings of %s have the same second: the clock stands still",
+                       TIES_MAX, reading->meter->id);
+    }
+    if (kept < 0 || (lane != 0 && outbox_point(store, lane, seq, MESSAGE_READING,
+                                               reading_id(at_ms, meter_number), at_ms, err) != 0)) {
+        return -1;
+    }
+    reading->at_ms = at_ms;
+    return 0;
+}
+
+static int reading_decode(struct store *store, struct query *query, struct stored_reading *out,
+                          struct err *err)
+{
+    out->at_ms = out->row >> 16;
+    out->due_ms = query_is_null(query, 0) ? 0 : out->at_ms - query_get_int(query, 0);
+    int64_t flags = query_get_int(query, 2);
+    out->answered = (flags & READING_ANSWERED) != 0;
+    out->lane = (enum lane)query_get_int(query, 5);
+    out->seq = query_get_int(query, 6);
+    query_get_text(query, 7, out->meter, sizeof out->meter);
+    out->profile = store_profile(store, query_get_int(query, 1), err);
+    if (out->profile == NULL) {
+        return -1;
+    }
+    const void *words = sqlite3_column_blob(query->statement, 3);
+    const void *marks = sqlite3_column_blob(query->statement, 4);
+    if (image_unpack(out->profile, words, (size_t)sqlite3_column_bytes(query->statement, 3), marks,
+                     (size_t)sqlite3_column_bytes(query->statement, 4), &out->image) != 0) {
+        return err_set(err,
+                       "reading %" PRId64 " of %s is damaged: its words do not fit its profile",
+                       out->row, out->meter);
+    }
+    out->value_count = out->profile->channel_count;
+    image_decode(out->profile, &out->image, (flags & READING_UNVERIFIED) != 0, out->values);
+    return 0;
+}
+
+// As store_reading_get; *damaged tells a row that cannot be decoded from a query that failed.
+static int reading_get(struct store *store, int64_t row, struct stored_reading *out, bool *damaged,
+                       struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, store, SLOT_READING_GET,
+                    "SELECT due, decoder, flags, words, marks, lane, seq, meter.id FROM reading"
+                    " JOIN meter ON number = reading.id & 65535 WHERE reading.id = ?1",
+                    err) != 0) {
+        return -1;
+    }
+    query_int(&query, row);
+    int found = query_row(&query, err);
+    if (found != 1) {
+        return found;
+    }
+    out->row = row;
+    *damaged = reading_decode(store, &query, out, err) != 0;
+    query_end(&query);
+    return *damaged ? -1 : 1;
+}
+
+int store_reading_get(struct store *store, int64_t row, struct stored_reading *out, struct err *err)
+{
+    bool damaged = false;
+    struct stored_reading reading;
+    int found = reading_get(store, row, &reading, &damaged, err);
+    if (found == 1) {
+        *out = reading;
+    }
+    return found;
+}
+
+struct page {
+    int64_t next, end; // ids still to look at: [next, end)
+    int64_t meter;     // 0: all
+    int count;
+    int64_t rows[STORE_PAGE];
+};
+
+// Fills the next page; false at the end is a page without rows and next == end.
+static int page_fill(struct store *store, struct page *page, struct err *err)
+{
+    struct query query;
+    page->count = 0;
+    if (query_begin(&query, store, SLOT_READING_PAGE,
+                    "SELECT id FROM reading WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3",
+                    err) != 0) {
+        return -1;
+    }
+    query_int(&query, page->next);
+    query_int(&query, page->end);
+    query_int(&query, STORE_SCAN);
+    int more;
+    int seen = 0;
+    while ((more = query_row(&query, err)) == 1) {
+        int64_t row = query_get_int(&query, 0);
+        page->next = row + 1;
+        seen++;
+        if (page->meter == 0 || (row & 0xFFFF) == page->meter) {
+            page->rows[page->count++] = row;
+        }
+        if (page->count == STORE_PAGE) {
+            query_end(&query);
+            return 0;
+        }
+    }
+    if (more == 0 && seen < STORE_SCAN) {
+        page->next = page->end;
+    }
+    return more;
+}
+
+// 1 go on, 0 the visitor has enough, -1.
+static int page_visit(struct store *store, const struct page *page, stored_reading_visit *visit,
+                      void *context, struct err *err)
+{
+    struct stored_reading reading;
+    for (int i = 0; i < page->count; i++) {
+        bool damaged = false;
+        struct err why = {.text = ""};
+        int found = reading_get(store, page->rows[i], &reading, &damaged, &why);
+        if (found < 0 && damaged) {
+            store_row_damaged(store, "reading", page->rows[i], &why);
+        } else if (found < 0) {
+            return err_set(err, "%s", why.text);
+        } else if (found == 1 && !visit(context, &reading)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static int64_t clamp_at(int64_t at_ms)
+{
+    return at_ms < 0 ? 0 : at_ms > READING_AT_MAX ? READING_AT_MAX : at_ms;
+}
+
+int store_readings(struct store *store, const char *meter, int64_t from_ms, int64_t to_ms,
+                   stored_reading_visit *visit, void *context, struct err *err)
+{
+    struct page page = {.next = reading_id(clamp_at(from_ms), 0),
+                        .end = reading_id(clamp_at(to_ms), 0)};
+    int number = 0;
+    int found = meter == NULL ? 1 : store_meter_find(store, meter, &number, err);
+    page.meter = number;
+    while (found == 1 && page.next < page.end) {
+        found =
+            page_fill(store, &page, err) != 0 ? -1 : page_visit(store, &page, visit, context, err);
+    }
+    return found < 0 ? -1 : 0;
+}
