@@ -14,6 +14,8 @@
 #define FRAME_MAX 260     // TCP: MBAP 7 + PDU 253
 #define FRAME_RTU_MAX 256 // unit 1 + PDU 253 + CRC 2
 #define FRAME_WORDS_MAX 125
+#define FRAME_RTU_REQUEST_SIZE 8
+#define FRAME_TCP_REQUEST_SIZE 12
 
 struct request {
     uint8_t unit;     // 1 to 247 (TCP: 0 and 255 as well, many gateways want them)
@@ -35,6 +37,10 @@ struct reply {
 size_t frame_rtu_request(const struct request *request, uint8_t frame[static FRAME_RTU_MAX]);
 size_t frame_tcp_request(const struct request *request, uint16_t transaction,
                          uint8_t frame[static FRAME_MAX]);
+
+// Bytes of data in the reply to a request, and of the whole reply on a serial line.
+size_t frame_data_size(const struct request *request);
+size_t frame_rtu_reply_size(const struct request *request);
 
 // Judges a whole reply: unit, function, byte count, length and CRC (RTU), or transaction, protocol,
 // length, unit, function, byte count (TCP). Fills words, why and detail; elapsed_us is the
