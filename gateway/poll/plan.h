@@ -24,4 +24,10 @@ struct plan {
 // group alone exceeds max_registers (check reports it before; then *out is untouched).
 int plan_make(const struct profile *profile, struct plan *out);
 
+// Cuts a block in two before register `at`, so that the same fields can be asked for in requests of
+// another shape. False where that would leave a part empty or cut a field or a `together` group;
+// parts are then untouched.
+bool plan_cut(const struct profile *profile, const struct plan_block *block, int at,
+              struct plan_block parts[2]);
+
 #endif
