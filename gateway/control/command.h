@@ -4,16 +4,19 @@
 #define METERGATE_CONTROL_COMMAND_H
 
 #include "base/writer.h"
+#include "record/recorder.h"
 #include "store/store.h"
 
 #include <jansson.h>
 
 struct gateway;
+struct access;
 
 // Who asks.
 struct principal {
-    char name[64]; // account, "local:UID", "office"
+    char name[64]; // account, "local:UID", "office", "page" for a page without a session
     enum role role;
+    const char *token; // of a page session, NULL for others
 };
 
 // What a command works on: a running gateway, or (gateway NULL) the store alone, opened for writing
@@ -22,15 +25,36 @@ struct command_context {
     struct gateway *gateway;
     struct store *store; // only where gateway is NULL
     const struct clock *clock;
+    struct access *access; // sessions of the page; NULL where only the store is there
+
+    // Set by command_call for the command that runs.
+    const struct command *command;
+    bool noted; // its audit record has been written together with its effect
 };
+
+// What command_call and the commands return. The text of each goes to the page, which shows its own
+// words for it.
+enum command_result {
+    COMMAND_DONE = 0,
+    COMMAND_FAILED = -1,
+    COMMAND_UNKNOWN = -2,    // no such command
+    COMMAND_ARGUMENTS = -3,  // wrong arguments
+    COMMAND_NO_SESSION = -4, // nobody is logged in
+    COMMAND_ROLE = -5,       // logged in, but the role is too small
+    COMMAND_DENIED = -6,     // wrong name or password, wrong claim code
+    COMMAND_THROTTLED = -7,  // too many tries
+    COMMAND_BUSY = -8        // too much waits already
+};
+const char *command_result_text(int result); // "failed", "unknown", …
 
 struct command {
     const char *name;      // "status"
     enum role least;       // ROLE_NONE: also without an account
     bool audited;          // every call and its result goes to the audit chain; refusals always do
+    bool slow;             // may wait for a bus, the disk or a hash: runs in a worker
     const char *help;      // one line
     const char *arguments; // form, for messages: "{meter: ID, frames: bool}"
-    // Writes its result as one JSON value. -1 with a message; `result` is then dropped.
+    // Writes its result as one JSON value. Below 0 with a message; `result` is then dropped.
     int (*run)(struct command_context *context, const struct principal *who,
                const json_t *arguments, struct writer *result, struct err *err);
 };
@@ -38,8 +62,34 @@ struct command {
 extern const struct command command_table[]; // ends with name NULL
 const struct command *command_find(const char *name);
 
-// Finds, checks the role, runs, audits. `result` holds one JSON value on success.
-int command_call(struct command_context *context, const struct principal *who, const char *name,
-                 const json_t *arguments, struct buf *result, struct err *err);
+// Finds, checks the role, runs, audits. `result` holds one JSON value on success. Returns an enum
+// command_result. `arguments` NULL: none.
+int command_call(const struct command_context *context, const struct principal *who,
+                 const char *name, const json_t *arguments, struct buf *result, struct err *err);
+
+// --- for the commands themselves ---
+
+// Takes the arguments apart as json_unpack does (end the format with "!": unknown names are
+// refused). COMMAND_ARGUMENTS with a message that says the form.
+int command_unpack(const struct command_context *context, const json_t *arguments, struct err *err,
+                   const char *format, ...);
+
+// Runs `task` and writes the command's audit record in the same round: both are durable, or
+// neither.
+int command_commit(struct command_context *context, const struct principal *who,
+                   const char *subject, recorder_task *task, void *argument, struct err *err);
+
+// The store to read from: the context's own, or a new read-only connection. Give it back with
+// command_reader_close.
+int command_reader_open(const struct command_context *context, struct store **store,
+                        struct err *err);
+void command_reader_close(const struct command_context *context, struct store *store);
+
+typedef int command_run(struct command_context *context, const struct principal *who,
+                        const json_t *arguments, struct writer *result, struct err *err);
+command_run command_status, command_live, command_alerts, command_read, command_reload,
+    command_texts, command_config_get, command_audit;
+command_run command_login, command_logout, command_session, command_claim_state, command_claim;
+command_run command_user_add, command_user_remove, command_user_list, command_user_passwd;
 
 #endif

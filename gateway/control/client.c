@@ -1,0 +1,207 @@
+// The client's side of the control socket: one call, then the connection is closed.
+#include "control/control.h"
+#include "control/frame.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CHUNK 16384
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_BOOTTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+// Waits for `events`; -1 when the time is over.
+static int wait_for(int fd, short events, int64_t until_ms)
+{
+    for (;;) {
+        int64_t left_ms = until_ms - now_ms();
+        struct pollfd wait = {.fd = fd, .events = events};
+        if (left_ms <= 0) {
+            return -1;
+        }
+        int ready = poll(&wait, 1, left_ms > 60000 ? 60000 : (int)left_ms);
+        if (ready > 0) {
+            return 0;
+        }
+        if (ready < 0 && errno != EINTR) {
+            return -1;
+        }
+    }
+}
+
+static int connect_socket(const char *directory, int *fd, struct err *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if ((size_t)snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", directory,
+                         CONTROL_SOCKET) >= sizeof address.sun_path) {
+        return err_set(err, "%s: the path is too long for a socket (at most %zu bytes)", directory,
+                       sizeof address.sun_path - sizeof CONTROL_SOCKET - 1);
+    }
+    int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (made < 0) {
+        return err_set(err, "no socket: %s", strerror(errno));
+    }
+    if (connect(made, (struct sockaddr *)&address, sizeof address) != 0) {
+        int why = errno;
+        (void)close(made);
+        if (why == ENOENT || why == ECONNREFUSED) {
+            (void)err_set(err,
+                          "no gateway runs on %s: start it with 'metergate run --config FILE "
+                          "--state %s'",
+                          directory, directory);
+            return CONTROL_NOT_RUNNING;
+        }
+        return err_set(err, "%s: %s%s", address.sun_path, strerror(why),
+                       why == EACCES ? "; run this as root or as the gateway's user" : "");
+    }
+    *fd = made;
+    return 0;
+}
+
+static int send_all(int fd, const struct buf *out, int64_t until_ms, struct err *err)
+{
+    size_t sent = 0;
+    while (sent < out->length) {
+        ssize_t step = send(fd, out->data + sent, out->length - sent, MSG_NOSIGNAL);
+        if (step >= 0) {
+            sent += (size_t)step;
+        } else if (errno == EAGAIN) {
+            if (wait_for(fd, POLLOUT, until_ms) != 0) {
+                return err_set(err, "the gateway takes no request: try again later");
+            }
+        } else if (errno != EINTR) {
+            return err_set(err, "the gateway closed the connection: %s", strerror(errno));
+        }
+    }
+    return 0;
+}
+
+// Reads until one frame is whole; it then stands in `in`.
+static int receive(int fd, struct buf *in, const char **text, size_t *length, int64_t until_ms,
+                   struct err *err)
+{
+    char chunk[CHUNK];
+    for (;;) {
+        int found = frame_next(in->data, in->length, CONTROL_FRAME_MAX, text, length);
+        if (found > 0) {
+            return 0;
+        }
+        if (found < 0 || in->failed) {
+            return err_set(err, "the gateway's answer is no answer: is it another version?");
+        }
+        if (wait_for(fd, POLLIN, until_ms) != 0) {
+            return err_set(err, "the gateway did not answer in time");
+        }
+        ssize_t got = recv(fd, chunk, sizeof chunk, 0);
+        if (got == 0) {
+            return err_set(err, "the gateway closed the connection before it answered");
+        }
+        if (got > 0) {
+            buf_add(in, chunk, (size_t)got);
+        } else if (errno != EINTR && errno != EAGAIN) {
+            return err_set(err, "the gateway's answer broke off: %s", strerror(errno));
+        }
+    }
+}
+
+// One request and its reply: the reply's text stands in `in`.
+static int exchange(const char *directory, const char *request, struct buf *in, const char **text,
+                    size_t *length, int timeout_ms, struct err *err)
+{
+    int64_t until_ms = now_ms() + timeout_ms;
+    struct buf out;
+    int fd = -1;
+    int result = connect_socket(directory, &fd, err);
+    if (result != 0) {
+        return result;
+    }
+    buf_init(&out, CONTROL_FRAME_MAX + FRAME_HEAD);
+    frame_add(&out, request, strlen(request));
+    if (out.failed) {
+        result = err_set(err, "the request is too long");
+    } else {
+        result = send_all(fd, &out, until_ms, err);
+    }
+    if (result == 0) {
+        result = receive(fd, in, text, length, until_ms, err);
+    }
+    buf_release(&out);
+    (void)close(fd);
+    return result;
+}
+
+static char *print_request(const char *command, json_t *arguments)
+{
+    json_t *request =
+        json_pack("{s:i, s:s, s:O?}", "id", 1, "command", command, "arguments", arguments);
+    if (request != NULL && arguments == NULL) {
+        (void)json_object_del(request, "arguments");
+    }
+    char *text = request != NULL ? json_dumps(request, JSON_COMPACT) : NULL;
+    json_decref(request);
+    return text;
+}
+
+// The result of a good reply begins after this; our own server writes it so.
+static const char good_head[] = "{\"id\":1,\"ok\":true,\"result\":";
+
+int control_call_text(const char *directory, const char *command, json_t *arguments, int timeout_ms,
+                      struct buf *result, struct err *err)
+{
+    struct buf in;
+    const char *text = NULL;
+    size_t length = 0;
+    char *request = print_request(command, arguments);
+    if (request == NULL) {
+        return err_set(err, "not enough memory, or a text that is not UTF-8");
+    }
+    buf_init(&in, CONTROL_FRAME_MAX + FRAME_HEAD);
+    int status = exchange(directory, request, &in, &text, &length, timeout_ms, err);
+    free(request);
+    if (status == 0) {
+        const size_t head = sizeof good_head - 1;
+        json_t *reply = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
+        if (json_is_true(json_object_get(reply, "ok")) && length > head &&
+            memcmp(text, good_head, head) == 0) {
+            buf_clear(result);
+            buf_add(result, text + head, length - head - 1); // without the last brace
+            status = result->failed ? err_set(err, "the answer is too long") : 0;
+        } else {
+            const char *error = json_string_value(json_object_get(reply, "error"));
+            status = err_set(err, "%s", error != NULL ? error : "the gateway gave no answer");
+        }
+        json_decref(reply);
+    }
+    buf_release(&in);
+    return status;
+}
+
+int control_call(const char *directory, const char *command, json_t *arguments, int timeout_ms,
+                 json_t **result, struct err *err)
+{
+    struct buf text;
+    buf_init(&text, CONTROL_FRAME_MAX);
+    int status = control_call_text(directory, command, arguments, timeout_ms, &text, err);
+    if (status == 0) {
+        json_t *value = json_loadb(text.data, text.length, JSON_DECODE_ANY, NULL);
+        if (value == NULL) {
+            status = err_set(err, "the gateway's answer cannot be read");
+        } else {
+            *result = value;
+        }
+    }
+    buf_release(&text);
+    return status;
+}

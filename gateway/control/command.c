@@ -1,0 +1,262 @@
+#include "control/command.h"
+
+#include "base/log.h"
+#include "control/access.h"
+#include "gateway.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+// Roles grow: who may do something, a higher role may do as well.
+const struct command command_table[] = {
+    {"status", ROLE_VIEWER, false, true, "state of the gateway and all its parts", "{}",
+     command_status},
+    {"live", ROLE_VIEWER, false, false, "values of all meters now", "{}", command_live},
+    {"alerts", ROLE_VIEWER, false, true, "what is wrong now, and what was in the last day", "{}",
+     command_alerts},
+    {"read", ROLE_TECHNICIAN, true, true, "one test reading of a meter",
+     "{meter: ID, frames: true or false}", command_read},
+    {"config-get", ROLE_TECHNICIAN, false, false, "the configuration in force", "{}",
+     command_config_get},
+    {"reload", ROLE_SPECIALIST, true, true, "read the configuration file again", "{}",
+     command_reload},
+    {"audit", ROLE_LEADER, false, true, "the newest records of the audit chain",
+     "{limit: 1 to 500}", command_audit},
+    {"user-list", ROLE_LEADER, false, true, "all accounts", "{}", command_user_list},
+    {"user-add", ROLE_LEADER, true, true, "make an account",
+     "{name: NAME, role: ROLE, password: TEXT}", command_user_add},
+    {"user-remove", ROLE_LEADER, true, true, "remove an account", "{name: NAME}",
+     command_user_remove},
+    {"user-passwd", ROLE_LEADER, true, true, "set the password of an account",
+     "{name: NAME, password: TEXT}", command_user_passwd},
+    {"texts", ROLE_NONE, false, false, "all texts in a language", "{language: en or zh}",
+     command_texts},
+    {"claim-state", ROLE_NONE, false, true, "whether an account exists yet", "{}",
+     command_claim_state},
+    {"claim", ROLE_NONE, true, true, "make the first account with the claim code",
+     "{code: TEXT, name: NAME, password: TEXT}", command_claim},
+    {"login", ROLE_NONE, true, true, "begin a session of the page", "{name: NAME, password: TEXT}",
+     command_login},
+    {"logout", ROLE_NONE, true, true, "end the session", "{}", command_logout},
+    {"session", ROLE_NONE, false, false, "who is logged in", "{}", command_session},
+    {NULL, ROLE_NONE, false, false, NULL, NULL, NULL},
+};
+
+const char *command_result_text(int result)
+{
+    switch ((enum command_result)result) {
+    case COMMAND_DONE: return "done";
+    case COMMAND_FAILED: return "failed";
+    case COMMAND_UNKNOWN: return "unknown";
+    case COMMAND_ARGUMENTS: return "arguments";
+    case COMMAND_NO_SESSION: return "session";
+    case COMMAND_ROLE: return "role";
+    case COMMAND_DENIED: return "denied";
+    case COMMAND_THROTTLED: return "throttled";
+    case COMMAND_BUSY: return "busy";
+    }
+    return "failed";
+}
+
+const struct command *command_find(const char *name)
+{
+    for (const struct command *row = command_table; row->name != NULL; row++) {
+        if (strcmp(row->name, name) == 0) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+int command_unpack(const struct command_context *context, const json_t *arguments, struct err *err,
+                   const char *format, ...)
+{
+    json_error_t fault;
+    va_list values;
+    va_start(values, format);
+    // jansson takes a non-const value here, and changes nothing of it.
+    int result = json_vunpack_ex((json_t *)(uintptr_t)arguments, &fault, 0, format, values);
+    va_end(values);
+    if (result != 0) {
+        (void)err_set(err, "the arguments of %s are %s: %s", context->command->name,
+                      context->command->arguments, fault.text);
+        return COMMAND_ARGUMENTS;
+    }
+    return 0;
+}
+
+int command_reader_open(const struct command_context *context, struct store **store,
+                        struct err *err)
+{
+    if (context->gateway == NULL) {
+        *store = context->store;
+        return 0;
+    }
+    return store_open_reader(gateway_directory(context->gateway), store, err);
+}
+
+void command_reader_close(const struct command_context *context, struct store *store)
+{
+    if (context->gateway != NULL) {
+        store_close(store);
+    }
+}
+
+// One record of the audit chain.
+struct note {
+    int64_t at_ms;
+    const char *who, *action, *subject, *result, *detail;
+    recorder_task *task; // what it tells of, in the same round; NULL when that is over already
+    void *argument;
+};
+
+static int write_note(struct store *store, void *argument, struct err *err)
+{
+    const struct note *note = argument;
+    if (note->task != NULL && note->task(store, note->argument, err) != 0) {
+        return -1;
+    }
+    return store_audit_add(store, note->at_ms, note->who, note->action, note->subject, note->result,
+                           note->detail, err);
+}
+
+static int commit_alone(struct store *store, struct note *note, struct err *err)
+{
+    if (store_round_begin(store, err) != 0) {
+        return -1;
+    }
+    if (write_note(store, note, err) != 0) {
+        store_round_cancel(store);
+        return -1;
+    }
+    return store_round_commit(store, err);
+}
+
+static int commit_note(const struct command_context *context, struct note *note, struct err *err)
+{
+    note->at_ms = clock_wall_ms(context->clock);
+    if (context->gateway == NULL) {
+        return commit_alone(context->store, note, err);
+    }
+    return recorder_run(gateway_recorder(context->gateway), write_note, note, err);
+}
+
+int command_commit(struct command_context *context, const struct principal *who,
+                   const char *subject, recorder_task *task, void *argument, struct err *err)
+{
+    struct note note = {.who = who->name,
+                        .action = context->command->name,
+                        .subject = subject,
+                        .result = "done",
+                        .detail = "",
+                        .task = task,
+                        .argument = argument};
+    if (commit_note(context, &note, err) != 0) {
+        return COMMAND_FAILED;
+    }
+    context->noted = true;
+    return 0;
+}
+
+// What the command is about, as far as its arguments name it.
+static const char *subject_of(const json_t *arguments)
+{
+    const char *name = json_string_value(json_object_get(arguments, "name"));
+    if (name == NULL) {
+        name = json_string_value(json_object_get(arguments, "meter"));
+    }
+    return name != NULL ? name : "";
+}
+
+// Refusals beyond a bound a minute are counted only: knocking must not fill the store.
+static void audit(const struct command_context *context, const struct principal *who,
+                  const char *action, const json_t *arguments, int result, const char *message)
+{
+    char detail[ERR_TEXT_MAX + 64];
+    char subject[128];
+    uint64_t dropped = 0;
+    bool done = result == COMMAND_DONE;
+    if (!done && context->access != NULL && !access_refusal(context->access, &dropped)) {
+        return;
+    }
+    (void)snprintf(subject, sizeof subject, "%s", subject_of(arguments));
+    (void)snprintf(detail, sizeof detail, "%s", done ? "" : message);
+    if (dropped > 0) {
+        size_t length = strlen(detail);
+        (void)snprintf(detail + length, sizeof detail - length,
+                       " (%" PRIu64 " refusals before it were not recorded singly)", dropped);
+    }
+    struct note note = {.who = who->name,
+                        .action = action,
+                        .subject = subject,
+                        .result = done ? "done" : command_result_text(result),
+                        .detail = detail};
+    struct err err;
+    if (commit_note(context, &note, &err) != 0) {
+        // A leader must be able to come in and mend a full disk: the command goes on.
+        log_error("control", "audit record of %s by %s could not be written: %s", action, who->name,
+                  err.text);
+    }
+}
+
+// Whether `who` may call it; the message names the role that may.
+static int check_role(const struct command *command, const struct principal *who, struct err *err)
+{
+    if (who->role >= command->least) {
+        return COMMAND_DONE;
+    }
+    if (who->role == ROLE_NONE) {
+        (void)err_set(err, "%s needs an account: log in first", command->name);
+        return COMMAND_NO_SESSION;
+    }
+    (void)err_set(err, "%s needs the role %s; %s is %s", command->name, role_text(command->least),
+                  who->name, role_text(who->role));
+    return COMMAND_ROLE;
+}
+
+static int run(struct command_context *context, const struct principal *who,
+               const json_t *arguments, struct buf *result, struct err *err)
+{
+    struct writer writer;
+    writer_init(&writer, result);
+    int status = context->command->run(context, who, arguments, &writer, err);
+    if (status == 0 && result->failed) {
+        (void)err_set(err, "the answer of %s is larger than the %zu bytes that are allowed",
+                      context->command->name, result->max);
+        status = COMMAND_FAILED;
+    }
+    if (status != 0) {
+        buf_clear(result);
+    }
+    return status;
+}
+
+int command_call(const struct command_context *context, const struct principal *who,
+                 const char *name, const json_t *arguments, struct buf *result, struct err *err)
+{
+    struct err own;
+    struct err *message = err != NULL ? err : &own;
+    const struct command *command = command_find(name);
+    struct command_context copy = *context;
+    copy.command = command;
+    copy.noted = false;
+    if (command == NULL) {
+        (void)err_set(message, "there is no command '%.32s'", name);
+        audit(context, who, "unknown", NULL, COMMAND_UNKNOWN, message->text);
+        return COMMAND_UNKNOWN;
+    }
+    int status = check_role(command, who, message);
+    if (status != 0) {
+        audit(context, who, command->name, arguments, status, message->text);
+        return status;
+    }
+    json_t *none = arguments == NULL ? json_object() : NULL;
+    status = run(&copy, who, arguments != NULL ? arguments : none, result, message);
+    json_decref(none);
+    if (command->audited && !copy.noted) {
+        audit(&copy, who, command->name, arguments, status, message->text);
+    }
+    return status;
+}

@@ -1,0 +1,187 @@
+#include "control/workers.h"
+
+#include "control/control.h"
+
+#include <inttypes.h>
+#include <openssl/crypto.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STACK_BYTES (512 * 1024)
+#define REPLY_HEAD_MAX 128 // what stands around a result
+
+struct workers {
+    pthread_mutex_t mutex; // guards the queue and `stopping`
+    pthread_cond_t changed;
+    struct job *first, *last;
+    int waiting;
+    bool stopping;
+    struct command_context context;
+    void (*done)(void *argument, struct job *job);
+    void *argument;
+    int count;
+    pthread_t threads[CONTROL_WORKERS];
+};
+
+struct job *job_new(void)
+{
+    struct job *job = calloc(1, sizeof *job);
+    if (job != NULL) {
+        buf_init(&job->reply, CONTROL_FRAME_MAX);
+    }
+    return job;
+}
+
+void job_free(struct job *job)
+{
+    if (job == NULL) {
+        return;
+    }
+    json_decref(job->arguments);
+    buf_release(&job->reply);
+    OPENSSL_cleanse(job->token, sizeof job->token);
+    free(job);
+}
+
+void job_refuse(struct job *job, int result, const char *error)
+{
+    struct writer writer;
+    buf_clear(&job->reply);
+    writer_init(&writer, &job->reply);
+    writer_object(&writer);
+    writer_key_int(&writer, "id", job->id);
+    writer_key_bool(&writer, "ok", false);
+    writer_key_text(&writer, "code", command_result_text(result));
+    writer_key_text(&writer, "error", error);
+    writer_end(&writer);
+}
+
+void job_run(struct job *job, const struct command_context *context)
+{
+    struct buf result;
+    struct err err = {""};
+    buf_init(&result, CONTROL_FRAME_MAX - REPLY_HEAD_MAX);
+    int status = command_call(context, &job->who, job->command, job->arguments, &result, &err);
+    if (status != 0) {
+        job_refuse(job, status, err.text);
+    } else {
+        // The client finds the result by this head (client.c): keep its form.
+        buf_addf(&job->reply, "{\"id\":%" JSON_INTEGER_FORMAT ",\"ok\":true,\"result\":", job->id);
+        buf_add(&job->reply, result.data, result.length);
+        buf_add_text(&job->reply, "}");
+        if (job->reply.failed) {
+            job_refuse(job, COMMAND_FAILED, "not enough memory for the answer");
+        }
+    }
+    buf_release(&result);
+}
+
+static struct job *take(struct workers *workers)
+{
+    (void)pthread_mutex_lock(&workers->mutex);
+    while (workers->first == NULL && !workers->stopping) {
+        (void)pthread_cond_wait(&workers->changed, &workers->mutex);
+    }
+    struct job *job = workers->stopping ? NULL : workers->first;
+    if (job != NULL) {
+        workers->first = job->next;
+        workers->last = workers->first != NULL ? workers->last : NULL;
+        job->next = NULL;
+        workers->waiting--;
+    }
+    (void)pthread_mutex_unlock(&workers->mutex);
+    return job;
+}
+
+static void *work(void *argument)
+{
+    struct workers *workers = argument;
+    for (struct job *job = take(workers); job != NULL; job = take(workers)) {
+        job_run(job, &workers->context);
+        workers->done(workers->argument, job);
+    }
+    return NULL;
+}
+
+static int start_threads(struct workers *workers, struct err *err)
+{
+    pthread_attr_t attributes;
+    (void)pthread_attr_init(&attributes);
+    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    int why = 0;
+    while (workers->count < CONTROL_WORKERS && why == 0) {
+        why = pthread_create(&workers->threads[workers->count], &attributes, work, workers);
+        if (why == 0) {
+            char name[16];
+            (void)snprintf(name, sizeof name, "control-%d", workers->count + 1);
+            (void)pthread_setname_np(workers->threads[workers->count], name);
+            workers->count++;
+        }
+    }
+    (void)pthread_attr_destroy(&attributes);
+    return why == 0 ? 0 : err_set(err, "no thread for commands: %s", strerror(why));
+}
+
+struct workers *workers_start(const struct command_context *context,
+                              void (*done)(void *context, struct job *job), void *argument,
+                              struct err *err)
+{
+    struct workers *workers = calloc(1, sizeof *workers);
+    if (workers == NULL) {
+        (void)err_set(err, "not enough memory for the control socket");
+        return NULL;
+    }
+    (void)pthread_mutex_init(&workers->mutex, NULL);
+    (void)pthread_cond_init(&workers->changed, NULL);
+    workers->context = *context;
+    workers->done = done;
+    workers->argument = argument;
+    if (start_threads(workers, err) != 0) {
+        workers_stop(workers);
+        return NULL;
+    }
+    return workers;
+}
+
+void workers_stop(struct workers *workers)
+{
+    if (workers == NULL) {
+        return;
+    }
+    (void)pthread_mutex_lock(&workers->mutex);
+    workers->stopping = true;
+    (void)pthread_cond_broadcast(&workers->changed);
+    (void)pthread_mutex_unlock(&workers->mutex);
+    for (int i = 0; i < workers->count; i++) {
+        (void)pthread_join(workers->threads[i], NULL);
+    }
+    while (workers->first != NULL) {
+        struct job *job = workers->first;
+        workers->first = job->next;
+        job_free(job);
+    }
+    (void)pthread_cond_destroy(&workers->changed);
+    (void)pthread_mutex_destroy(&workers->mutex);
+    free(workers);
+}
+
+bool workers_offer(struct workers *workers, struct job *job)
+{
+    (void)pthread_mutex_lock(&workers->mutex);
+    bool room = workers->waiting < CONTROL_JOBS_MAX;
+    if (room) {
+        job->next = NULL;
+        if (workers->last != NULL) {
+            workers->last->next = job;
+        } else {
+            workers->first = job;
+        }
+        workers->last = job;
+        workers->waiting++;
+        (void)pthread_cond_signal(&workers->changed);
+    }
+    (void)pthread_mutex_unlock(&workers->mutex);
+    return room;
+}
