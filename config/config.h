@@ -47,8 +47,8 @@ struct meter {
     int link; // index in config.links
     int unit; // 0 to 255 over TCP, 1 to 247 on a serial bus
     char profile_name[CONFIG_PATH_MAX];
-    struct profile
-        *profile; // this meter's own copy: units from the configuration are resolved in it
+    struct profile *profile; // units from the configuration are resolved in it; the
+                             // configuration's own, never changed
     char units[PROFILE_CHANNELS_MAX]
               [16];  // unit per profile channel where it is set by the meter entry, else ""
     bool unverified; // profile not verified and no display_checked
@@ -88,6 +88,8 @@ struct config {
     struct config_link *links;
     int meter_count;
     struct meter *meters;
+    int profile_count;
+    struct profile **profiles; // what the meters point to; meters that read alike share one
     struct config_office office;
     struct config_detect detect;
     char grading_policy[CONFIG_PATH_MAX], grading_customers[CONFIG_PATH_MAX]; // "" where absent

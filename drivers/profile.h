@@ -21,6 +21,8 @@
 #define PROFILE_STATUS_MAX 64
 #define PROFILE_NOT_AVAILABLE_MAX 4
 #define PROFILE_TOGETHER_MAX 32
+#define PROFILE_ARCHIVES_MAX 4
+#define PROFILE_ARCHIVE_CHANNELS_MAX 16
 #define PROFILE_REQUEST_REGISTERS_MAX 125 // Modbus application protocol V1.1b3, 6.3 and 6.4
 
 enum raw_type {
@@ -89,6 +91,37 @@ struct profile_limits {
     bool wake_request;      // the meter loses the first request after a rest
 };
 
+enum archive_span { ARCHIVE_HOUR, ARCHIVE_DAY };
+
+// One value of an archive's record: raw x scale, `offset` registers after the record's first.
+struct archive_value {
+    const struct channel *channel;
+    uint16_t offset;
+    uint8_t words;
+    uint8_t type;  // enum raw_type
+    uint8_t order; // enum word_order
+    struct decimal scale;
+    char unit[16];
+    struct unit_conversion conversion;
+};
+
+// The meter's own log of closed hours or days: `records` records of `record_registers` registers
+// each. Loaded and checked in full; reading it back is a later version's.
+struct profile_archive {
+    char name[32];
+    enum archive_span span;
+    uint8_t function; // 3 or 4
+    uint16_t first_register;
+    uint16_t record_registers;
+    uint16_t records;
+    bool oldest_first;
+    uint16_t time_offset;
+    uint8_t time_type;  // RAW_U32: Unix seconds; RAW_BCD of 3 words: YYMMDDhhmmss by the meter
+    uint8_t time_order; // enum word_order
+    int value_count;
+    struct archive_value values[PROFILE_ARCHIVE_CHANNELS_MAX];
+};
+
 // `channels` ends with the status set and the identity where the profile has them: `status` is one
 // channel of kind CHANNEL_BITS with part_count 0, over all status bits.
 struct profile {
@@ -110,6 +143,8 @@ struct profile {
     struct profile_status status[PROFILE_STATUS_MAX];
     uint8_t together_count;
     struct profile_together together[PROFILE_TOGETHER_MAX];
+    int archive_count;
+    struct profile_archive *archives;
     char *source; // the YAML text it was loaded from: stored with readings, so that they can be
                   // decoded later
 };

@@ -1,0 +1,517 @@
+// From the profile's entries to fields, channels and requests that belong together.
+#include "config/profile_file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct build {
+    const struct load *load;
+    const struct profile_draft *draft;
+    struct profile *profile;
+};
+
+#define TELL(build, ...) fault_at((build)->load->faults, (build)->load->document->file, __VA_ARGS__)
+#define TELL_KEY(build, ...)                                                                       \
+    fault_at_key((build)->load->faults, (build)->load->document->file, __VA_ARGS__)
+#define TELL_MISSING(build, ...)                                                                   \
+    fault_missing((build)->load->faults, (build)->load->document->file, __VA_ARGS__)
+
+// The value of a key where there is one, else the map itself: the place to point at.
+static const struct node *place_of(const struct node *map, const char *key)
+{
+    const struct node *child = node_find(map, key);
+    return child != NULL ? child : map;
+}
+
+// ---- fields -------------------------------------------------------------------------------------
+
+// The field with these words, made when it is new. -1 when it does not fit; told at `node`.
+static int field_take(struct build *build, const struct node *node, struct field field)
+{
+    struct profile *profile = build->profile;
+    for (int i = 0; i < profile->field_count; i++) {
+        const struct field *other = &profile->fields[i];
+        if (other->first == field.first && other->function == field.function &&
+            other->words == field.words && other->type == field.type &&
+            other->order == field.order) {
+            return i;
+        }
+    }
+    if (field.first + field.words > 65536) {
+        TELL(build, node, "the value would end at register %d; allowed: at most 65535",
+             field.first + field.words - 1);
+    } else if (field.words > build->draft->max_registers) {
+        TELL(build, node, "the value needs %d registers in one request, limits.max_registers is %d",
+             field.words, build->draft->max_registers);
+    } else if (profile->field_count == PROFILE_FIELDS_MAX) {
+        TELL(build, node, "the profile reads too many fields; allowed: %d", PROFILE_FIELDS_MAX);
+    } else if (profile->word_count + field.words > PROFILE_WORDS_MAX) {
+        TELL(build, node, "the profile reads too many registers; allowed: %d", PROFILE_WORDS_MAX);
+    } else {
+        field.place = profile->word_count;
+        profile->word_count = (uint16_t)(profile->word_count + field.words);
+        profile->fields[profile->field_count] = field;
+        return profile->field_count++;
+    }
+    return -1;
+}
+
+// Whether an order is right for that many registers; fills enum word_order.
+static int order_take(struct build *build, const struct node *map, int order, int words,
+                      bool is_text, uint8_t *out)
+{
+    *out = ORDER_ABCD;
+    if (order < 0) {
+        return 0;
+    }
+    const struct node *node = place_of(map, "order");
+    if (is_text || (words != 2 && words != 4)) {
+        TELL(build, node, "%s has no order; allowed: order with values of two or four registers",
+             is_text      ? "text"
+             : words == 1 ? "a value of one register"
+                          : "a value of three registers");
+        return -1;
+    }
+    if ((words == 2) != (order < ORDERS_OF_TWO)) {
+        TELL(build, node, "%s is not for a value of %d registers; allowed: %s", order_names[order],
+             words,
+             words == 2 ? "ABCD, CDAB, BADC, DCBA" : "ABCDEFGH, GHEFCDAB, BADCFEHG, HGFEDCBA");
+        return -1;
+    }
+    *out = (uint8_t)(order % ORDERS_OF_TWO);
+    return 0;
+}
+
+// The field of a place. -1 when it is not whole or not right; told.
+static int place_take(struct build *build, const struct node *map, const struct place_entry *place)
+{
+    if (place->first < 0 || place->type < 0) {
+        return -1; // told when it was loaded
+    }
+    const struct type_form *form = &type_forms[place->type];
+    struct field field = {.first = (uint16_t)place->first,
+                          .function = (uint8_t)place->function,
+                          .words = (uint8_t)form->words,
+                          .type = (uint8_t)form->type};
+    if (order_take(build, map, place->order, form->words, form->type == RAW_STRING, &field.order) !=
+        0) {
+        return -1;
+    }
+    if (place->function <= 2 && form->type != RAW_U16) {
+        TELL(build, place_of(map, "type"),
+             "a coil or discrete input is one bit; allowed with function %d: u16", place->function);
+        return -1;
+    }
+    return field_take(build, place_of(map, "register"), field);
+}
+
+// The field of a scale register, -1 without or when it is wrong (then told).
+static int scale_take(struct build *build, const struct place_entry *place,
+                      const struct scale_entry *scale)
+{
+    static const struct type_form forms[] = {
+        {RAW_I16, 1}, {RAW_U16, 1}, {RAW_I32, 2}, {RAW_U32, 2}};
+    if (scale->node == NULL || scale->first < 0) {
+        return -1;
+    }
+    int function = scale->function >= 0 ? scale->function : place->function;
+    if (function <= 2) {
+        TELL(build, scale->node,
+             "a coil cannot scale a value; allowed: a register of function 3 or 4");
+        return -1;
+    }
+    struct field field = {.first = (uint16_t)scale->first,
+                          .function = (uint8_t)function,
+                          .words = (uint8_t)forms[scale->type].words,
+                          .type = (uint8_t)forms[scale->type].type};
+    return field_take(build, scale->node, field);
+}
+
+// ---- channels -----------------------------------------------------------------------------------
+
+static bool part_take(struct build *build, const struct node *map, const struct place_entry *place,
+                      struct part *out)
+{
+    if (place->type >= 0 && type_forms[place->type].type == RAW_STRING) {
+        TELL(build, place_of(map, "type"),
+             "text is no quantity; allowed: a number's type (text belongs under identity)");
+        return false;
+    }
+    if (place->scale.mantissa == 0) {
+        TELL(build, place_of(map, "scale"), "a scale of 0 leaves nothing; allowed: any other");
+        return false;
+    }
+    int field = place_take(build, map, place);
+    if (field < 0) {
+        return false;
+    }
+    *out = (struct part){.field = (uint8_t)field,
+                         .scale = place->scale,
+                         .scale_field = scale_take(build, place, &place->scale_register),
+                         .scale_is_exponent = place->scale_register.meaning == 0};
+    return true;
+}
+
+static void parts_take(struct build *build, const struct channel_entry *entry,
+                       struct profile_channel *channel)
+{
+    static const char *const single[] = {"register", "function", "type",
+                                         "order",    "scale",    "scale_register"};
+    if (node_find(entry->node, "parts") == NULL) {
+        if (node_find(entry->node, "register") == NULL) {
+            TELL_MISSING(build, entry->node, "register",
+                         "the key is missing; needed: register and type, or parts");
+        }
+        if (node_find(entry->node, "type") == NULL) {
+            TELL_MISSING(build, entry->node, "type",
+                         "the key is missing; needed: register and type, or parts");
+        }
+        channel->part_count = part_take(build, entry->node, &entry->place, channel->parts) ? 1 : 0;
+        return;
+    }
+    for (size_t i = 0; i < sizeof single / sizeof single[0]; i++) {
+        const struct node *extra = node_find(entry->node, single[i]);
+        if (extra != NULL) {
+            TELL_KEY(build, extra, "'%s' does not go with parts; write it into each part",
+                     single[i]);
+        }
+    }
+    const struct place_entry *parts = entry->parts.items;
+    for (int i = 0; i < entry->parts.count; i++) {
+        if (part_take(build, parts[i].node, &parts[i], &channel->parts[channel->part_count])) {
+            channel->part_count++;
+        }
+    }
+    const struct node *list = node_find(entry->node, "parts");
+    if (list->kind == NODE_LIST && list->count == 0) {
+        TELL(build, list, "there is no part; needed: at least one");
+    }
+}
+
+// "m3, l, dm3" of the units that fit.
+static const char *units_text(const struct channel *channel, char text[static 160])
+{
+    size_t length = 0;
+    const char *unit = NULL;
+    text[0] = '\0';
+    for (int i = 0; (unit = channel_unit_at(channel, i)) != NULL && length < 160; i++) {
+        int added = snprintf(text + length, 160 - length, "%s%s", i > 0 ? ", " : "", unit);
+        length += added > 0 ? (size_t)added : 0;
+    }
+    return text;
+}
+
+// Fills unit and conversion; told at `map` when the unit is missing or does not fit.
+static void unit_take(struct build *build, const struct node *map, const struct channel *channel,
+                      const char *unit, bool config_allowed, char out[static 16],
+                      struct unit_conversion *conversion)
+{
+    char units[160];
+    const char *config = config_allowed ? ", or config" : "";
+    if (unit[0] == '\0' && strcmp(channel->unit, "1") == 0) {
+        unit = "1";
+    }
+    *conversion = (struct unit_conversion){{1, 0}, {0, 0}};
+    (void)snprintf(out, 16, "%s", unit);
+    if (config_allowed && strcmp(unit, "config") == 0) {
+        return;
+    }
+    if (node_find(map, "unit") == NULL && unit[0] == '\0') {
+        TELL_MISSING(build, map, "unit", "the key is missing; allowed: %s%s",
+                     units_text(channel, units), config);
+    } else if (unit[0] != '\0' && channel_unit_conversion(channel, unit, conversion) != 0) {
+        TELL(build, place_of(map, "unit"), "'%s' is no unit of %s; allowed: %s%s", unit,
+             channel->name, units_text(channel, units), config);
+    }
+}
+
+static void not_available_take(struct build *build, const struct channel_entry *entry,
+                               struct profile_channel *channel)
+{
+    const struct item *items = entry->not_available.items;
+    if (channel->part_count == 0) {
+        return;
+    }
+    int words = build->profile->fields[channel->parts[0].field].words;
+    uint64_t most = words == 4 ? UINT64_MAX : (UINT64_C(1) << (16 * words)) - 1;
+    for (int i = 0; i < entry->not_available.count; i++) {
+        if (items[i].raw > most) {
+            TELL(build, items[i].node, "0x%llX does not fit %d registers; allowed: 0 to 0x%llX",
+                 (unsigned long long)items[i].raw, words, (unsigned long long)most);
+        }
+        channel->not_available[channel->not_available_count++] = items[i].raw;
+    }
+}
+
+static void channels_take(struct build *build)
+{
+    const struct channel_entry *entries = build->draft->channels.items;
+    const struct node *node = node_find(build->draft->node, "channels");
+    if (node != NULL && node->kind == NODE_MAP && node->count == 0) {
+        TELL(build, node, "there is no channel; needed: at least one");
+    }
+    for (int i = 0; i < build->draft->channels.count; i++) {
+        const struct channel_entry *entry = &entries[i];
+        struct profile_channel *channel =
+            &build->profile->channels[build->profile->channel_count++];
+        channel->channel = channel_find(entry->node->key);
+        channel->offset = entry->offset;
+        parts_take(build, entry, channel);
+        not_available_take(build, entry, channel);
+        unit_take(build, entry->node, channel->channel, entry->unit, true, channel->unit,
+                  &channel->conversion);
+    }
+}
+
+// ---- status and identity ------------------------------------------------------------------------
+
+static void status_check(struct build *build, const struct status_entry *entry)
+{
+    const struct status_entry *entries = build->draft->status.items;
+    for (const struct status_entry *other = entries; other < entry; other++) {
+        if (entry->name[0] != '\0' && strcmp(other->name, entry->name) == 0) {
+            TELL(build, place_of(entry->node, "name"), "the name '%s' is taken by status[%d]",
+                 entry->name, other->node->index);
+        }
+        if (other->first == entry->first && other->function == entry->function &&
+            other->bit == entry->bit && entry->first >= 0) {
+            TELL(build, place_of(entry->node, "bit"), "the same bit is named by status[%d]",
+                 other->node->index);
+        }
+    }
+    if (entry->function <= 2 && entry->bit != 0) {
+        TELL(build, place_of(entry->node, "bit"),
+             "a coil or discrete input is one bit; allowed with function %d: 0", entry->function);
+    }
+}
+
+static void status_take(struct build *build)
+{
+    static const char *const severities[] = {"minor", "major", "critical"};
+    const struct status_entry *entries = build->draft->status.items;
+    struct profile *profile = build->profile;
+    for (int i = 0; i < build->draft->status.count; i++) {
+        const struct status_entry *entry = &entries[i];
+        if (entry->first < 0) {
+            continue; // told
+        }
+        status_check(build, entry);
+        struct field field = {.first = (uint16_t)entry->first,
+                              .function = (uint8_t)entry->function,
+                              .words = 1,
+                              .type = RAW_U16};
+        int index = field_take(build, place_of(entry->node, "register"), field);
+        struct profile_status *status = &profile->status[profile->status_count++];
+        status->field = (uint8_t)(index < 0 ? 0 : index);
+        status->bit = (uint8_t)entry->bit;
+        memcpy(status->name, entry->name, sizeof status->name);
+        (void)snprintf(status->severity, sizeof status->severity, "%s",
+                       entry->severity >= 0 ? severities[entry->severity] : "");
+    }
+    if (profile->status_count > 0) {
+        profile->channels[profile->channel_count++].channel = channel_find("status");
+    }
+}
+
+static void identity_take(struct build *build)
+{
+    const struct place_entry *place = &build->draft->serial_number;
+    if (place->node == NULL) {
+        return;
+    }
+    enum raw_type type = place->type >= 0 ? type_forms[place->type].type : RAW_U16;
+    if (type == RAW_F32 || type == RAW_F64) {
+        TELL(build, place_of(place->node, "type"),
+             "a serial number is no fraction; allowed: string8 to string32, bcd4 to bcd16, u16 to "
+             "i64");
+        return;
+    }
+    struct profile_channel *channel = &build->profile->channels[build->profile->channel_count++];
+    int field = place_take(build, place->node, place);
+    channel->channel = channel_find("serial_number");
+    channel->part_count = 1;
+    channel->parts[0] = (struct part){
+        .field = (uint8_t)(field < 0 ? 0 : field), .scale = {1, 0}, .scale_field = -1};
+    channel->conversion = (struct unit_conversion){{1, 0}, {0, 0}};
+}
+
+// ---- together -----------------------------------------------------------------------------------
+
+static void together_check(struct build *build, const struct node *node, int first, int last)
+{
+    int held = 0;
+    int function = 0;
+    for (int i = 0; i < build->profile->field_count; i++) {
+        const struct field *field = &build->profile->fields[i];
+        int end = field->first + field->words - 1;
+        if (end < first || field->first > last) {
+            continue;
+        }
+        if (field->first < first || end > last) {
+            TELL(build, node,
+                 "the group cuts the value of registers %d to %d in two; allowed: "
+                 "groups that hold whole values",
+                 field->first, end);
+            return;
+        }
+        if (held++ > 0 && field->function != function) {
+            TELL(build, node,
+                 "the group holds values of functions %d and %d; allowed: one function", function,
+                 field->function);
+            return;
+        }
+        function = field->function;
+    }
+    if (held == 0) {
+        TELL(build, node, "no value lies in the registers %d to %d", first, last);
+    }
+    if (last - first + 1 > build->draft->max_registers) {
+        TELL(build, node, "the group has %d registers, limits.max_registers is %d",
+             last - first + 1, build->draft->max_registers);
+    }
+}
+
+static void together_take(struct build *build)
+{
+    const struct item *items = build->draft->together.items;
+    struct profile *profile = build->profile;
+    for (int i = 0; i < build->draft->together.count; i++) {
+        const int *range = items[i].range;
+        for (int j = 0; j < profile->together_count; j++) {
+            if (range[0] <= profile->together[j].last && range[1] >= profile->together[j].first) {
+                TELL(build, items[i].node, "the group overlaps [%d, %d]; write one group",
+                     profile->together[j].first, profile->together[j].last);
+            }
+        }
+        together_check(build, items[i].node, range[0], range[1]);
+        profile->together[profile->together_count++] =
+            (struct profile_together){(uint16_t)range[0], (uint16_t)range[1]};
+    }
+}
+
+// ---- archives -----------------------------------------------------------------------------------
+
+static void archive_value_take(struct build *build, const struct archive_entry *archive,
+                               const struct archive_value_entry *entry, struct archive_value *out)
+{
+    if (entry->offset < 0 || entry->type < 0) {
+        return; // told
+    }
+    const struct type_form *form = &type_forms[entry->type];
+    if (form->type == RAW_STRING) {
+        TELL(build, place_of(entry->node, "type"), "text is no quantity; allowed: a number's type");
+    }
+    if (entry->scale.mantissa == 0) {
+        TELL(build, place_of(entry->node, "scale"),
+             "a scale of 0 leaves nothing; allowed: any "
+             "other");
+    }
+    if (archive->record_registers > 0 && entry->offset + form->words > archive->record_registers) {
+        TELL(build, place_of(entry->node, "offset"),
+             "the value ends outside the record of %d "
+             "registers",
+             archive->record_registers);
+    }
+    *out = (struct archive_value){.channel = channel_find(entry->node->key),
+                                  .offset = (uint16_t)entry->offset,
+                                  .words = (uint8_t)form->words,
+                                  .type = (uint8_t)form->type,
+                                  .scale = entry->scale};
+    (void)order_take(build, entry->node, entry->order, form->words, form->type == RAW_STRING,
+                     &out->order);
+    unit_take(build, entry->node, out->channel, entry->unit, false, out->unit, &out->conversion);
+}
+
+static void archive_check(struct build *build, const struct archive_entry *entry, int time_words)
+{
+    if (entry->first + entry->records * entry->record_registers > 65536) {
+        TELL(build, place_of(entry->node, "records"),
+             "the archive ends after register 65535; allowed: fewer records");
+    }
+    if (entry->record_registers > build->draft->max_registers) {
+        TELL(build, place_of(entry->node, "record_registers"),
+             "a record is read in one request of %d registers, limits.max_registers is %d",
+             entry->record_registers, build->draft->max_registers);
+    }
+    if (entry->time_offset >= 0 && entry->time_offset + time_words > entry->record_registers) {
+        TELL(build, place_of(node_find(entry->node, "time"), "offset"),
+             "the time ends outside the record of %d registers", entry->record_registers);
+    }
+}
+
+static void archive_take(struct build *build, const struct archive_entry *entry,
+                         struct profile_archive *out)
+{
+    const struct node *time = node_find(entry->node, "time");
+    int time_words = entry->time_type == 1 ? 3 : 2;
+    if (entry->first >= 0 && entry->record_registers > 0 && entry->records > 0) {
+        archive_check(build, entry, time_words);
+    }
+    *out = (struct profile_archive){.span = entry->span == 1 ? ARCHIVE_DAY : ARCHIVE_HOUR,
+                                    .function = (uint8_t)entry->function,
+                                    .first_register = (uint16_t)entry->first,
+                                    .record_registers = (uint16_t)entry->record_registers,
+                                    .records = (uint16_t)entry->records,
+                                    .oldest_first = entry->direction == 1,
+                                    .time_offset = (uint16_t)entry->time_offset,
+                                    .time_type = entry->time_type == 1 ? RAW_BCD : RAW_U32};
+    memcpy(out->name, entry->name, sizeof out->name);
+    if (entry->time_type >= 0) {
+        (void)order_take(build, time, entry->time_order, time_words, false, &out->time_order);
+    }
+    const struct archive_value_entry *values = entry->values.items;
+    for (int i = 0; i < entry->values.count; i++) {
+        archive_value_take(build, entry, &values[i], &out->values[out->value_count++]);
+    }
+}
+
+static void archives_take(struct build *build)
+{
+    const struct archive_entry *entries = build->draft->archives.items;
+    int count = build->draft->archives.count;
+    if (count == 0) {
+        return;
+    }
+    build->profile->archives = calloc((size_t)count, sizeof build->profile->archives[0]);
+    if (build->profile->archives == NULL) {
+        TELL(build, build->draft->node, "there is not enough memory");
+        return;
+    }
+    for (int i = 0; i < count; i++) {
+        for (int j = 0; j < i; j++) {
+            if (entries[i].name[0] != '\0' && strcmp(entries[i].name, entries[j].name) == 0) {
+                TELL(build, place_of(entries[i].node, "name"),
+                     "the name '%s' is taken by "
+                     "archives[%d]",
+                     entries[i].name, j);
+            }
+        }
+        archive_take(build, &entries[i], &build->profile->archives[i]);
+    }
+    build->profile->archive_count = count;
+}
+
+// ---- all ----------------------------------------------------------------------------------------
+
+void profile_build(const struct load *load, const struct profile_draft *draft,
+                   struct profile *profile)
+{
+    struct build build = {load, draft, profile};
+    memcpy(profile->model, draft->model, sizeof profile->model);
+    (void)snprintf(profile->medium, sizeof profile->medium, "%s", medium_names[draft->medium]);
+    profile->verified = draft->verified;
+    profile->serial_baud_known = draft->baud > 0;
+    profile->serial_baud = draft->baud > 0 ? draft->baud : 0;
+    profile->serial_parity = "NEO"[draft->parity];
+    profile->serial_stop = draft->stop;
+    profile->limits = (struct profile_limits){.max_registers = (uint16_t)draft->max_registers,
+                                              .max_gap = (uint16_t)draft->max_gap,
+                                              .pause_ms = draft->pause_ms,
+                                              .wake_request = draft->wake_request};
+    channels_take(&build);
+    status_take(&build);
+    identity_take(&build);
+    together_take(&build);
+    archives_take(&build);
+}
