@@ -21,6 +21,7 @@ static const char *const why_texts[] = {
     [WHY_OUT_OF_RANGE] = "out-of-range",
     [WHY_NOT_POLLED] = "not-polled",
     [WHY_INTERPOLATED] = "interpolated",
+    [WHY_REVERSED] = "reversed",
 };
 
 const char *why_text(uint16_t why, char text[static WHY_TEXT_MAX])

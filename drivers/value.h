@@ -32,6 +32,7 @@ enum why {
     WHY_OUT_OF_RANGE = 10, // does not fit the range of its kind
     WHY_NOT_POLLED = 11,   // due while the gateway did not run, or the bus was late
     WHY_INTERPOLATED = 12, // estimated between its neighbours
+    WHY_REVERSED = 13,     // a counter stands lower than before
     WHY_EXCEPTION = 0x100,
 };
 

@@ -3,6 +3,14 @@
 //
 // The shortest span is built from readings; each longer one is summed from the closed periods of
 // the next shorter one.
+//
+// A value is usable when it is present and good, or doubted only because its profile is unverified:
+// then indices and gauges are there too, all of them `suspect` (unverified).
+// Reads belong to periods by due time, values by `at`. Of a counter that stands on the meter, the
+// index at a boundary follows from the instants of the readings alone, so that a restart or a late
+// timer changes no figure. A gauge's mean weighs each usable value with the time until the meter's
+// next reading, at most 2 x interval and not beyond the period. A counter that went backwards keeps
+// its indices as read: the period is `suspect` (reversed), nothing is rebased.
 #ifndef METERGATE_RECORD_PERIOD_H
 #define METERGATE_RECORD_PERIOD_H
 
@@ -23,6 +31,10 @@ struct period_channel {
     bool start_known, end_known;
     uint8_t start_quality, end_quality;
     int64_t start_micro, end_micro;
+    // counter: newest usable reading before the end, also of an earlier period (last_ms 0: none); a
+    // builder that resumes after this period interpolates from it
+    int64_t last_ms, last_micro;
+    uint8_t last_quality;
     // gauge: of good readings; weight is the time that the mean stands for (0: no good reading)
     int64_t weight_ms;
     double min, mean, max;
@@ -32,43 +44,52 @@ struct period {
     enum span span;
     int version; // from 1
     int64_t from_ms, to_ms;
+    bool first; // holds the meter's very first reading: its indices start there, not at from
     int64_t expected, good, suspect, missing; // reads
     uint8_t quality;
     int channel_count;
     struct period_channel channels[PERIOD_CHANNELS_MAX];
 };
 
+// Sets quality and why of each channel and of the whole from the figures. A channel without an
+// index keeps the `why` that it has.
+void period_judge(struct period *period);
+
 // Compact form for the store, with a format byte in front; decode returns -1 for bytes that it did
 // not write.
 void period_encode(const struct period *period, struct buf *out);
 int period_decode(const void *bytes, size_t length, struct period *out);
 
-// Running state of the shortest span of one meter. Caller owns it; start with period_builder_init.
+// Running state of the shortest span of one meter. Keeps a pointer to the meter.
 struct period_builder;
+// NULL when memory is short. Due times before `configured_ms` are not expected.
 struct period_builder *period_builder_new(const struct meter *meter,
                                           const struct schedule *schedule,
                                           const struct gas_calendar *calendar,
                                           int64_t configured_ms);
-void period_builder_free(struct period_builder *builder);
+void period_builder_free(struct period_builder *builder); // NULL is fine
 
-// Continues after a stored period (the last closed one of the shortest span), NULL at the very
-// first start.
+// Continues after a stored period (the last closed one of the shortest span, or any that ends at
+// one of its boundaries), NULL at the very first start. Then feed the stored readings from its end
+// on.
 void period_builder_resume(struct period_builder *builder, const struct period *last);
 
-// Feeds one reading, in order of `at`. Every period that this closes goes to `closed`, in order.
+// Feeds one reading, in order of `at`; one that is not after the newest is only counted. Every
+// period that this closes goes to `closed`, in order.
 typedef void period_closed(void *context, const struct period *period);
 void period_builder_feed(struct period_builder *builder, const struct reading *reading,
                          period_closed *closed, void *context);
 // Closes what is overdue at `now_ms` (2 x interval + 60 s after the boundary), with missing ends.
+// After a long rest that is many: a caller that bounds its rounds goes there in steps.
 void period_builder_expire(struct period_builder *builder, int64_t now_ms, period_closed *closed,
                            void *context);
 // When expire next has something to do; INT64_MAX when never.
 int64_t period_builder_deadline(const struct period_builder *builder);
 
-// Sums consecutive periods of the next shorter span into one of [from, to). Missing parts count as
-// missing reads
-// (`expected` is given). Indices: start of the first, end of the last part where they touch from
-// and to.
+// Sums consecutive periods of the next shorter span, all within [from, to), into one of that range.
+// Missing parts count as missing reads (`expected` is given). Indices: start of the first, end of
+// the last part where they touch from and to; the start also where the first part is the meter's
+// very first.
 void period_sum(const struct period *parts, int count, enum span span, int64_t from_ms,
                 int64_t to_ms, int64_t expected, struct period *out);
 

@@ -1,0 +1,507 @@
+#include "record/period.h"
+
+#include "config/config.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+// A boundary waits at most 2 x interval + 60 s for its index, and a period is at least as long as
+// the interval and a minute: so at most four stand open. At the bound the oldest closes as if its
+// time were up.
+#define OPEN_MAX 6
+#define WINDOW_MAX_MS 60000
+#define GRACE_MS 60000
+#define RESOLUTION_MAX (MICRO_PER_UNIT * 1000000) // coarser than this is taken as not known
+
+// What a boundary says of one counter.
+struct index {
+    bool resolved; // known, or known to be missing
+    bool known;
+    uint8_t quality;
+    int64_t micro;
+};
+
+// A usable reading of a counter; at_ms 0: none yet.
+struct point {
+    int64_t at_ms;
+    int64_t micro;
+    uint8_t quality;
+};
+
+// One channel of an open period.
+struct track {
+    struct index start, end;
+    struct point last;       // newest before the period's end
+    uint16_t start_why, why; // why the start is missing; of the newest unusable value
+    uint8_t quality;         // worst of the gauge's usable values
+    int64_t weight_ms;
+    double weighted, min, max;
+};
+
+struct open_period {
+    int64_t from_ms, to_ms;
+    bool first, passed; // passed: a reading after the end was seen
+    int64_t good, suspect;
+    struct track *tracks;
+};
+
+// One channel of the builder: a counter or a gauge of the profile.
+struct source {
+    int place; // in the reading's values
+    const struct profile_channel *channel;
+    bool is_counter;
+    int64_t resolution; // of a counter, micro units
+    // newest usable value of a gauge, until the next reading tells how long it stood
+    bool pending;
+    double pending_value;
+};
+
+struct period_builder {
+    struct schedule schedule;
+    struct gas_calendar calendar;
+    int64_t configured_ms;
+    int64_t newest_ms, newest_due_ms; // of the readings fed
+    int source_count;
+    struct source sources[PROFILE_CHANNELS_MAX];
+    int open_count;
+    struct open_period open[OPEN_MAX];
+    struct track tracks[]; // OPEN_MAX x source_count
+};
+
+// --- making ---
+
+static int64_t counter_resolution(const struct profile *profile,
+                                  const struct profile_channel *channel)
+{
+    if (channel->part_count == 0) {
+        return 1;
+    }
+    const struct part *part = &channel->parts[channel->part_count - 1];
+    uint8_t type = profile->fields[part->field].type;
+    struct decimal factor = channel->conversion.factor;
+    struct decimal step = {0, part->scale.exponent + factor.exponent};
+    int64_t micro = 0;
+    if (type == RAW_F32 || type == RAW_F64 || part->scale_field >= 0 || step.exponent < -18 ||
+        step.exponent > 18 ||
+        __builtin_mul_overflow(part->scale.mantissa, factor.mantissa, &step.mantissa) ||
+        step.mantissa <= 0 ||
+        micro_from_integer(false, (uint64_t)step.mantissa, (struct decimal){1, step.exponent},
+                           &micro) != 0 ||
+        micro <= 0 || micro > RESOLUTION_MAX) {
+        return 1;
+    }
+    return micro;
+}
+
+static int source_list(const struct profile *profile, struct source *sources)
+{
+    int count = 0;
+    for (int i = 0; i < profile->channel_count; i++) {
+        const struct profile_channel *channel = &profile->channels[i];
+        enum channel_kind kind = channel->channel->kind;
+        if (kind == CHANNEL_COUNTER || kind == CHANNEL_GAUGE || kind == CHANNEL_EXACT) {
+            sources[count] = (struct source){.place = i, .channel = channel};
+            sources[count].is_counter = kind == CHANNEL_COUNTER;
+            sources[count].resolution =
+                kind == CHANNEL_COUNTER ? counter_resolution(profile, channel) : 1;
+            count++;
+        }
+    }
+    return count;
+}
+
+struct period_builder *period_builder_new(const struct meter *meter,
+                                          const struct schedule *schedule,
+                                          const struct gas_calendar *calendar,
+                                          int64_t configured_ms)
+{
+    struct source sources[PROFILE_CHANNELS_MAX];
+    int count = source_list(meter->profile, sources);
+    struct period_builder *builder =
+        calloc(1, sizeof *builder + OPEN_MAX * (size_t)count * sizeof builder->tracks[0]);
+    if (builder == NULL) {
+        return NULL;
+    }
+    builder->schedule = *schedule;
+    builder->calendar = *calendar;
+    builder->configured_ms = configured_ms;
+    builder->newest_ms = builder->newest_due_ms = INT64_MIN;
+    builder->source_count = count;
+    memcpy(builder->sources, sources, (size_t)count * sizeof sources[0]);
+    for (int i = 0; i < OPEN_MAX; i++) {
+        builder->open[i].tracks = builder->tracks + (ptrdiff_t)i * count;
+    }
+    return builder;
+}
+
+void period_builder_free(struct period_builder *builder)
+{
+    free(builder);
+}
+
+// --- open periods ---
+
+// How long after a boundary a reading is its index, and how long the boundary waits for one.
+static int64_t window_ms(const struct period_builder *builder)
+{
+    int64_t interval = builder->schedule.interval_ms;
+    return interval < WINDOW_MAX_MS ? interval : WINDOW_MAX_MS;
+}
+
+static int64_t wait_ms(const struct period_builder *builder)
+{
+    return 2 * builder->schedule.interval_ms + GRACE_MS;
+}
+
+static struct open_period *newest_open(struct period_builder *builder)
+{
+    assert(builder->open_count > 0);
+    return &builder->open[builder->open_count - 1];
+}
+
+// Appends the period that holds `at_ms`.
+static struct open_period *open_append(struct period_builder *builder, int64_t at_ms)
+{
+    assert(builder->open_count < OPEN_MAX);
+    struct open_period *open = &builder->open[builder->open_count++];
+    struct track *tracks = open->tracks;
+    memset(tracks, 0, (size_t)builder->source_count * sizeof *tracks);
+    *open = (struct open_period){
+        .from_ms = period_start(&builder->calendar, builder->schedule.span, at_ms),
+        .to_ms = period_end(&builder->calendar, builder->schedule.span, at_ms),
+        .tracks = tracks,
+    };
+    return open;
+}
+
+// Appends the period after the newest one: its last points are those of the one before.
+static void open_next(struct period_builder *builder)
+{
+    const struct open_period *before = newest_open(builder);
+    struct open_period *open = open_append(builder, before->to_ms);
+    for (int i = 0; i < builder->source_count; i++) {
+        open->tracks[i].last = before->tracks[i].last;
+    }
+}
+
+static const struct period_channel *find_channel(const struct period *period, const char *name)
+{
+    for (int i = 0; i < period->channel_count; i++) {
+        if (strcmp(period->channels[i].name, name) == 0) {
+            return &period->channels[i];
+        }
+    }
+    return NULL;
+}
+
+void period_builder_resume(struct period_builder *builder, const struct period *last)
+{
+    if (last == NULL) {
+        return;
+    }
+    struct open_period *open = open_append(builder, last->to_ms);
+    builder->newest_ms = builder->newest_due_ms = last->to_ms - 1;
+    for (int i = 0; i < builder->source_count; i++) {
+        const struct period_channel *channel =
+            find_channel(last, builder->sources[i].channel->channel->name);
+        struct track *track = &open->tracks[i];
+        track->start.resolved = true;
+        track->start_why = WHY_NOT_POLLED;
+        if (channel != NULL && builder->sources[i].is_counter) {
+            track->start.known = channel->end_known;
+            track->start.quality = channel->end_quality;
+            track->start.micro = channel->end_micro;
+            track->start_why = channel->why;
+            track->last =
+                (struct point){channel->last_ms, channel->last_micro, channel->last_quality};
+        }
+    }
+}
+
+// --- closing ---
+
+static void close_counter(const struct track *track, struct period_channel *out)
+{
+    out->start_known = track->start.known;
+    out->end_known = track->end.known;
+    out->start_quality = track->start.known ? track->start.quality : QUALITY_MISSING;
+    out->end_quality = track->end.known ? track->end.quality : QUALITY_MISSING;
+    out->start_micro = track->start.known ? track->start.micro : 0;
+    out->end_micro = track->end.known ? track->end.micro : 0;
+    out->last_ms = track->last.at_ms;
+    out->last_micro = track->last.micro;
+    out->last_quality = track->last.quality;
+    out->why = track->why;
+    if (out->end_known && !out->start_known && track->start_why != WHY_NONE) {
+        out->why = track->start_why;
+    }
+}
+
+static void close_gauge(const struct track *track, struct period_channel *out)
+{
+    out->weight_ms = track->weight_ms;
+    out->why = track->why;
+    if (track->weight_ms > 0) {
+        out->quality = track->quality;
+        out->min = track->min;
+        out->mean = track->weighted / (double)track->weight_ms;
+        out->max = track->max;
+    }
+}
+
+static void close_reads(const struct period_builder *builder, const struct open_period *open,
+                        struct period *out)
+{
+    int64_t from = open->from_ms > builder->configured_ms ? open->from_ms : builder->configured_ms;
+    int64_t expected = schedule_count(&builder->schedule, &builder->calendar, from, open->to_ms);
+    // A shorter interval before a change of the configuration made more reads than this one
+    // expects.
+    int64_t made = open->good + open->suspect;
+    out->expected = expected > made ? expected : made;
+    out->good = open->good;
+    out->suspect = open->suspect;
+    out->missing = out->expected - made;
+}
+
+// Takes the time that a gauge's newest value stood, up to `until_ms`, into its period.
+static void settle_gauges(struct period_builder *builder, int64_t until_ms)
+{
+    struct open_period *open = newest_open(builder);
+    int64_t longest = builder->newest_ms + 2 * builder->schedule.interval_ms;
+    int64_t end = until_ms < open->to_ms ? until_ms : open->to_ms;
+    int64_t weight = (end < longest ? end : longest) - builder->newest_ms;
+    for (int i = 0; i < builder->source_count; i++) {
+        struct source *source = &builder->sources[i];
+        struct track *track = &open->tracks[i];
+        if (source->pending && weight > 0) {
+            track->weighted += source->pending_value * (double)weight;
+            track->weight_ms += weight;
+        }
+        source->pending = false;
+    }
+}
+
+// Closes the oldest open period as it stands; what is not resolved is missing.
+static void close_oldest(struct period_builder *builder, period_closed *closed, void *context)
+{
+    struct open_period oldest = builder->open[0];
+    if (builder->open_count == 1) {
+        settle_gauges(builder, oldest.to_ms);
+        open_next(builder);
+    }
+    struct period period = {.span = builder->schedule.span,
+                            .version = 1,
+                            .from_ms = oldest.from_ms,
+                            .to_ms = oldest.to_ms,
+                            .first = oldest.first,
+                            .channel_count = builder->source_count};
+    struct open_period *next = &builder->open[1];
+    for (int i = 0; i < builder->source_count; i++) {
+        const struct source *source = &builder->sources[i];
+        struct period_channel *out = &period.channels[i];
+        struct track *track = &oldest.tracks[i];
+        (void)strncpy(out->name, source->channel->channel->name, sizeof out->name - 1);
+        out->kind = (uint8_t)source->channel->channel->kind;
+        if (track->why == WHY_NONE) {
+            track->why = WHY_NOT_POLLED;
+        }
+        if (source->is_counter) {
+            close_counter(track, out);
+            next->tracks[i].start = track->end;
+            next->tracks[i].start.resolved = true;
+            next->tracks[i].start_why = track->why;
+        } else {
+            close_gauge(track, out);
+        }
+    }
+    close_reads(builder, &oldest, &period);
+    period_judge(&period);
+    builder->open_count--;
+    memmove(builder->open, builder->open + 1, (OPEN_MAX - 1) * sizeof builder->open[0]);
+    builder->open[OPEN_MAX - 1].tracks = oldest.tracks;
+    closed(context, &period);
+}
+
+static bool is_complete(const struct period_builder *builder, const struct open_period *open)
+{
+    for (int i = 0; i < builder->source_count; i++) {
+        if (builder->sources[i].is_counter && !open->tracks[i].end.resolved) {
+            return false;
+        }
+    }
+    return open->passed;
+}
+
+void period_builder_expire(struct period_builder *builder, int64_t now_ms, period_closed *closed,
+                           void *context)
+{
+    while (period_builder_deadline(builder) <= now_ms) {
+        close_oldest(builder, closed, context);
+    }
+}
+
+int64_t period_builder_deadline(const struct period_builder *builder)
+{
+    return builder->open_count > 0 ? builder->open[0].to_ms + wait_ms(builder) : INT64_MAX;
+}
+
+// --- readings ---
+
+static bool is_usable(const struct value *value)
+{
+    return value->present && (value->quality == QUALITY_GOOD ||
+                              (value->quality == QUALITY_SUSPECT && value->why == WHY_UNVERIFIED));
+}
+
+static int64_t floor_to(int64_t micro, int64_t resolution)
+{
+    int64_t rest = micro % resolution;
+    return micro - (rest < 0 ? rest + resolution : rest);
+}
+
+// Linear between two points, rounded down to what the counter can show.
+static int64_t interpolate(const struct point *before, const struct point *after, int64_t at_ms,
+                           int64_t resolution)
+{
+    __extension__ typedef __int128 wide;
+    wide rise = (wide)after->micro - before->micro;
+    wide elapsed = at_ms - before->at_ms;
+    wide span = after->at_ms - before->at_ms;
+    wide step = rise * elapsed / span;
+    if (rise * elapsed < 0 && step * span != rise * elapsed) {
+        step--; // down, not towards zero
+    }
+    int64_t micro = floor_to((int64_t)(before->micro + step), resolution);
+    // a neighbour between two steps (its unit changed): never below it
+    return rise >= 0 && micro < before->micro ? before->micro : micro;
+}
+
+// The end of a period, when the first usable value at or after it is `now`.
+static struct index index_at(const struct period_builder *builder, const struct source *source,
+                             const struct open_period *open, const struct point *before,
+                             const struct point *now)
+{
+    struct index index = {.resolved = true, .quality = QUALITY_MISSING};
+    if (now->at_ms < open->to_ms + window_ms(builder)) {
+        index.known = true;
+        index.quality = now->quality;
+        index.micro = now->micro;
+    } else if (before->at_ms != 0 && now->at_ms < open->to_ms + wait_ms(builder)) {
+        index.known = true;
+        index.quality =
+            (uint8_t)quality_worst(QUALITY_ESTIMATED, quality_worst((enum quality)before->quality,
+                                                                    (enum quality)now->quality));
+        index.micro = interpolate(before, now, open->to_ms, source->resolution);
+    }
+    return index;
+}
+
+static void feed_counter(struct period_builder *builder, int number, const struct value *value,
+                         int64_t at_ms)
+{
+    const struct source *source = &builder->sources[number];
+    struct point now = {at_ms, value->micro, value->quality};
+    for (int i = 0; i < builder->open_count; i++) {
+        struct open_period *open = &builder->open[i];
+        struct track *track = &open->tracks[number];
+        if (open->to_ms <= at_ms && !track->end.resolved) {
+            track->end = index_at(builder, source, open, &track->last, &now);
+        }
+    }
+    struct open_period *newest = newest_open(builder);
+    struct track *track = &newest->tracks[number];
+    track->last = now;
+    if (newest->first && !track->start.resolved) {
+        track->start = (struct index){true, true, value->quality, value->micro};
+    }
+}
+
+static void feed_gauge(struct period_builder *builder, int number, const struct value *value)
+{
+    struct source *source = &builder->sources[number];
+    struct track *track = &newest_open(builder)->tracks[number];
+    bool is_first = track->weight_ms == 0;
+    track->quality = is_first ? value->quality
+                              : (uint8_t)quality_worst((enum quality)track->quality,
+                                                       (enum quality)value->quality);
+    track->min = is_first || value->number < track->min ? value->number : track->min;
+    track->max = is_first || value->number > track->max ? value->number : track->max;
+    source->pending = true;
+    source->pending_value = value->number;
+}
+
+// An unusable value: every period that still waits for this channel may be missing because of it.
+static void feed_unusable(struct period_builder *builder, int number, const struct value *value)
+{
+    for (int i = 0; i < builder->open_count; i++) {
+        builder->open[i].tracks[number].why = value->why;
+    }
+}
+
+static void count_read(struct period_builder *builder, const struct reading *reading)
+{
+    int64_t due = reading->due_ms;
+    if (due <= builder->newest_due_ms || due < builder->configured_ms) {
+        return;
+    }
+    builder->newest_due_ms = due;
+    enum quality worst = values_worst(reading->values, reading->value_count);
+    for (int i = 0; i < builder->open_count; i++) {
+        struct open_period *open = &builder->open[i];
+        if (due >= open->from_ms && due < open->to_ms) {
+            open->good += worst <= QUALITY_MANUAL;
+            open->suspect += worst == QUALITY_ESTIMATED || worst == QUALITY_SUSPECT;
+        }
+    }
+}
+
+// Opens periods until the newest one holds `at_ms`; what is overdue by then closes.
+static void reach(struct period_builder *builder, int64_t at_ms, period_closed *closed,
+                  void *context)
+{
+    if (builder->open_count == 0) {
+        open_append(builder, at_ms)->first = true;
+    }
+    period_builder_expire(builder, at_ms, closed, context);
+    while (newest_open(builder)->to_ms <= at_ms) {
+        if (builder->open_count == OPEN_MAX) {
+            close_oldest(builder, closed, context);
+        }
+        open_next(builder);
+    }
+}
+
+void period_builder_feed(struct period_builder *builder, const struct reading *reading,
+                         period_closed *closed, void *context)
+{
+    int64_t at = reading->at_ms;
+    bool begun = builder->open_count > 0;
+    if (at <= builder->newest_ms || (begun && at < newest_open(builder)->from_ms)) {
+        count_read(builder, reading); // the clock went back, or the timer has closed its period
+        return;
+    }
+    if (begun) {
+        settle_gauges(builder, at);
+    }
+    reach(builder, at, closed, context);
+    builder->newest_ms = at;
+    count_read(builder, reading);
+    for (int i = 0; i < builder->source_count; i++) {
+        const struct source *source = &builder->sources[i];
+        const struct value *value = &reading->values[source->place];
+        if (!is_usable(value)) {
+            feed_unusable(builder, i, value);
+        } else if (source->is_counter) {
+            feed_counter(builder, i, value, at);
+        } else {
+            feed_gauge(builder, i, value);
+        }
+    }
+    for (int i = 0; i < builder->open_count; i++) {
+        builder->open[i].passed = builder->open[i].to_ms <= at;
+    }
+    while (is_complete(builder, &builder->open[0])) {
+        close_oldest(builder, closed, context);
+    }
+}
