@@ -54,6 +54,7 @@ enum slot {
     SLOT_RETAIN_PAGE,
     SLOT_RETAIN_REMOVE,
     SLOT_NEWEST,
+    SLOT_ONCE, // prepared anew at each use: for what runs seldom
     SLOTS
 };
 
@@ -71,7 +72,8 @@ struct store {
     struct profile **decoders; // by revision, loaded when first met
     int decoder_count;
     struct buf words, marks, body; // scratch of one row
-    int64_t damaged;
+    int64_t damaged;               // rows left out
+    bool saw_damage;               // an error of the disk, of the file's form or of its tables
 };
 
 // Rows that are read within one statement, so that a slow visitor holds no read transaction.
@@ -120,14 +122,32 @@ static inline int64_t reading_id(int64_t at_ms, int64_t meter_number)
 
 // --- audit chain ---
 #define AUDIT_HASH_SIZE 32
+#define AUDIT_TEXTS 5 // who, action, subject, result, detail
+struct audit_text {
+    const char *at;
+    size_t length;
+};
 struct audit_row {
     int64_t number, at_ms;
-    const char *who, *action, *subject, *result, *detail;
+    struct audit_text texts[AUDIT_TEXTS];
 };
 // hash = SHA-256(before || canonical bytes of the row).
-int audit_hash(struct store *store, const uint8_t before[static AUDIT_HASH_SIZE],
-               const struct audit_row *row, uint8_t hash[static AUDIT_HASH_SIZE], struct err *err);
+int audit_hash(const uint8_t before[static AUDIT_HASH_SIZE], const struct audit_row *row,
+               uint8_t hash[static AUDIT_HASH_SIZE], struct err *err);
 // What stands before the first record: SHA-256 of the stream's name.
 int audit_origin(const struct store *store, uint8_t hash[static AUDIT_HASH_SIZE], struct err *err);
+
+// --- verify: each part names its faults; -1 when the store could not be read ---
+struct verify {
+    struct store *store;
+    void (*fault)(void *context, const char *text);
+    void *context;
+    int count;
+};
+void verify_fault(struct verify *verify, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+int verify_audit(struct verify *verify, struct err *err);
+int verify_outbox(struct verify *verify, struct err *err);
+int verify_rows(struct verify *verify, struct err *err);
 
 #endif

@@ -22,6 +22,7 @@ int store_failed(struct store *store, struct err *err)
     const char *text = sqlite3_errmsg(store->db);
     store->round_broken = store->in_round;
     if (is_disk_error(code)) {
+        store->saw_damage = true;
         if (store->disk_error_ends) {
             log_error("store",
                       "%s: %s (SQLite %d): the disk or the file is failing; ending, so "
@@ -35,7 +36,7 @@ int store_failed(struct store *store, struct err *err)
             "away and start again, or put a backup in its place",
             store->path, text, code);
     }
-    switch (code & 0xFF) {
+    switch (code == SQLITE_IOERR_NOMEM ? SQLITE_NOMEM : code & 0xFF) {
     case SQLITE_FULL:
         return err_set(err, "%s: the disk is full: make room in its folder", store->path);
     case SQLITE_BUSY:
@@ -49,7 +50,10 @@ int store_failed(struct store *store, struct err *err)
         return err_set(err, "%s: %s: check the rights of the file and of its folder", store->path,
                        text);
     case SQLITE_INTERRUPT: return err_set(err, "%s: took too long and was stopped", store->path);
-    default: return err_set(err, "%s: %s (SQLite %d)", store->path, text, code);
+    case SQLITE_NOMEM: return err_set(err, "%s: out of memory", store->path);
+    default:
+        store->saw_damage = true; // our own SQL does not fit the tables that are there
+        return err_set(err, "%s: %s (SQLite %d)", store->path, text, code);
     }
 }
 
@@ -57,6 +61,10 @@ int query_begin(struct query *query, struct store *store, enum slot slot, const 
                 struct err *err)
 {
     sqlite3_stmt **kept = &store->slots[slot];
+    if (slot == SLOT_ONCE) {
+        (void)sqlite3_finalize(*kept);
+        *kept = NULL;
+    }
     if (*kept == NULL && sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, kept,
                                             NULL) != SQLITE_OK) {
         return store_failed(store, err);
@@ -101,6 +109,12 @@ void query_real(struct query *query, double value)
 void query_text(struct query *query, const char *text)
 {
     bound(query, sqlite3_bind_text(query->statement, ++query->place, text, -1, SQLITE_TRANSIENT));
+}
+
+void query_text_part(struct query *query, const char *text, size_t length)
+{
+    bound(query, sqlite3_bind_text64(query->statement, ++query->place, text, length,
+                                     SQLITE_TRANSIENT, SQLITE_UTF8));
 }
 
 void query_blob(struct query *query, const void *bytes, size_t length)

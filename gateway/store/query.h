@@ -24,8 +24,9 @@ int query_begin(struct query *query, struct store *store, enum slot slot, const 
                 struct err *err);
 void query_int(struct query *query, int64_t value);
 void query_int_or_null(struct query *query, bool present, int64_t value);
-void query_real(struct query *query, double value); // NaN becomes NULL
-void query_text(struct query *query, const char *text);
+void query_real(struct query *query, double value);     // NaN becomes NULL
+void query_text(struct query *query, const char *text); // NULL binds NULL
+void query_text_part(struct query *query, const char *text, size_t length);
 void query_blob(struct query *query, const void *bytes, size_t length);
 
 int query_row(struct query *query, struct err *err);

@@ -28,7 +28,8 @@ static int old_find(struct store *store, int64_t before_ms, struct old *list, in
     return more == 0 ? count : -1;
 }
 
-// The lane keeps count of what left it, so that verify can tell it from a loss.
+// The lane keeps count of what left it and stands in no gap, so that verify can tell it from a
+// loss.
 static int message_remove(struct store *store, const struct old *old, struct err *err)
 {
     struct query query;
@@ -41,7 +42,8 @@ static int message_remove(struct store *store, const struct old *old, struct err
     if (query_run(&query, err) != 0 ||
         query_begin(&query, store, SLOT_LANE_RETAIN,
                     "UPDATE lane SET retained_high = max(retained_high, ?2),"
-                    " retained_count = retained_count + 1 WHERE lane = ?1",
+                    " retained_count = retained_count + NOT EXISTS (SELECT 1 FROM gap"
+                    " WHERE of_lane = ?1 AND ?2 BETWEEN first AND last) WHERE lane = ?1",
                     err) != 0) {
         return -1;
     }

@@ -16,17 +16,24 @@ DOUBLE int profile_load_text(const char *path, const char *text, size_t length,
     (void)faults;
     static const struct {
         const char *name;
-        uint16_t place;
-        uint8_t words;
-    } fields[] = {{"volume_base", 0, 3}, {"flow_base", 3, 2}, {"pressure", 5, 2}};
+        struct field field;
+    } channels[] = {
+        {"volume_base", {.place = 0, .words = 3, .type = RAW_BCD}},
+        {"flow_base", {.place = 3, .words = 2, .type = RAW_F32}},
+        {"pressure", {.place = 5, .words = 2, .type = RAW_F32}},
+    };
     struct profile *profile = calloc(1, sizeof *profile);
     if (profile == NULL || (profile->source = strndup(text, length)) == NULL) {
         abort();
     }
     strcpy(profile->name, "test");
-    for (int i = 0; i < 3; i++) {
-        profile->fields[i] = (struct field){.words = fields[i].words, .place = fields[i].place};
-        profile->channels[i].channel = channel_find(fields[i].name);
+    for (uint8_t i = 0; i < 3; i++) {
+        profile->fields[i] = channels[i].field;
+        profile->channels[i] = (struct profile_channel){
+            .channel = channel_find(channels[i].name),
+            .part_count = 1,
+            .parts = {{.field = i, .scale = {.mantissa = 1}, .scale_field = -1}},
+            .conversion = {.factor = {.mantissa = 1}}};
     }
     profile->field_count = profile->channel_count = 3;
     profile->word_count = 7;
@@ -73,18 +80,31 @@ DOUBLE void image_decode(const struct profile *profile, const struct image *imag
     }
 }
 
+static inline uint64_t double_sum(const struct period *period)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < sizeof *period; i++) {
+        sum = (sum ^ ((const uint8_t *)period)[i]) * UINT64_C(1099511628211);
+    }
+    return sum;
+}
+
 DOUBLE void period_encode(const struct period *period, struct buf *out)
 {
+    uint64_t sum = double_sum(period);
+    buf_add(out, &sum, sizeof sum);
     buf_add(out, period, sizeof *period);
 }
 
 DOUBLE int period_decode(const void *bytes, size_t length, struct period *out)
 {
-    if (length != sizeof *out) {
+    uint64_t sum;
+    if (length != sizeof sum + sizeof *out) {
         return -1;
     }
-    memcpy(out, bytes, length);
-    return 0;
+    memcpy(&sum, bytes, sizeof sum);
+    memcpy(out, (const char *)bytes + sizeof sum, sizeof *out);
+    return sum == double_sum(out) ? 0 : -1;
 }
 
 DOUBLE const char *alert_kind_text(enum alert_kind kind)

@@ -106,6 +106,24 @@ static inline int64_t sql_ask(const char *sql)
     return value;
 }
 
+// The whole file of a closed store.
+static inline size_t file_get(char *bytes, size_t size)
+{
+    int file = open(store_path(), O_RDONLY | O_CLOEXEC);
+    ssize_t length = read(file, bytes, size);
+    (void)close(file);
+    assert_true(length > 0 && (size_t)length < size);
+    return (size_t)length;
+}
+
+static inline void file_put(const char *bytes, size_t length)
+{
+    int file = open(store_path(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(file >= 0);
+    assert_int_equal(write(file, bytes, length), length);
+    (void)close(file);
+}
+
 static const char profile_text[] =
     "model: Test meter\n"
     "source: tests/unit/store_fixture.h\n"

@@ -1,0 +1,156 @@
+// Verify: readings decode, periods join, alerts agree with their changes.
+#include "store/pack.h"
+#include "store/query.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static int verify_readings(struct verify *verify, struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, verify->store, SLOT_ONCE,
+                    "SELECT reading.id, decoder, words, marks, number FROM reading"
+                    " LEFT JOIN meter ON number = reading.id & 65535",
+                    err) != 0) {
+        return -1;
+    }
+    int more;
+    while ((more = query_row(&query, err)) == 1) {
+        struct image image;
+        struct err why = {.text = "its words do not fit its profile"};
+        long long row = (long long)query_get_int(&query, 0);
+        const struct profile *profile =
+            store_profile(verify->store, query_get_int(&query, 1), &why);
+        const void *words = sqlite3_column_blob(query.statement, 2);
+        const void *marks = sqlite3_column_blob(query.statement, 3);
+        if (profile == NULL ||
+            image_unpack(profile, words, (size_t)sqlite3_column_bytes(query.statement, 2), marks,
+                         (size_t)sqlite3_column_bytes(query.statement, 3), &image) != 0) {
+            verify_fault(verify, "reading %lld: %s", row, why.text);
+        }
+        if (query_is_null(&query, 4)) {
+            verify_fault(verify, "reading %lld: there is no meter %lld", row, row & 0xFFFF);
+        }
+    }
+    return more;
+}
+
+struct chain {
+    int64_t meter;
+    struct period period;
+};
+
+static bool same_index(const struct period_channel *end, const struct period_channel *start)
+{
+    return end->end_known == start->start_known &&
+           (!end->end_known || end->end_micro == start->start_micro);
+}
+
+static void compare_periods(struct verify *verify, int64_t row, const struct period *before,
+                            const struct period *period)
+{
+    if (before->to_ms > period->from_ms) {
+        verify_fault(verify, "period %lld begins before the one before it ends", (long long)row);
+    }
+    for (int i = 0; before->to_ms == period->from_ms && i < period->channel_count; i++) {
+        const struct period_channel *channel = &period->channels[i];
+        for (int j = 0; channel->kind == CHANNEL_COUNTER && j < before->channel_count; j++) {
+            const struct period_channel *other = &before->channels[j];
+            if (other->kind == CHANNEL_COUNTER && strcmp(other->name, channel->name) == 0 &&
+                !same_index(other, channel)) {
+                verify_fault(verify, "period %lld: %s does not start where the one before it ends",
+                             (long long)row, channel->name);
+            }
+        }
+    }
+}
+
+// Columns id, meter, span, from_ms, to_ms, version, body.
+static void period_check(struct verify *verify, const struct query *query, struct chain *before,
+                         struct chain *now)
+{
+    int64_t row = query_get_int(query, 0);
+    struct period *period = &now->period;
+    now->meter = query_get_int(query, 1);
+    if (period_decode(sqlite3_column_blob(query->statement, 6),
+                      (size_t)sqlite3_column_bytes(query->statement, 6), period) != 0) {
+        verify_fault(verify, "period %lld cannot be read", (long long)row);
+        before->meter = 0;
+        return;
+    }
+    if (period->span != (enum span)query_get_int(query, 2) ||
+        period->from_ms != query_get_int(query, 3) || period->to_ms != query_get_int(query, 4) ||
+        period->version != query_get_int(query, 5)) {
+        verify_fault(verify, "period %lld is not the one that its row names", (long long)row);
+    }
+    if (before->meter == now->meter && before->period.span == period->span) {
+        compare_periods(verify, row, &before->period, period);
+    }
+    *before = *now;
+}
+
+static int verify_periods(struct verify *verify, struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, verify->store, SLOT_ONCE,
+                    "SELECT id, meter, span, from_ms, to_ms, version, body FROM period AS p"
+                    " WHERE version = (SELECT max(version) FROM period WHERE meter = p.meter"
+                    " AND span = p.span AND from_ms = p.from_ms) ORDER BY meter, span, from_ms",
+                    err) != 0) {
+        return -1;
+    }
+    struct chain *pair = calloc(2, sizeof *pair);
+    int more = pair == NULL ? err_set(err, "out of memory") : 1;
+    while (more == 1 && (more = query_row(&query, err)) == 1) {
+        period_check(verify, &query, &pair[0], &pair[1]);
+    }
+    if (pair == NULL) {
+        query_end(&query);
+    }
+    free(pair);
+    return more;
+}
+
+// Each statement answers the ids of rows that are wrong.
+static const struct {
+    const char *table, *text, *sql;
+} checks[] = {
+    {"period", "does not replace the version before it",
+     "SELECT p.id FROM period AS p LEFT JOIN period AS b ON b.meter = p.meter AND b.span = p.span"
+     " AND b.from_ms = p.from_ms AND b.version = p.version - 1"
+     " WHERE p.version < 1 OR (p.version > 1 AND b.id IS NULL)"
+     " OR b.lane IS NOT p.replaces_lane OR b.seq IS NOT p.replaces_seq"},
+    {"alert", "does not agree with its changes",
+     "SELECT number FROM alert LEFT JOIN alert_change AS c ON c.id = last_change"
+     " LEFT JOIN (SELECT alert, max(id) AS newest FROM alert_change GROUP BY alert) AS n"
+     " ON n.alert = number"
+     " WHERE c.alert IS NOT number OR (c.state = 4) <> (closed_ms IS NOT NULL)"
+     " OR newest IS NOT last_change"},
+};
+
+static int verify_relations(struct verify *verify, size_t index, struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, verify->store, SLOT_ONCE, checks[index].sql, err) != 0) {
+        return -1;
+    }
+    int more;
+    while ((more = query_row(&query, err)) == 1) {
+        verify_fault(verify, "%s %lld %s", checks[index].table, (long long)query_get_int(&query, 0),
+                     checks[index].text);
+    }
+    return more;
+}
+
+int verify_rows(struct verify *verify, struct err *err)
+{
+    if (verify_readings(verify, err) != 0 || verify_periods(verify, err) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
+        if (verify_relations(verify, i, err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,309 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "store_fixture.h"
+
+#include <math.h>
+
+#define QUARTER (15 * 60000)
+
+static void add_readings(struct store *store, int count)
+{
+    struct meter *meter = fixture_meter("m1");
+    int number;
+    int decoder;
+    int64_t configured_ms;
+    must(store_meter(store, "m1", T0, &number, &configured_ms, &failure));
+    must(store_decoder(store, meter, &decoder, &failure));
+    for (int i = 0; i < count; i++) {
+        struct reading *reading = fixture_reading(meter, T0 + i);
+        must(store_reading_add(store, number, decoder, reading, (enum lane)(i % 3 + 1), &failure));
+        free(reading);
+    }
+    fixture_meter_free(meter);
+}
+
+static void add_periods(struct store *store, int count)
+{
+    int number;
+    int64_t configured_ms;
+    must(store_meter(store, "m1", T0, &number, &configured_ms, &failure));
+    for (int i = 0; i < count; i++) {
+        struct period period = {.span = SPAN_15MIN,
+                                .version = 1,
+                                .from_ms = T0 + i * QUARTER,
+                                .to_ms = T0 + (i + 1) * QUARTER,
+                                .channel_count = 1};
+        struct period_channel *channel = &period.channels[0];
+        strcpy(channel->name, "volume_base");
+        channel->kind = CHANNEL_COUNTER;
+        channel->start_known = i % 5 != 0; // known at both sides of a boundary, or at neither
+        channel->end_known = i % 5 != 4;
+        channel->start_micro = i * 1000;
+        channel->end_micro = (i + 1) * 1000;
+        must(store_period_add(store, number, &period, period.to_ms, LANE_LIVE, MESSAGE_SUMMARY,
+                              &failure));
+        if (i == 3) {
+            period.version = 2;
+            must(store_period_add(store, number, &period, period.to_ms, LANE_BACKFILL,
+                                  MESSAGE_SUMMARY, &failure));
+        }
+    }
+}
+
+static void add_alerts(struct store *store)
+{
+    char id[UUID_SIZE];
+    struct alert_change change = {.kind = ALERT_NO_ANSWER,
+                                  .severity = SEVERITY_MAJOR,
+                                  .subject = "m1",
+                                  .at_ms = T0,
+                                  .since_ms = T0};
+    for (int i = 0; i < 4; i++) { // the last one stays open
+        change.state = ALERT_OPEN;
+        must(store_alert_add(store, &change, true, id, &failure));
+        change.state = i == 3 ? ALERT_UPDATED : ALERT_CLOSED;
+        must(store_alert_add(store, &change, i != 2, id, &failure));
+    }
+}
+
+// Everything that a store can hold: retained, refused, replaced, audited.
+static void make_store(void)
+{
+    struct store *store = store_must_open();
+    must(store_round_begin(store, &failure));
+    add_readings(store, 300);
+    add_periods(store, 12);
+    add_alerts(store);
+    must(store_outbox_acknowledge(store, LANE_LIVE, 60, &failure));
+    must(store_outbox_acknowledge(store, LANE_BACKFILL, 40, &failure));
+    must(store_gap_add(
+        store,
+        &(struct stored_gap){.lane = LANE_LIVE, .first = 11, .last = 13, .reason = "refused"},
+        &failure));
+    assert_int_equal(store_retain(store, T0 + 150, 60, &failure), 60);
+    must(store_audit_add(store, T0, "ann", "login", "", "done", "", &failure));
+    must(store_round_commit(store, &failure));
+    store_close(store);
+}
+
+struct faults_seen {
+    int count;
+    char text[200][ERR_TEXT_MAX];
+};
+
+static void see_fault(void *context, const char *text)
+{
+    struct faults_seen *seen = context;
+    if (seen->count < 200) {
+        (void)snprintf(seen->text[seen->count], ERR_TEXT_MAX, "%s", text);
+    }
+    seen->count++;
+}
+
+static int verify(struct faults_seen *seen)
+{
+    seen->count = 0;
+    struct store *store = NULL;
+    struct err err = {.text = ""};
+    if (store_open_reader(folder, &store, &err) != 0) {
+        see_fault(seen, err.text);
+        return 1;
+    }
+    int count = store_verify(store, see_fault, seen, &err);
+    if (count < 0) {
+        print_error("store_verify: %s\n", err.text);
+    }
+    assert_true(count >= 0);
+    store_close(store);
+    return count;
+}
+
+static void test_whole_store_has_no_fault(void **state)
+{
+    (void)state;
+    static struct faults_seen seen;
+    make_store();
+    verify(&seen);
+    if (seen.count != 0) {
+        print_error("%s\n", seen.text[0]);
+    }
+    assert_int_equal(seen.count, 0);
+    // The same by the writer, between rounds and in one.
+    struct store *store = store_must_open();
+    assert_int_equal(store_verify(store, see_fault, &seen, &failure), 0);
+    must(store_round_begin(store, &failure));
+    assert_int_equal(store_verify(store, see_fault, &seen, &failure), 0);
+    must(store_round_commit(store, &failure));
+    store_close(store);
+    assert_int_equal(sql_ask("SELECT retained_count > 0 FROM lane WHERE lane = 2"), 1);
+}
+
+static void test_an_empty_store_has_no_fault(void **state)
+{
+    (void)state;
+    static struct faults_seen seen;
+    store_close(store_must_open());
+    assert_int_equal(verify(&seen), 0);
+}
+
+// One damage each, and a part of the sentence that must name it.
+static const struct {
+    const char *sql, *said;
+} damages[] = {
+    {"DELETE FROM outbox WHERE lane = 2 AND seq = 80", "lane live has no message 80 to 80"},
+    {"DELETE FROM outbox WHERE lane = 2 AND seq >= 110", "lane live has no message 110 to 112"},
+    {"UPDATE lane SET retained_high = 90 WHERE lane = 2;"
+     "DELETE FROM outbox WHERE lane = 2 AND seq = 80",
+     "misses 28 old messages, retention took 27"},
+    {"UPDATE lane SET retained_count = retained_count - 1 WHERE lane = 2", "retention took"},
+    {"UPDATE lane SET last = 1000000000000 WHERE lane = 3", "lane backfill has no message"},
+    {"UPDATE lane SET last = 5 WHERE lane = 3", "never given"},
+    {"UPDATE lane SET acknowledged = last + 1 WHERE lane = 2", "beyond its last"},
+    {"DELETE FROM gap; DELETE FROM outbox WHERE kind = 6", "no gap says why"},
+    {"UPDATE outbox SET row = row + 1 WHERE lane = 3 AND seq = 70", "names another message"},
+    {"UPDATE outbox SET kind = 5 WHERE lane = 3 AND seq = 70", "does not point back"},
+    {"UPDATE outbox SET kind = 99 WHERE lane = 3 AND seq = 70", "is not there"},
+    {"DELETE FROM reading WHERE lane = 3 AND seq = 90", "its row is not there"},
+    {"DELETE FROM alert_change WHERE seq = (SELECT max(seq) FROM alert_change)", "is not there"},
+    {"UPDATE reading SET seq = seq + 1000 WHERE lane = 3 AND seq = 90", "does not point back"},
+    {"UPDATE reading SET seq = NULL WHERE lane = 3 AND seq = 90", "does not point back"},
+    {"UPDATE period SET seq = NULL WHERE id = 5", "does not point back"},
+    {"UPDATE alert_change SET lane = 2 WHERE id = 1", "does not point back"},
+    {"UPDATE reading SET words = CAST(words || x'0000' AS BLOB) WHERE lane = 1 AND seq = 99",
+     "do not fit"},
+    {"UPDATE reading SET marks = x'ff' WHERE lane = 1 AND seq = 99", "do not fit"},
+    {"UPDATE reading SET decoder = 7 WHERE lane = 1 AND seq = 99", "no decoder 7"},
+    {"UPDATE reading SET id = id + 5 WHERE lane = 1 AND seq = 99", "there is no meter 6"},
+    {"UPDATE period SET body = x'00' WHERE id = 2", "cannot be read"},
+    {"UPDATE period SET body = (SELECT body FROM period WHERE id = 7) WHERE id = 2",
+     "not the one that its row names"},
+    {"UPDATE period SET replaces_seq = 1 WHERE version = 2", "does not replace"},
+    {"UPDATE period SET version = 3 WHERE version = 2", "does not replace"},
+    {"UPDATE alert SET closed_ms = 5 WHERE closed_ms IS NULL", "does not agree"},
+    {"UPDATE alert SET last_change = 1 WHERE number = 2", "does not agree"},
+    {"UPDATE audit SET who = 'eve'", "was changed"},
+    {"DELETE FROM lane WHERE lane = 3", "lane backfill is not there"},
+};
+
+static void test_each_damage_is_named(void **state)
+{
+    (void)state;
+    static char good[1024 * 1024];
+    static struct faults_seen seen;
+    make_store();
+    size_t length = file_get(good, sizeof good);
+    for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
+        file_put(good, length);
+        sql_run(damages[i].sql);
+        verify(&seen);
+        bool named = false;
+        for (int n = 0; n < seen.count && n < 200; n++) {
+            named = named || strstr(seen.text[n], damages[i].said) != NULL;
+        }
+        if (!named) {
+            print_error("%s: %d faults, none says '%s' (%s)\n", damages[i].sql, seen.count,
+                        damages[i].said, seen.count > 0 ? seen.text[0] : "");
+        }
+        assert_true(named);
+    }
+}
+
+static struct store *changed_period(int64_t index, void (*change)(struct period *period))
+{
+    struct store *store = store_must_open();
+    int number;
+    struct period period = {.span = SPAN_15MIN};
+    must(store_meter_find(store, "m1", &number, &failure));
+    must(store_period_last(store, number, SPAN_15MIN, &period, &failure));
+    period.from_ms = T0 + index * QUARTER;
+    period.to_ms = period.from_ms + QUARTER;
+    period.channels[0].start_known = period.channels[0].end_known = true;
+    period.channels[0].start_micro = index * 1000;
+    period.channels[0].end_micro = (index + 1) * 1000;
+    period.version = 2;
+    change(&period);
+    must(store_round_begin(store, &failure));
+    must(store_period_add(store, number, &period, T0, LANE_BACKFILL, MESSAGE_SUMMARY, &failure));
+    must(store_round_commit(store, &failure));
+    return store;
+}
+
+static void same(struct period *period)
+{
+    (void)period;
+}
+static void other_start(struct period *period)
+{
+    period->channels[0].start_micro++;
+}
+static void other_end(struct period *period)
+{
+    period->channels[0].end_micro--;
+}
+static void no_start(struct period *period)
+{
+    period->channels[0].start_known = false;
+}
+static void longer(struct period *period)
+{
+    period->to_ms += 1;
+}
+
+static void test_periods_must_join(void **state)
+{
+    (void)state;
+    static char good[1024 * 1024];
+    static struct faults_seen seen;
+    static const struct {
+        void (*change)(struct period *period);
+        int faults;
+    } cases[] = {{same, 0}, {other_start, 1}, {other_end, 1}, {no_start, 1}, {longer, 1}};
+    make_store();
+    size_t length = file_get(good, sizeof good);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        file_put(good, length);
+        store_close(changed_period(7, cases[i].change));
+        assert_int_equal(verify(&seen), cases[i].faults);
+    }
+}
+
+// Bytes of the file changed at random: whatever comes, verify names something or the change did no
+// harm; it never crashes.
+static void test_damaged_files(void **state)
+{
+    (void)state;
+    static char good[1024 * 1024];
+    static char bad[1024 * 1024];
+    static struct faults_seen seen;
+    make_store();
+    size_t length = file_get(good, sizeof good);
+    int found = 0;
+    for (int i = 0; i < 150; i++) {
+        memcpy(bad, good, length);
+        for (int n = 0; n < 8; n++) {
+            bad[random_between(0, (int64_t)length - 1)] = (char)random_u64();
+        }
+        file_put(bad, length);
+        found += verify(&seen) != 0;
+    }
+    assert_true(found > 30);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, folder_make, folder_remove)
+        IN_FOLDER(test_whole_store_has_no_fault),
+        IN_FOLDER(test_an_empty_store_has_no_fault),
+        IN_FOLDER(test_each_damage_is_named),
+        IN_FOLDER(test_periods_must_join),
+        IN_FOLDER(test_damaged_files),
+    };
+    random_start("test_store_verify");
+    return cmocka_run_group_tests_name("store/verify", tests, NULL, NULL);
+}
