@@ -29,14 +29,25 @@ struct wire *wire_new(const struct wire_settings *settings, const struct clock *
 void wire_free(struct wire *wire);
 void wire_set_trace(struct wire *wire, struct wire_trace trace);
 
-// Opens the device or connects (within the response time-out). 0 when it is open already.
+// Silence that the meter asked next needs before a request; the longer of this and the link's
+// holds.
+void wire_set_pause(struct wire *wire, int pause_ms);
+// From any thread: what the wire waits for now ends within 100 ms, and nothing is sent any more.
+void wire_interrupt(struct wire *wire);
+
+// Opens the device or connects (within the response time-out). 0 when it is open already; a TCP
+// connection that the meter closed meanwhile is made anew.
 int wire_open(struct wire *wire, struct err *err);
 void wire_close(struct wire *wire);
 bool wire_is_open(const struct wire *wire);
 
-// One transaction. After a TCP error other than an exception reply the wire is closed; after a
-// serial error the line is drained to silence before the next request, and that request must differ
-// in shape from the one that failed (see DESIGN.md, "Late replies"). Result in reply->why.
+// False while a late reply to an earlier request on a serial line could be taken for the answer to
+// this one: ask in another shape (more or fewer registers) instead. drivers/late.h says why.
+bool wire_may_ask(struct wire *wire, const struct request *request);
+
+// One transaction; the result is in reply->why. After a TCP error other than an exception reply the
+// wire is closed. After a serial error the line must be silent for a response time-out before the
+// next request, and a request that wire_may_ask refuses is not sent (timeout).
 void wire_transact(struct wire *wire, const struct request *request, struct reply *reply);
 
 #endif

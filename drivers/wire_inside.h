@@ -1,0 +1,54 @@
+// What the files of the wire share. Nobody else includes this.
+#ifndef METERGATE_DRIVERS_WIRE_INSIDE_H
+#define METERGATE_DRIVERS_WIRE_INSIDE_H
+
+#include "drivers/late.h"
+#include "drivers/wire.h"
+
+#include <modbus/modbus.h>
+#include <stdatomic.h>
+
+#define NS_PER_MS INT64_C(1000000)
+#define WIRE_SLICE_NS (100 * NS_PER_MS) // how soon a wait notices wire_interrupt
+
+struct wire {
+    struct wire_settings settings;
+    const struct clock *clock;
+    struct wire_trace trace;
+    modbus_t *context; // NULL while closed
+    int fd;            // of the context, -1 while closed
+    atomic_bool interrupted;
+    int meter_pause_ms;
+    int64_t char_ns;      // one character on a serial line that we know the speed of, else 0
+    int64_t silence_ns;   // before each request
+    int64_t last_byte_ns; // boot clock: last byte seen or sent
+    uint16_t transaction; // of the last request over TCP
+    struct late late;     // serial kinds
+    int64_t
+        drain_from_ns;  // serial kinds: instant of the last error, 0 when there is none to get over
+    uint8_t drain_unit; // whose transaction failed; 0 stands for all
+    int mute;           // serial kinds: transactions since a byte came
+};
+
+// wire_open.c
+int wire_open_socket(struct wire *wire, struct err *err);
+int wire_open_serial(struct wire *wire, struct err *err);
+
+// wire_io.c
+// Waits until the descriptor has bytes or `until_ns`; 1 readable, 0 time is up, -1 interrupted or
+// the descriptor is broken.
+int wire_wait(struct wire *wire, int64_t until_ns);
+// Reads what is there: the number of bytes, 0 when there are none, -1 when the other side is gone.
+long wire_read(struct wire *wire, uint8_t *bytes, size_t size);
+// Sends a whole frame. -1 when the path is broken.
+int wire_send(struct wire *wire, const uint8_t *bytes, size_t length);
+void wire_show(const struct wire *wire, bool sent, const uint8_t *bytes, size_t length);
+// Sleeps until an instant of the boot clock. -1 when interrupted.
+int wire_sleep(struct wire *wire, int64_t until_ns);
+void reply_fail(struct reply *reply, enum why why, const char *detail);
+
+// One transaction over an open wire, from the silence before to the verdict.
+void wire_tcp_transact(struct wire *wire, const struct request *request, struct reply *reply);
+void wire_serial_transact(struct wire *wire, const struct request *request, struct reply *reply);
+
+#endif
