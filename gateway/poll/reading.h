@@ -2,6 +2,7 @@
 #ifndef METERGATE_POLL_READING_H
 #define METERGATE_POLL_READING_H
 
+#include "base/writer.h"
 #include "drivers/decode.h"
 
 struct config;
@@ -23,8 +24,16 @@ struct reading {
     struct value values[]; // one for each channel of the profile
 };
 
-// NULL when memory is short. Takes a reference on the configuration; values start as missing.
+// NULL when memory is short. Takes a reference on the configuration (NULL for a meter outside any:
+// `metergate read --link`); values start as missing, not polled.
 struct reading *reading_new(struct config *config, const struct meter *meter);
 void reading_free(struct reading *reading); // NULL is fine
+
+// Marks every field and value as missing for one reason.
+void reading_refuse(struct reading *reading, uint16_t why);
+
+// Adds {CHANNEL: {"value","unit","quality","why"}} of all channels; status bits by the profile's
+// names.
+void reading_print_channels(struct writer *writer, const struct reading *reading);
 
 #endif

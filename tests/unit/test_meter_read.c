@@ -1,0 +1,407 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "config/config.h"
+#include "poll/bus.h"
+
+#include "../support/fake_meter.h"
+#include "property.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TIMEOUT_MS 60
+
+static struct profile profile;
+static struct meter meter;
+static struct live_link counters;
+
+// Channels of one u16 register each, at the addresses given.
+static void start(const int *addresses, int count, int max_gap)
+{
+    static const char *const names[] = {
+        "pressure",  "temperature", "battery",  "air_temperature", "flow_base",  "flow_measured",
+        "frequency", "power",       "velocity", "power_factor",    "voltage_l1", "voltage_l2"};
+    profile = (struct profile){.limits = {.max_registers = 60, .max_gap = (uint16_t)max_gap}};
+    for (int i = 0; i < count; i++) {
+        profile.fields[i] = (struct field){.first = (uint16_t)addresses[i],
+                                           .function = 3,
+                                           .words = 1,
+                                           .place = (uint16_t)i,
+                                           .type = RAW_U16};
+        profile.channels[i] = (struct profile_channel){
+            .channel = channel_find(names[i]),
+            .part_count = 1,
+            .parts = {{.field = (uint8_t)i, .scale = {1, 0}, .scale_field = -1}},
+            .conversion = {.factor = {1, 0}},
+        };
+        assert_non_null(profile.channels[i].channel);
+    }
+    profile.field_count = profile.channel_count = (uint8_t)count;
+    meter = (struct meter){.id = "boiler-1", .unit = 17, .profile = &profile};
+    counters = (struct live_link){0};
+}
+
+static struct wire *open_wire(enum fake_kind kind, const struct fake_meter *fake)
+{
+    struct wire_settings settings = {.response_timeout_ms = TIMEOUT_MS};
+    settings.url.kind = kind == FAKE_PTY   ? LINK_RTU
+                        : kind == FAKE_TCP ? LINK_TCP
+                                           : LINK_RTU_OVER_TCP;
+    settings.url.port = fake_port(fake);
+    settings.url.baud = 115200;
+    settings.url.parity = 'N';
+    settings.url.stop = 1;
+    (void)snprintf(settings.url.address, sizeof settings.url.address, "127.0.0.1");
+    (void)snprintf(settings.url.device, sizeof settings.url.device, "%s", fake_device(fake));
+    struct wire *wire = wire_new(&settings, &clock_system);
+    assert_non_null(wire);
+    struct err err;
+    assert_int_equal(wire_open(wire, &err), 0);
+    return wire;
+}
+
+static struct reading *read_once(struct wire *wire, int retries)
+{
+    struct reading *reading = reading_new(NULL, &meter);
+    assert_non_null(reading);
+    meter_read(wire, &meter, retries, &clock_system, reading, &counters);
+    return reading;
+}
+
+static void expect_good(const struct reading *reading, int channel, uint64_t tick)
+{
+    const struct value *value = &reading->values[channel];
+    assert_int_equal(value->quality, QUALITY_GOOD);
+    assert_true(value->number == fake_word(profile.fields[channel].first, tick));
+}
+
+static void expect_missing(const struct reading *reading, int channel, int why)
+{
+    assert_int_equal(reading->values[channel].quality, QUALITY_MISSING);
+    assert_int_equal(reading->values[channel].why, why);
+    assert_int_equal(reading->image.why[channel], why);
+}
+
+// Addresses that the plan reads in three blocks: 10..12, 40, 80.
+static const int three_blocks[] = {10, 12, 40, 80};
+
+static void test_all_good(void **state)
+{
+    (void)state;
+    for (int kind = FAKE_TCP; kind <= FAKE_PTY; kind++) {
+        start(three_blocks, 4, 8);
+        struct fake_meter *fake = fake_start((enum fake_kind)kind, NULL, NULL);
+        struct wire *wire = open_wire((enum fake_kind)kind, fake);
+        int64_t before_ms = clock_wall_ms(&clock_system);
+        struct reading *reading = read_once(wire, 1);
+        expect_good(reading, 0, 1);
+        expect_good(reading, 1, 1);
+        expect_good(reading, 2, 2);
+        expect_good(reading, 3, 3);
+        assert_true(reading->answered);
+        assert_in_range(reading->at_ms, before_ms, clock_wall_ms(&clock_system));
+        assert_int_equal(counters.requests, 3);
+        assert_int_equal(counters.replies, 3);
+        assert_true(counters.busy_us > 0);
+        reading_free(reading);
+        wire_free(wire);
+        fake_stop(fake);
+    }
+}
+
+static void test_unverified(void **state)
+{
+    (void)state;
+    start(three_blocks, 1, 8);
+    meter.unverified = true;
+    struct fake_meter *fake = fake_start(FAKE_TCP, NULL, NULL);
+    struct wire *wire = open_wire(FAKE_TCP, fake);
+    struct reading *reading = read_once(wire, 1);
+    assert_int_equal(reading->values[0].quality, QUALITY_SUSPECT);
+    assert_int_equal(reading->values[0].why, WHY_UNVERIFIED);
+    assert_true(reading->values[0].present);
+    reading_free(reading);
+    wire_free(wire);
+    fake_stop(fake);
+}
+
+// What the fake does to requests for one register.
+struct order {
+    int address; // -1: all
+    enum { SILENCE, EXCEPTION, RESET, BAD_CRC } damage;
+    uint64_t until_tick;
+    bool tcp;
+    int most; // requests for more registers than this get exception 2; 0: no such limit
+};
+
+static void misbehave(void *context, struct fake_answer *answer)
+{
+    const struct order *order = context;
+    const uint8_t *pdu = answer->request + (order->tcp ? 7 : 1);
+    int first = pdu[1] << 8 | pdu[2];
+    bool wide = order->most > 0 && pdu[4] > order->most;
+    if (!wide &&
+        ((order->address >= 0 && first != order->address) || answer->tick > order->until_tick)) {
+        return;
+    }
+    if (wide || order->damage == EXCEPTION) {
+        uint8_t *reply = answer->frame + (order->tcp ? 6 : 0);
+        reply[1] |= 0x80;
+        reply[2] = 2;
+        answer->frame[5] = order->tcp ? 3 : answer->frame[5];
+        answer->length = order->tcp ? 9 : fake_seal(answer->frame, 3);
+    } else if (order->damage == BAD_CRC) {
+        answer->frame[answer->length - 1] ^= 1;
+    } else {
+        answer->length = 0;
+        answer->hang_up = order->damage == RESET;
+    }
+}
+
+static void test_exception_marks_its_block(void **state)
+{
+    (void)state;
+    for (int kind = FAKE_TCP; kind <= FAKE_PTY; kind++) {
+        start(three_blocks, 4, 8);
+        struct order order = {40, EXCEPTION, UINT64_MAX, kind == FAKE_TCP, 0};
+        struct fake_meter *fake = fake_start((enum fake_kind)kind, misbehave, &order);
+        struct wire *wire = open_wire((enum fake_kind)kind, fake);
+        struct reading *reading = read_once(wire, 3);
+        expect_good(reading, 0, 1);
+        expect_missing(reading, 2, WHY_EXCEPTION + 2);
+        expect_good(reading, 3, 3);
+        assert_int_equal(fake_ticks(fake), 3); // an exception is an answer: not asked again
+        assert_int_equal(counters.exceptions, 1);
+        reading_free(reading);
+        wire_free(wire);
+        fake_stop(fake);
+    }
+}
+
+static void test_silent_meter_costs_one_block(void **state)
+{
+    (void)state;
+    for (int kind = FAKE_TCP; kind <= FAKE_PTY; kind++) {
+        start(three_blocks, 4, 8);
+        struct order order = {-1, SILENCE, UINT64_MAX, kind == FAKE_TCP, 0};
+        struct fake_meter *fake = fake_start((enum fake_kind)kind, misbehave, &order);
+        struct wire *wire = open_wire((enum fake_kind)kind, fake);
+        struct reading *reading = reading_new(NULL, &meter);
+        reading->due_ms = 1700000000000;
+        meter_read(wire, &meter, 2, &clock_system, reading, &counters);
+        for (int i = 0; i < 4; i++) {
+            expect_missing(reading, i, WHY_TIMEOUT);
+        }
+        assert_false(reading->answered);
+        assert_int_equal(reading->at_ms, 1700000000000);
+        assert_int_equal(fake_ticks(fake), 3);
+        assert_int_equal(counters.timeouts, 3);
+        reading_free(reading);
+        wire_free(wire);
+        fake_stop(fake);
+    }
+}
+
+static void test_one_silent_block(void **state)
+{
+    (void)state;
+    start(three_blocks, 4, 8);
+    struct order order = {40, SILENCE, UINT64_MAX, true, 0};
+    struct fake_meter *fake = fake_start(FAKE_TCP, misbehave, &order);
+    struct wire *wire = open_wire(FAKE_TCP, fake);
+    struct reading *reading = read_once(wire, 0);
+    expect_good(reading, 0, 1);
+    expect_missing(reading, 2, WHY_TIMEOUT);
+    expect_good(reading, 3, 3);
+    assert_true(reading->answered);
+    assert_int_equal(counters.reconnects, 1);
+    reading_free(reading);
+    wire_free(wire);
+    fake_stop(fake);
+}
+
+static void test_reset_is_asked_again(void **state)
+{
+    (void)state;
+    start(three_blocks, 4, 8);
+    struct order order = {-1, RESET, 1, true, 0};
+    struct fake_meter *fake = fake_start(FAKE_TCP, misbehave, &order);
+    struct wire *wire = open_wire(FAKE_TCP, fake);
+    struct reading *reading = read_once(wire, 1);
+    expect_good(reading, 0, 2);
+    expect_good(reading, 3, 4);
+    assert_int_equal(fake_connections(fake), 2);
+    reading_free(reading);
+    wire_free(wire);
+    fake_stop(fake);
+}
+
+static void test_link_lost(void **state)
+{
+    (void)state;
+    start(three_blocks, 4, 8);
+    struct fake_meter *fake = fake_start(FAKE_TCP, NULL, NULL);
+    struct wire *wire = open_wire(FAKE_TCP, fake);
+    wire_close(wire);
+    fake_unplug(fake);
+    int64_t limit_ms = clock_boot_ms(&clock_system) + 5000;
+    struct err err = {""};
+    while (wire_open(wire, &err) == 0 && clock_boot_ms(&clock_system) < limit_ms) {
+        wire_close(wire);
+    }
+    struct reading *reading = read_once(wire, 3);
+    for (int i = 0; i < 4; i++) {
+        expect_missing(reading, i, WHY_LINK_DOWN);
+    }
+    assert_int_equal(counters.requests, 0);
+    assert_non_null(strstr(counters.error, "127.0.0.1"));
+    reading_free(reading);
+    wire_free(wire);
+    fake_stop(fake);
+}
+
+// A meter that loses the first request after a rest is asked once more for that.
+static void test_wake_request(void **state)
+{
+    (void)state;
+    start(three_blocks, 4, 8);
+    profile.limits.wake_request = true;
+    struct order order = {-1, SILENCE, 1, true, 0};
+    struct fake_meter *fake = fake_start(FAKE_TCP, misbehave, &order);
+    struct wire *wire = open_wire(FAKE_TCP, fake);
+    struct reading *reading = read_once(wire, 0);
+    expect_good(reading, 0, 2);
+    reading_free(reading);
+    wire_free(wire);
+    fake_stop(fake);
+}
+
+// ---- other shapes -------------------------------------------------------------------------------
+
+static void test_retry_is_cut_in_two(void **state)
+{
+    (void)state;
+    start((const int[]){10, 12, 15}, 3, 8);
+    struct order order = {-1, BAD_CRC, 1, false, 0};
+    struct fake_meter *fake = fake_start(FAKE_PTY, misbehave, &order);
+    struct wire *wire = open_wire(FAKE_PTY, fake);
+    struct reading *reading = read_once(wire, 1);
+    // Tick 1: 10..15, damaged. Then 10 alone, then 12..15.
+    expect_good(reading, 0, 2);
+    expect_good(reading, 1, 3);
+    expect_good(reading, 2, 3);
+    assert_int_equal(counters.crc_errors, 1);
+    reading_free(reading);
+    wire_free(wire);
+    fake_stop(fake);
+}
+
+static void test_retry_reads_over_the_end(void **state)
+{
+    (void)state;
+    start((const int[]){10}, 1, 8);
+    struct order order = {-1, SILENCE, 2, false, 0};
+    struct fake_meter *fake = fake_start(FAKE_PTY, misbehave, &order);
+    struct wire *wire = open_wire(FAKE_PTY, fake);
+    struct reading *reading = read_once(wire, 2);
+    expect_good(reading, 0, 3); // three registers from 10
+    reading_free(reading);
+    wire_free(wire);
+    fake_stop(fake);
+
+    // A meter that has nothing there refuses: that is no word on register 10.
+    order = (struct order){-1, SILENCE, 1, false, 1};
+    fake = fake_start(FAKE_PTY, misbehave, &order);
+    wire = open_wire(FAKE_PTY, fake);
+    reading = read_once(wire, 1);
+    expect_missing(reading, 0, WHY_TIMEOUT);
+    assert_int_equal(counters.exceptions, 1);
+    reading_free(reading);
+
+    // One that may not be read over is left alone until no late reply can come.
+    profile.limits.max_gap = 0;
+    uint64_t before = fake_ticks(fake);
+    reading = read_once(wire, 1);
+    expect_missing(reading, 0, WHY_TIMEOUT);
+    assert_int_equal(fake_ticks(fake), before);
+    reading_free(reading);
+    wire_free(wire);
+    fake_stop(fake);
+}
+
+struct lateness {
+    unsigned short seed[3];
+    atomic_int late;
+};
+
+static void delay_a_fifth(void *context, struct fake_answer *answer)
+{
+    struct lateness *lateness = context;
+    if (erand48(lateness->seed) < 0.2) {
+        answer->delay_ms = (int)(TIMEOUT_MS * (1.05 + erand48(lateness->seed) * 8.95));
+        (void)atomic_fetch_add(&lateness->late, 1);
+    }
+}
+
+// 20 % of the replies come 1 to 10 time-outs late, on a meter of two blocks of one shape. A value
+// that is kept is of its own register, and of a request of this very poll.
+static void test_late_replies(void **state)
+{
+    (void)state;
+    static const int addresses[] = {10, 13, 16, 18, 21, 100, 103, 106, 108, 111};
+    start(addresses, 10, 4);
+    struct lateness lateness = {{(unsigned short)random_u64(), (unsigned short)random_u64(), 1}, 0};
+    struct fake_meter *fake = fake_start(FAKE_PTY, delay_a_fifth, &lateness);
+    struct wire *wire = open_wire(FAKE_PTY, fake);
+    int good = 0;
+    for (int round = 0; round < 100; round++) {
+        uint64_t before = fake_ticks(fake);
+        struct reading *reading = read_once(wire, 1);
+        uint64_t after = fake_ticks(fake);
+        for (int i = 0; i < 10; i++) {
+            if (!reading->values[i].present) {
+                continue;
+            }
+            good++;
+            uint16_t word = reading->image.words[i];
+            uint64_t age = (after - word) & 0xFF;
+            assert_int_equal(word >> 8, addresses[i]);
+            if (age >= after - before) {
+                fail_msg("register %d: request %d of %d before this poll", addresses[i], (int)age,
+                         (int)(after - before));
+            }
+        }
+        reading_free(reading);
+    }
+    (void)fprintf(stderr, "late replies: %d of 1000 values good, %d late replies, 0 wrong\n", good,
+                  atomic_load(&lateness.late));
+    assert_in_range(good, 700, 1000);
+    assert_in_range(atomic_load(&lateness.late), 20, 200);
+    wire_free(wire);
+    fake_stop(fake);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_good),
+        cmocka_unit_test(test_unverified),
+        cmocka_unit_test(test_exception_marks_its_block),
+        cmocka_unit_test(test_silent_meter_costs_one_block),
+        cmocka_unit_test(test_one_silent_block),
+        cmocka_unit_test(test_reset_is_asked_again),
+        cmocka_unit_test(test_link_lost),
+        cmocka_unit_test(test_wake_request),
+        cmocka_unit_test(test_retry_is_cut_in_two),
+        cmocka_unit_test(test_retry_reads_over_the_end),
+        cmocka_unit_test(test_late_replies),
+    };
+    random_start("test_meter_read");
+    return cmocka_run_group_tests_name("poll/meter_read", tests, NULL, NULL);
+}
