@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NAME_MIN_COMPARED 4 // anything is near to a shorter one
 #define NAME_MAX_COMPARED 40
 
 // ---- adding -------------------------------------------------------------------------------------
@@ -158,10 +159,11 @@ static int distance(const char *a, const char *b)
 const char *suggest(const char *misspelt, name_at *names, const void *context)
 {
     size_t length = strlen(misspelt);
-    if (length > NAME_MAX_COMPARED) {
+    if (length < NAME_MIN_COMPARED || length > NAME_MAX_COMPARED) {
         return NULL;
     }
-    int nearest = length <= 4 ? 2 : (int)length / 3 + 1; // one more than what is near enough
+    int nearest =
+        length == NAME_MIN_COMPARED ? 2 : (int)length / 3 + 1; // one more than what is near enough
     const char *best = NULL;
     const char *name = NULL;
     for (int i = 0; (name = names(context, i)) != NULL; i++) {

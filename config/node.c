@@ -366,6 +366,14 @@ static void tell_syntax(struct build *build, const yaml_parser_t *parser, const 
     if (parser->error == YAML_READER_ERROR) {
         (void)walk(text, length, parser->problem_offset, &line, &column);
     }
+    // libyaml puts the end of a text without a last line break into a line that is not there.
+    int end_line = 0;
+    int end_column = 0;
+    (void)walk(text, length, length, &end_line, &end_column);
+    if (line > end_line) {
+        line = end_line;
+        column = end_column;
+    }
     char path[sizeof build->faults->list[0].path] = "";
     if (build->parent != NULL) {
         node_path(build->parent, path, sizeof path);

@@ -13,6 +13,9 @@
 
 int path_beside(const char *name, const char *beside, char path[static CONFIG_PATH_MAX])
 {
+    while (strncmp(name, "./", 2) == 0) {
+        name += 2 + strspn(name + 2, "/");
+    }
     const char *slash = beside != NULL && name[0] != '/' ? strrchr(beside, '/') : NULL;
     size_t folder = slash != NULL ? (size_t)(slash - beside) + 1 : 0;
     if (folder + strlen(name) >= CONFIG_PATH_MAX) {
