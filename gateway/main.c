@@ -12,6 +12,7 @@ struct subcommand {
 };
 
 static const struct subcommand subcommands[] = {
+    {"check", check_main, "checks a configuration or a profile, fault by fault"},
     {NULL, NULL, NULL},
 };
 

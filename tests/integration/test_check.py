@@ -1,0 +1,241 @@
+"""metergate check: every fault with its place, from a corpus of broken files.
+
+Each file in broken/ begins with its faults, all of them and in order: "# expect: LINE:COLUMN: PATH: part of the message".
+"""
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+BROKEN = HERE / "broken"
+PROFILES = BROKEN / "profiles"
+CORPUS = sorted(BROKEN.glob("*.yaml"))
+METERGATE = os.environ["METERGATE"]
+
+SMALLEST = "gateway: {id: site-1, timezone: UTC}\n"
+SITE = SMALLEST + """links: [{id: bus, url: "tcp://127.0.0.1:1502"}]
+meters:
+"""
+# What cannot begin with a comment: (text, place and message)
+WITHOUT_COMMENT = {
+    "empty": (b"", "1:1: file: the file is empty"),
+    "utf-16": ("gateway: {id: a, timezone: UTC}".encode("utf-16"), "1:1: file: the byte 0xFF is not UTF-8"),
+    "latin-1": (b"gateway: {id: a, timezone: UTC, name: D\xfcren}", "1:40: file: the byte 0xFC is not UTF-8"),
+    "json-unclosed": (b'{"gateway": {"id": "a", "timezone": "UTC"}', "1:43: file: this is not YAML"),
+    "json-duplicate": (b'{"gateway": {"id": "a", "timezone": "UTC", "id": "b"}}',
+                       "1:44: gateway.id: the key 'id' is given twice"),
+    "json-null": (b'{"gateway": {"id": "a", "timezone": "UTC"}, "store": null}',
+                  "1:54: store: here stands a single value; allowed: a map"),
+    "json-unknown": (b'{"gateway": {"id": "a", "timezone": "UTC"},\n "stroe": {}}',
+                     "2:2: stroe: unknown key 'stroe'; did you mean 'store'?"),
+    "json-wrong-type": (b'{"gateway": {"id": "a", "timezone": "UTC"}, "store": {"raw_days": true}}',
+                        "1:67: store.raw_days: 'true' is no whole number; allowed: 1 to 3660 d"),
+}
+
+
+def run(*arguments, text=None):
+    result = subprocess.run([METERGATE, "check", *map(str, arguments)], input=text, capture_output=True, timeout=60,
+                            check=False)
+    stdout, stderr = result.stdout.decode(), result.stderr.decode()
+    assert "Sanitizer" not in stderr and "runtime error" not in stderr, stderr
+    return result.returncode, stdout, stderr
+
+
+def split(line, path):
+    """LINE, COLUMN, PATH, MESSAGE of a line that check printed."""
+    match = re.fullmatch(r"(\d+):(\d+): (\S+): (.+)", line[len(f"{path}:"):])
+    assert line.startswith(f"{path}:") and match, line
+    return int(match[1]), int(match[2]), match[3], match[4]
+
+
+def expected_of(path):
+    first = path.read_bytes().split(b"\n")
+    expected = [line.decode().removeprefix("# expect: ") for line in first if line.startswith(b"# expect: ")]
+    assert expected, "the file must begin with # expect:"
+    return expected
+
+
+def assert_faults(path, stdout, expected):
+    lines = stdout.splitlines()
+    got = [split(line, path) for line in lines]
+    assert len(got) == len(expected), stdout
+    for (line, column, where, message), wanted in zip(got, expected):
+        place, part = re.fullmatch(r"(\d+:\d+: \S+): (.+)", wanted).groups()
+        assert f"{line}:{column}: {where}" == place, stdout
+        assert part in message, stdout
+
+
+def test_corpus_is_large_enough():
+    assert len(CORPUS) >= 60
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
+def test_broken(path):
+    status, stdout, stderr = run(path, "--profiles", PROFILES)
+    assert status == 1, (stdout, stderr)
+    assert_faults(path, stdout, expected_of(path))
+
+
+@pytest.mark.parametrize("name", WITHOUT_COMMENT)
+def test_broken_without_comment(name, tmp_path):
+    text, expected = WITHOUT_COMMENT[name]
+    path = tmp_path / "site.yaml"
+    path.write_bytes(text)
+    status, stdout, _ = run(path)
+    assert status == 1
+    assert_faults(path, stdout, [expected])
+
+
+def test_faults_of_a_profile_are_told_where_they_are(tmp_path):
+    (tmp_path / "bad.yaml").write_text("model: Bad\nsource: x\nchannels:\n  pressure: {register: 1, type: u8, unit: kPa}\n")
+    site = tmp_path / "site.yaml"
+    site.write_text(SITE + "  - {id: m1, link: bus, unit: 1, profile: ./bad.yaml}\n")
+    status, stdout, _ = run(site)
+    first, second = stdout.splitlines()
+    assert status == 1
+    assert split(first, site)[:3] == (4, 43, "meters[0].profile")
+    assert split(second, tmp_path / "bad.yaml")[:3] == (4, 33, "channels.pressure.type")
+
+
+def test_every_fault_is_counted(tmp_path):
+    site = tmp_path / "site.yaml"
+    site.write_text(SITE + "  - {}\n" * 100)
+    status, stdout, stderr = run(site)
+    assert status == 1
+    assert len(stdout.splitlines()) == 200
+    assert "200 more faults are not shown" in stderr
+
+
+def test_good_files_print_nothing(tmp_path):
+    site = tmp_path / "site.yaml"
+    site.write_text(SITE + "  - {id: m1, link: bus, unit: 1, profile: plain, qmax_m3_h: 160}\n"
+                           "  - {id: m2, link: bus, unit: 2, profile: open, units: {volume_base: l}}\n")
+    status, stdout, stderr = run(site, "--profiles", PROFILES)
+    assert (status, stdout) == (0, ""), stdout
+    notes = stderr.splitlines()
+    assert any("m2: over-range is off" in note for note in notes), stderr
+    assert not any("m1: over-range is off" in note for note in notes), stderr
+    assert any("m2" in note and "not verified" in note for note in notes), stderr
+    assert not any("m1" in note and "not verified" in note for note in notes), stderr
+    assert run(PROFILES / "plain.yaml") == (0, "", "")
+    status, stdout, stderr = run(PROFILES / "open.yaml")
+    assert (status, stdout) == (0, "") and "not verified" in stderr
+
+
+def test_standard_input_and_json():
+    document = {"gateway": {"id": "site-1", "timezone": "UTC", "name": "北厂"}, "store": {"raw_days": 7}}
+    status, stdout, _ = run("-", text=json.dumps(document, ensure_ascii=False).encode())
+    assert (status, stdout) == (0, "")
+    status, stdout, _ = run("-", text=b"gateway: {id: site-1}\n")
+    assert status == 1
+    assert split(stdout.strip(), "stdin")[:3] == (1, 10, "gateway.timezone")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "drivers/profiles").glob("*.yaml")))
+def test_shipped_profiles(name):
+    status, stdout, _ = run(ROOT / "drivers/profiles" / f"{name}.yaml")
+    assert (status, stdout) == (0, "")
+
+
+def test_other_kinds_are_named(tmp_path):
+    policy = tmp_path / "grading.yaml"
+    policy.write_text('version: "2026-1"\nstars: []\n')
+    status, stdout, stderr = run(policy)
+    assert status == 1 and "grading policy, which this version does not know" in stdout + stderr
+    procedures = tmp_path / "procedures.yaml"
+    procedures.write_text("procedures: []\n")
+    status, stdout, stderr = run(procedures)
+    assert status == 1 and "procedures, which this version does not know" in stdout + stderr
+
+
+def test_usage(tmp_path):
+    status, stdout, _ = run("--help")
+    assert status == 0 and stdout.startswith("usage: metergate check FILE")
+    for wrong in ([], ["a", "b"], ["--colour", "a"], ["--schema", "a", "b"], ["--schema", "policy"]):
+        status, stdout, stderr = run(*wrong)
+        assert (status, stdout) == (2, "") and "metergate check:" in stderr, wrong
+    missing = tmp_path / "missing.yaml"
+    status, _, stderr = run(missing)
+    assert status == 1 and str(missing) in stderr
+
+
+# ---- schema -------------------------------------------------------------------------------------
+
+
+class Loader(yaml.SafeLoader):
+    """YAML 1.2's core types: no dates, no sexagesimal numbers, true and false only."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in rows
+                if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool")]
+        for first, rows in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+for letter in "tf":
+    Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|false)$"), [letter])
+
+
+def schema(what):
+    status, stdout, _ = run("--schema", what)
+    assert status == 0
+    document = json.loads(stdout)
+    jsonschema.Draft202012Validator.check_schema(document)
+    return jsonschema.Draft202012Validator(document)
+
+
+def test_schema_default_is_config():
+    assert run("--schema")[1] == run("--schema", "config")[1]
+
+
+def test_example_passes_check_and_schema():
+    example = ROOT / "config/example.yaml"
+    status, stdout, _ = run(example)
+    assert (status, stdout) == (0, "")
+    schema("config").validate(yaml.load(example.read_text(), Loader))
+
+
+def test_profiles_fit_the_schema():
+    validator = schema("profile")
+    for path in [*PROFILES.glob("*.yaml"), *(ROOT / "drivers/profiles").glob("*.yaml")]:
+        validator.validate(yaml.load(path.read_text(), Loader))
+
+
+@pytest.mark.parametrize("change", [
+    {"colour": "red"},
+    {"store": {"raw_days": 0}},
+    {"store": {"raw_days": "many"}},
+    {"store": []},
+    {"gas": {"method": "nx19"}},
+    {"gateway": {"id": "site-1"}},
+    {"gateway": {"id": "Site 1", "timezone": "UTC"}},
+    {"links": [{"id": "bus", "url": "udp://127.0.0.1"}]},
+    {"meters": [{"id": "m1", "link": "bus", "unit": 256, "profile": "plain"}]},
+    {"meters": [{"id": "m1", "link": "bus", "unit": 1, "profile": "plain", "units": {"presure": "kPa"}}]},
+    {"office": {"url": "mqtt://localhost:1883", "summary_minutes": 10}},
+], ids=str)
+def test_schema_and_loader_refuse_alike(change):
+    document = {"gateway": {"id": "site-1", "timezone": "UTC"}}
+    validator = schema("config")
+    validator.validate(document)
+    document.update(change)
+    assert not validator.is_valid(document)
+    status, stdout, _ = run("-", "--profiles", PROFILES, text=json.dumps(document).encode())
+    assert status == 1 and stdout
+
+
+def test_reference_names_every_key():
+    for what in ("config", "profile"):
+        status, page, _ = run("--reference", what)
+        assert status == 0 and page.startswith("# metergate ")
+        keys = set(re.findall(r'"([a-z0-9_-]+)":\{"description"', run("--schema", what)[1]))
+        assert len(keys) > 20
+        for key in keys:
+            assert f"| `{key}`" in page, key
