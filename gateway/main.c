@@ -13,6 +13,8 @@ struct subcommand {
 
 static const struct subcommand subcommands[] = {
     {"check", check_main, "checks a configuration or a profile, fault by fault"},
+    {"simulate", simulate_main,
+     "simulated meters on TCP ports and pseudo-terminals, with faults to order"},
     {NULL, NULL, NULL},
 };
 
