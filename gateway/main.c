@@ -15,6 +15,8 @@ static const struct subcommand subcommands[] = {
     {"check", check_main, "checks a configuration or a profile, fault by fault"},
     {"simulate", simulate_main,
      "simulated meters on TCP ports and pseudo-terminals, with faults to order"},
+    {"export", export_main, "prints readings, periods, alerts or the audit as CSV or JSON"},
+    {"verify", verify_main, "checks the whole store and names every fault"},
     {NULL, NULL, NULL},
 };
 

@@ -9,4 +9,14 @@ __attribute__((weak)) const char *alert_kind_text(enum alert_kind kind)
     return kind == ALERT_NO_ANSWER ? "no-answer" : "other";
 }
 
+__attribute__((weak)) const char *alert_severity_text(enum alert_severity severity)
+{
+    return severity == SEVERITY_MAJOR ? "major" : "other";
+}
+
+__attribute__((weak)) const char *alert_state_text(enum alert_state alert_state)
+{
+    return alert_state == ALERT_OPEN ? "open" : "other";
+}
+
 #endif
