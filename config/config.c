@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "config/config_check.h"
 
+#include <math.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,11 +97,14 @@ static void load_tree(const struct load *load, struct draft *draft,
 static int finish(struct draft *draft, const char *path, const char *text, size_t length,
                   struct config **out, struct faults *faults)
 {
-    struct config *config = malloc(sizeof *config);
-    if (faults->count == 0 && (config == NULL || keep(draft, text, length) != 0)) {
-        fault_add(faults, path, 0, 0, "", "there is not enough memory to load the file");
+    struct config *config = NULL;
+    if (faults->count == 0) {
+        config = malloc(sizeof *config);
+        if (config == NULL || keep(draft, text, length) != 0) {
+            fault_add(faults, path, 0, 0, "", "there is not enough memory to load the file");
+        }
     }
-    if (faults->count > 0) {
+    if (config == NULL || faults->count > 0) {
         release(&draft->config);
         free(config);
         return -1;
@@ -181,7 +185,7 @@ int config_link_find(const struct config *config, const char *id)
 // Two NaN (absent) are equal.
 static bool same_number(double a, double b)
 {
-    return memcmp(&a, &b, sizeof a) == 0;
+    return a == b || (isnan(a) && isnan(b));
 }
 
 static bool same_gas(const struct config_gas *a, const struct config_gas *b)

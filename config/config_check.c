@@ -62,15 +62,17 @@ static void find_link(const struct load *load, const struct draft *draft, struct
     if (entry->link[0] == '\0') {
         return; // told
     }
+    const struct node *list = node_find(draft->node, "links");
+    bool whole = list == NULL || (list->kind == NODE_LIST && list->count == draft->links.count);
     for (int i = 0; i < draft->links.count; i++) {
         if (strcmp(links[i].link.id, entry->link) == 0) {
             entry->meter.link = i;
             return;
         }
+        whole = whole && links[i].link.id[0] != '\0';
     }
-    const struct node *list = node_find(draft->node, "links");
-    if (list != NULL && list->kind != NODE_LIST) {
-        return; // the links could not be read
+    if (!whole) {
+        return; // it may be a link that could not be read
     }
     const char *meant = suggest(entry->link, link_name, draft);
     TELL(load, node_find(entry->node, "link"),

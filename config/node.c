@@ -2,6 +2,7 @@
 
 #include "config/fault.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -311,6 +312,7 @@ static void close_container(struct build *build)
         build->skipped--;
         return;
     }
+    assert(build->parent != NULL); // libyaml's events nest
     build->parent = (struct node *)build->parent->parent;
     build->at_key = build->parent != NULL && build->parent->kind == NODE_MAP;
 }

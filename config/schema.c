@@ -34,6 +34,15 @@ static bool has_kind(const struct load *load, const struct node *node, enum node
     return false;
 }
 
+// The first member of a placed struct says where it was written.
+static void set_place(const struct schema *schema, const struct node *node, void *target)
+{
+    if (schema->placed) {
+        const struct node **place = target;
+        *place = node;
+    }
+}
+
 static const struct key *key_find(const struct schema *schema, const char *name)
 {
     for (int i = 0; i < schema->count; i++) {
@@ -94,9 +103,7 @@ static void load_map(const struct load *load, const struct schema *schema, const
         assert(key != NULL);
         schema_load(load, schema, NULL, target);
         load_scalar(load, key, node, (char *)target + key->offset);
-        if (schema->placed) {
-            memcpy(target, &node, sizeof node);
-        }
+        set_place(schema, node, target);
         return;
     }
     if (has_kind(load, node, NODE_MAP)) {
@@ -253,9 +260,7 @@ static void set_standard(const struct load *load, const struct key *key, void *t
 void schema_load(const struct load *load, const struct schema *schema, const struct node *node,
                  void *target)
 {
-    if (schema->placed) {
-        memcpy(target, &node, sizeof node);
-    }
+    set_place(schema, node, target);
     for (int i = 0; i < schema->count; i++) {
         const struct key *key = &schema->keys[i];
         char *place = (char *)target + key->offset;

@@ -40,12 +40,16 @@ struct schema;
 struct key {
     const char *name;
     enum value_type type;
+    enum value_type item; // of TYPE_LIST and TYPE_NAMED without `map`
+    int most;             // items of them
+    enum restarts restarts;
+    bool required;
+    bool lines;    // TYPE_TEXT: may hold line breaks
     size_t offset; // in the struct
     size_t size;   // TYPE_TEXT: of the array
-    bool lines;    // TYPE_TEXT: may hold line breaks
-    bool required;
-    const char
-        *standard; // what holds when the key is absent, as it would be written; NULL: nothing
+    // What holds when the key is absent, as it would be written. NULL: "", NaN, -1, false, no
+    // items.
+    const char *standard;
     double minimum, maximum; // of numbers; both 0: no bound
     const char *const *choices;
     const char *pattern; // of TYPE_TEXT: a regular expression that both POSIX and ECMA understand
@@ -53,12 +57,9 @@ struct key {
     // A check beyond the pattern. The message says what is wrong and what is allowed.
     int (*check)(const char *text, struct err *err);
     const struct schema *map; // of TYPE_MAP, and of the items of TYPE_LIST and TYPE_NAMED
-    enum value_type item;     // of TYPE_LIST and TYPE_NAMED without `map`
-    int most;                 // items
     name_at *names;           // the allowed keys of TYPE_NAMED
     const char *unit;
     const char *help;
-    enum restarts restarts;
 };
 
 // Where a key's value goes, and how many keys a table has.
