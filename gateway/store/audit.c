@@ -144,10 +144,10 @@ int store_audit_add(struct store *store, int64_t at_ms, const char *who, const c
 static void hash_print(const struct query *query, int column, char *text, size_t size)
 {
     const uint8_t *hash = sqlite3_column_blob(query->statement, column);
-    int length = sqlite3_column_bytes(query->statement, column);
+    size_t length = (size_t)sqlite3_column_bytes(query->statement, column);
     text[0] = '\0';
-    for (int i = 0; i < length && (size_t)(2 * i + 2) < size; i++) {
-        (void)snprintf(text + 2 * (size_t)i, 3, "%02x", hash[i]);
+    for (size_t i = 0; i < length && 2 * i + 2 < size; i++) {
+        (void)snprintf(text + 2 * i, 3, "%02x", hash[i]);
     }
 }
 

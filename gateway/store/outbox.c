@@ -143,7 +143,7 @@ int store_gap_add(struct store *store, const struct stored_gap *gap, struct err 
         return err_set(err, "a gap from %" PRId64 " to %" PRId64 " names no message", gap->first,
                        gap->last);
     }
-    int64_t seq;
+    int64_t seq = 0;
     if (outbox_give(store, LANE_ALERT, &seq, err) != 0 || gap_insert(store, gap, seq, err) != 0) {
         return -1;
     }

@@ -173,15 +173,16 @@ double query_get_real(const struct query *query, int column)
 void query_get_text(const struct query *query, int column, char *out, size_t size)
 {
     const unsigned char *text = sqlite3_column_text(query->statement, column);
-    size_t length = text == NULL ? 0 : strlen((const char *)text);
+    if (text == NULL) {
+        text = (const unsigned char *)"";
+    }
+    size_t length = strlen((const char *)text);
     if (length >= size) {
         length = size - 1;
         while (length > 0 && (text[length] & 0xC0U) == 0x80U) {
             length--; // not in the middle of a character
         }
     }
-    if (length > 0) {
-        memcpy(out, text, length);
-    }
+    memcpy(out, text, length);
     out[length] = '\0';
 }

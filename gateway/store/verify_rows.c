@@ -89,7 +89,7 @@ static void period_check(struct verify *verify, const struct query *query, struc
     *before = *now;
 }
 
-static int verify_periods(struct verify *verify, struct err *err)
+static int periods_walk(struct verify *verify, struct chain pair[static 2], struct err *err)
 {
     struct query query;
     if (query_begin(&query, verify->store, SLOT_ONCE,
@@ -99,16 +99,22 @@ static int verify_periods(struct verify *verify, struct err *err)
                     err) != 0) {
         return -1;
     }
-    struct chain *pair = calloc(2, sizeof *pair);
-    int more = pair == NULL ? err_set(err, "out of memory") : 1;
-    while (more == 1 && (more = query_row(&query, err)) == 1) {
+    int more;
+    while ((more = query_row(&query, err)) == 1) {
         period_check(verify, &query, &pair[0], &pair[1]);
     }
-    if (pair == NULL) {
-        query_end(&query);
-    }
-    free(pair);
     return more;
+}
+
+static int verify_periods(struct verify *verify, struct err *err)
+{
+    struct chain *pair = calloc(2, sizeof *pair);
+    if (pair == NULL) {
+        return err_set(err, "out of memory");
+    }
+    int result = periods_walk(verify, pair, err);
+    free(pair);
+    return result;
 }
 
 // Each statement answers the ids of rows that are wrong.
