@@ -93,3 +93,11 @@ bool access_refusal(struct access *access, uint64_t *dropped)
     (void)pthread_mutex_unlock(&access->mutex);
     return may;
 }
+
+bool access_refusals_full(struct access *access)
+{
+    (void)pthread_mutex_lock(&access->mutex);
+    bool full = refusals_full(&access->refusals, clock_boot_ms(access->clock));
+    (void)pthread_mutex_unlock(&access->mutex);
+    return full;
+}

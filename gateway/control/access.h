@@ -23,5 +23,8 @@ void access_end_account(struct access *access, const char *account);
 // See throttle_try and refusal_record.
 bool access_try(struct access *access, const char *account, int *wait_s);
 bool access_refusal(struct access *access, uint64_t *dropped);
+// Whether the next refusal would only be counted: then it needs no worker, because it writes
+// nothing.
+bool access_refusals_full(struct access *access);
 
 #endif

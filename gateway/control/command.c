@@ -33,6 +33,8 @@ const struct command command_table[] = {
      "{name: NAME, password: TEXT}", command_user_passwd},
     {"texts", ROLE_NONE, false, false, "all texts in a language", "{language: en or zh}",
      command_texts},
+    {"page-settings", ROLE_NONE, false, false, "where the page listens, and its certificate", "{}",
+     command_page_settings},
     {"claim-state", ROLE_NONE, false, true, "whether an account exists yet", "{}",
      command_claim_state},
     {"claim", ROLE_NONE, true, true, "make the first account with the claim code",

@@ -88,7 +88,7 @@ void command_reader_close(const struct command_context *context, struct store *s
 typedef int command_run(struct command_context *context, const struct principal *who,
                         const json_t *arguments, struct writer *result, struct err *err);
 command_run command_status, command_live, command_alerts, command_read, command_reload,
-    command_texts, command_config_get, command_audit;
+    command_texts, command_config_get, command_audit, command_page_settings;
 command_run command_login, command_logout, command_session, command_claim_state, command_claim;
 command_run command_user_add, command_user_remove, command_user_list, command_user_passwd;
 

@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define CHUNK 16384
-#define STACK_BYTES (1024 * 1024) // JSON is taken apart by recursion
+#define STACK_BYTES (2 * 1024 * 1024) // JSON is taken apart by recursion
 #define OUT_MAX (2 * (CONTROL_FRAME_MAX + FRAME_HEAD))
 #define ACCEPT_REST_MS 100 // no descriptor was free: rest before the next try
 
@@ -182,7 +182,9 @@ static const char *check_request(const json_t *request)
 static void dispatch(struct control *control, struct client *client, struct job *job)
 {
     const struct command *command = command_find(job->command);
-    if (command != NULL && !command->slow && job->who.role >= command->least) {
+    bool refused = command == NULL || job->who.role < command->least;
+    bool quick = refused ? access_refusals_full(control->access) : !command->slow;
+    if (quick) {
         job_run(job, &control->context);
     } else if (workers_offer(control->workers, job)) {
         client->jobs++;

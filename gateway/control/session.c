@@ -145,3 +145,8 @@ bool refusal_record(struct refusals *refusals, int64_t now_ms, uint64_t *dropped
     refusals->dropped = 0;
     return true;
 }
+
+bool refusals_full(const struct refusals *refusals, int64_t now_ms)
+{
+    return now_ms - refusals->minute_ms < MINUTE_MS && refusals->recorded >= REFUSALS_MINUTE_MAX;
+}

@@ -57,5 +57,7 @@ struct refusals {
 };
 // Whether this refusal may be recorded; then *dropped tells how many before it were not.
 bool refusal_record(struct refusals *refusals, int64_t now_ms, uint64_t *dropped);
+// Whether the next one may not be recorded.
+bool refusals_full(const struct refusals *refusals, int64_t now_ms);
 
 #endif

@@ -250,6 +250,28 @@ int command_config_get(struct command_context *context, const struct principal *
     return 0;
 }
 
+// For the page's process, which reads no configuration itself.
+int command_page_settings(struct command_context *context, const struct principal *who,
+                          const json_t *arguments, struct writer *result, struct err *err)
+{
+    int fault = no_arguments(context, arguments, err);
+    if (fault != 0) {
+        return fault;
+    }
+    if (strncmp(who->name, "local:", 6) != 0) {
+        (void)err_set(err, "this is for the page's own process, not for its visitors");
+        return COMMAND_ROLE;
+    }
+    struct config *config = gateway_config(context->gateway);
+    writer_object(result);
+    writer_key_text(result, "listen", config->web_listen);
+    writer_key_text(result, "certificate", config->web_certificate);
+    writer_key_text(result, "key", config->web_key);
+    writer_end(result);
+    config_unref(config);
+    return 0;
+}
+
 int command_texts(struct command_context *context, const struct principal *who,
                   const json_t *arguments, struct writer *result, struct err *err)
 {
