@@ -1,6 +1,7 @@
 // metergate: the table of subcommands.
 #include "base/version.h"
 #include "cli/cli.h"
+#include "control/password.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +18,9 @@ static const struct subcommand subcommands[] = {
      "simulated meters on TCP ports and pseudo-terminals, with faults to order"},
     {"export", export_main, "prints readings, periods, alerts or the audit as CSV or JSON"},
     {"verify", verify_main, "checks the whole store and names every fault"},
+    {"status", status_main, "state of the running gateway"},
+    {"user", user_main, "accounts of the page: add, passwd, remove, list"},
+    {"hash", hash_main, NULL}, // a helper of the gateway: not shown
     {NULL, NULL, NULL},
 };
 
@@ -26,8 +30,10 @@ static void print_help(FILE *out)
           "over MQTT\n\n"
           "usage: metergate COMMAND [OPTION]...   'metergate COMMAND --help' says more\n\n",
           out);
-    for (const struct subcommand *row = subcommands; row->name; row++)
-        fprintf(out, "  %-10s %s\n", row->name, row->help);
+    for (const struct subcommand *row = subcommands; row->name; row++) {
+        if (row->help)
+            fprintf(out, "  %-10s %s\n", row->name, row->help);
+    }
 }
 
 int main(int argc, char **argv)

@@ -1,0 +1,272 @@
+// metergate status: what the running gateway says of itself, as text or as JSON.
+#include "cli/cli.h"
+#include "control/control.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TIMEOUT_MS 15000
+#define CELL_SIZE 200
+
+static const char help[] =
+    "usage: metergate status --state DIR [--json]\n"
+    "\n"
+    "State of the running gateway: links, meters, office, queue, store, clock, disk, alerts.\n"
+    "Exit status 1 when no gateway runs.\n"
+    "\n"
+    "  --state DIR   state directory of the gateway\n"
+    "  --json        all of it, as the page gets it\n";
+
+// The text of a member; "-" where there is none. What comes from meters and names could hold
+// characters that a terminal acts on: they print as '?'.
+static const char *cell(const json_t *object, const char *key, char text[static CELL_SIZE])
+{
+    const json_t *value = json_object_get(object, key);
+    if (json_is_string(value)) {
+        (void)snprintf(text, CELL_SIZE, "%s", json_string_value(value));
+    } else if (json_is_integer(value)) {
+        (void)snprintf(text, CELL_SIZE, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    } else if (json_is_boolean(value)) {
+        (void)snprintf(text, CELL_SIZE, "%s", json_is_true(value) ? "yes" : "no");
+    } else {
+        (void)snprintf(text, CELL_SIZE, "-");
+    }
+    for (char *at = text; *at != '\0'; at++) {
+        unsigned char byte = (unsigned char)*at;
+        bool c1 = byte == 0xC2 && (unsigned char)at[1] >= 0x80 && (unsigned char)at[1] < 0xA0;
+        if (byte < 0x20 || byte == 0x7F) {
+            *at = '?';
+        } else if (c1) {
+            at[0] = at[1] = '?';
+        }
+    }
+    return text;
+}
+
+static json_int_t number(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+// "12.3 MB"
+static const char *size(json_int_t bytes, char text[static CELL_SIZE])
+{
+    static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    while (value >= 1000 && unit + 1 < sizeof units / sizeof units[0]) {
+        value /= 1000;
+        unit++;
+    }
+    (void)snprintf(text, CELL_SIZE, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+    return text;
+}
+
+static void print_gateway(const json_t *status)
+{
+    char a[CELL_SIZE];
+    char b[CELL_SIZE];
+    char c[CELL_SIZE];
+    json_int_t up_s = number(status, "uptime_s");
+    printf("Gateway  %s, %s; software %s; up %" PRId64 " d %02d:%02d:%02d\n",
+           cell(status, "gateway", a), cell(status, "name", b), cell(status, "software", c),
+           (int64_t)(up_s / 86400), (int)(up_s / 3600 % 24), (int)(up_s / 60 % 60),
+           (int)(up_s % 60));
+    const json_t *clock = json_object_get(status, "clock");
+    bool known = json_is_true(json_object_get(clock, "known"));
+    printf("Clock    %s%s\n", cell(clock, "now", a),
+           known ? "" : "; NOT KNOWN: set it, or let NTP set it; until then nothing is dated");
+    const json_t *config = json_object_get(status, "config");
+    printf("Config   %s, revision %s\n", cell(config, "file", a), cell(config, "revision", b));
+    if (json_is_string(json_object_get(config, "error"))) {
+        printf("         NOT RELOADED: %s\n", cell(config, "error", a));
+    }
+}
+
+static void print_store(const json_t *store)
+{
+    char a[CELL_SIZE];
+    char b[CELL_SIZE];
+    char c[CELL_SIZE];
+    printf("Store    %s, %s free on its disk; %" JSON_INTEGER_FORMAT
+           " readings since start, %" JSON_INTEGER_FORMAT " wait, %" JSON_INTEGER_FORMAT
+           " refused; last commit %s\n",
+           size(number(store, "bytes") + number(store, "wal_bytes"), a),
+           size(number(store, "disk_free_bytes"), b), number(store, "readings"),
+           number(store, "waiting"), number(store, "refused"), cell(store, "last_commit", c));
+    if (json_is_string(json_object_get(store, "error"))) {
+        printf("         TAKES NOTHING: %s\n", cell(store, "error", a));
+    }
+}
+
+static void print_office(json_t *office)
+{
+    char a[CELL_SIZE];
+    char b[CELL_SIZE];
+    char c[CELL_SIZE];
+    if (!json_is_object(office)) {
+        printf("Office   none is configured\n");
+        return;
+    }
+    printf("Office   %s, %s, since %s\n", cell(office, "state", a), cell(office, "url", b),
+           cell(office, "since", c));
+    if (json_is_string(json_object_get(office, "error"))) {
+        printf("         %s\n", cell(office, "error", a));
+    }
+    const char *name;
+    json_t *lane;
+    printf("         %-10s %12s %10s  %s\n", "LANE", "ACKNOWLEDGED", "WAITING", "OLDEST");
+    json_object_foreach(json_object_get(office, "lanes"), name, lane)
+    {
+        printf("         %-10.10s %12" JSON_INTEGER_FORMAT " %10" JSON_INTEGER_FORMAT "  %s\n",
+               name, number(lane, "acknowledged"), number(lane, "waiting"),
+               cell(lane, "oldest", a));
+    }
+}
+
+static void print_alerts(const json_t *alerts)
+{
+    char a[CELL_SIZE];
+    char b[CELL_SIZE];
+    char c[CELL_SIZE];
+    char d[CELL_SIZE];
+    size_t index;
+    json_t *alert;
+    if (json_array_size(alerts) == 0) {
+        printf("Alerts   none is open\n");
+        return;
+    }
+    printf("\n%-10s %-14s %-33s %s\n", "SEVERITY", "ALERT", "OF", "SINCE");
+    json_array_foreach(alerts, index, alert)
+    {
+        const char *of = json_object_get(alert, "link") != NULL ? "link" : "meter";
+        printf("%-10s %-14s %-33s %s\n", cell(alert, "severity", a), cell(alert, "kind", b),
+               cell(alert, of, c), cell(alert, "since", d));
+    }
+}
+
+static void print_links(const json_t *links)
+{
+    char a[CELL_SIZE];
+    char b[CELL_SIZE];
+    size_t index;
+    json_t *link;
+    printf("\n%-33s %-7s %10s %9s %7s %10s %7s  %s\n", "LINK", "STATE", "REQUESTS", "TIMEOUTS",
+           "ERRORS", "POLLS", "LATE", "LAST ERROR");
+    json_array_foreach(links, index, link)
+    {
+        bool open = json_is_true(json_object_get(link, "open"));
+        json_int_t errors =
+            number(link, "crc_errors") + number(link, "frame_errors") + number(link, "exceptions");
+        printf("%-33s %-7s %10" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT
+               " %7" JSON_INTEGER_FORMAT " %10" JSON_INTEGER_FORMAT " %7" JSON_INTEGER_FORMAT
+               "  %s\n",
+               cell(link, "link", a), open ? "open" : "closed", number(link, "requests"),
+               number(link, "timeouts"), errors, number(link, "polls"), number(link, "late"),
+               cell(link, "error", b));
+    }
+}
+
+// The worst quality of a meter's channels, and how many have it.
+static void print_quality(json_t *channels)
+{
+    static const char *const order[] = {"good",      "archive", "manual",
+                                        "estimated", "suspect", "missing"};
+    size_t worst = 0;
+    int count = 0;
+    const char *name;
+    json_t *channel;
+    json_object_foreach(channels, name, channel)
+    {
+        const char *quality = json_string_value(json_object_get(channel, "quality"));
+        for (size_t i = 0; quality != NULL && i < sizeof order / sizeof order[0]; i++) {
+            if (strcmp(quality, order[i]) == 0 && i >= worst) {
+                count = i > worst ? 1 : count + 1;
+                worst = i;
+            }
+        }
+    }
+    printf("%s (%d of %zu)\n", order[worst], count, json_object_size(channels));
+}
+
+static void print_meters(const json_t *meters)
+{
+    char a[CELL_SIZE];
+    char b[CELL_SIZE];
+    char c[CELL_SIZE];
+    size_t index;
+    json_t *meter;
+    printf("\n%-33s %-33s %-25s %-8s %s\n", "METER", "LINK", "LAST READING", "ANSWERS", "QUALITY");
+    json_array_foreach(meters, index, meter)
+    {
+        bool answered = json_is_true(json_object_get(meter, "answered"));
+        printf("%-33s %-33s %-25s %-8s ", cell(meter, "meter", a), cell(meter, "link", b),
+               cell(meter, "at", c), answered ? "yes" : "NO");
+        print_quality(json_object_get(meter, "channels"));
+    }
+}
+
+static int print_text(const struct buf *text)
+{
+    json_t *status = json_loadb(text->data, text->length, 0, NULL);
+    if (!json_is_object(status)) {
+        json_decref(status);
+        return cli_problem("status", "the gateway's answer cannot be read: is it another version?");
+    }
+    print_gateway(status);
+    print_store(json_object_get(status, "store"));
+    print_office(json_object_get(status, "office"));
+    print_alerts(json_object_get(status, "alerts"));
+    print_links(json_object_get(status, "links"));
+    print_meters(json_object_get(status, "meters"));
+    json_decref(status);
+    return EXIT_DONE;
+}
+
+static int ask(const char *directory, bool json)
+{
+    struct buf text;
+    struct err err;
+    buf_init(&text, CONTROL_FRAME_MAX);
+    int result = EXIT_DONE;
+    if (control_call_text(directory, "status", NULL, TIMEOUT_MS, &text, &err) != 0) {
+        result = cli_problem("status", "%s", err.text);
+    } else if (json) {
+        puts(text.data);
+    } else {
+        result = print_text(&text);
+    }
+    buf_release(&text);
+    return result;
+}
+
+int status_main(int argc, char **argv)
+{
+    static const struct option known[] = {{"state", required_argument, NULL, 's'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    const char *directory = NULL;
+    bool json = false;
+    int option;
+    opterr = 0;
+    optind = 0;
+    while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
+        switch (option) {
+        case 's': directory = optarg; break;
+        case 'j': json = true; break;
+        case 'h': fputs(help, stdout); return EXIT_DONE;
+        default: return cli_usage("status", "unknown or incomplete option '%s'", argv[optind - 1]);
+        }
+    }
+    if (optind < argc) {
+        return cli_usage("status", "'%s' is one too many", argv[optind]);
+    }
+    if (directory == NULL) {
+        return cli_usage("status", "say where the gateway keeps its state: --state DIR");
+    }
+    return ask(directory, json);
+}
