@@ -15,7 +15,8 @@ import yaml
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BROKEN = HERE / "broken"
-PROFILES = BROKEN / "profiles"
+GOOD = HERE / "good"
+PROFILES = GOOD / "profiles"
 CORPUS = sorted(BROKEN.glob("*.yaml"))
 METERGATE = os.environ["METERGATE"]
 
@@ -138,9 +139,10 @@ def test_standard_input_and_json():
     assert split(stdout.strip(), "stdin")[:3] == (1, 10, "gateway.timezone")
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "drivers/profiles").glob("*.yaml")))
-def test_shipped_profiles(name):
-    status, stdout, _ = run(ROOT / "drivers/profiles" / f"{name}.yaml")
+@pytest.mark.parametrize("path", sorted([*PROFILES.glob("*.yaml"), *(ROOT / "drivers/profiles").glob("*.yaml")]),
+                         ids=lambda path: path.stem)
+def test_good_profiles(path):
+    status, stdout, _ = run(path)
     assert (status, stdout) == (0, "")
 
 
@@ -179,6 +181,8 @@ class Loader(yaml.SafeLoader):
     }
 
 
+Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^-?[0-9]+(\.[0-9]+)?[eE][-+]?[0-9]+$"),
+                             list("-0123456789"))
 for letter in "tf":
     Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|false)$"), [letter])
 
@@ -198,6 +202,13 @@ def test_schema_default_is_config():
 def test_example_passes_check_and_schema():
     example = ROOT / "config/example.yaml"
     status, stdout, _ = run(example)
+    assert (status, stdout) == (0, "")
+    schema("config").validate(yaml.load(example.read_text(), Loader))
+
+
+def test_contract_example_passes_check_and_schema():
+    example = GOOD / "contract.yaml"
+    status, stdout, _ = run(example, "--profiles", PROFILES)
     assert (status, stdout) == (0, "")
     schema("config").validate(yaml.load(example.read_text(), Loader))
 
