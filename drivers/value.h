@@ -58,4 +58,11 @@ struct value {
     };
 };
 
+// A number that may be reckoned with: good, or doubted only because its profile is unverified.
+static inline bool value_is_usable(const struct value *value)
+{
+    return value->present && (value->quality == QUALITY_GOOD ||
+                              (value->quality == QUALITY_SUSPECT && value->why == WHY_UNVERIFIED));
+}
+
 #endif

@@ -2,8 +2,21 @@
 // I/O, no allocation after start.
 //
 // Each rule opens at most one alert per meter (or link) and kind, and reports each change of it. A
-// restart rebuilds the state: open alerts are given back with detect_restore, then recent readings
-// are replayed with changes ignored.
+// restart rebuilds the state: open alerts are given back with detect_restore, then the readings
+// since detect_lookback_ms are fed with `changed` NULL.
+//
+// no-answer   a meter missed 3 due times in a row: minor; major 1 h after the opening, critical
+//             after 24 h; closes at the first reading that answers. At most one opening and one
+//             closing in four due times, however a meter flaps.
+// link-down   every meter of a link with two or more is that silent: major, critical after 24 h.
+//             Replaces their no-answer (closed with the reason link-down); closes when one of them
+//             answers. Those that stay silent open theirs again, with their next missed due time.
+// over-range  flow_measured, else flow_base / conversion_factor, above qmax for 5 minutes: major;
+//             above 1.2 x qmax: at once, critical. `updated` when the severity rises; closes after
+//             5 minutes below 0.95 x qmax. A reading without a flow changes nothing.
+// A rest without readings (without flows) of more than 5 minutes and 2 intervals ends a row of
+// misses (a run above or below): nobody saw what was in between.
+// Evidence: observed is the highest flow so far, or the minutes of silence.
 #ifndef METERGATE_DETECT_DETECT_H
 #define METERGATE_DETECT_DETECT_H
 
@@ -37,7 +50,7 @@ struct alert_change {
     char subject[ID_SIZE];
     int64_t at_ms;    // of the change
     int64_t since_ms; // of the opening
-    char reason[16];  // of a close: "" or "removed"
+    char reason[16];  // of a close: "", "removed", or "link-down" that replaced it
     struct evidence evidence;
 };
 
@@ -48,9 +61,17 @@ struct detect;
 struct detect *detect_new(struct config *config);
 void detect_free(struct detect *detect);
 
-// An alert that was open when the program stopped.
+// An alert that was open when the program stopped. One that the configuration knows no more is
+// ignored: see detect_watches.
 void detect_restore(struct detect *detect, const struct alert_change *open);
-// One reading in order; `meter` index is that of the configuration detect was made with.
+// Whether the subject of an open alert is there and its rule watches it; otherwise the alert has to
+// be closed as removed.
+bool detect_watches(const struct detect *detect, const struct alert_change *open);
+// How far before now the readings of a meter matter for alerts that are not open.
+int64_t detect_lookback_ms(const struct meter *meter);
+
+// One reading in order; `meter` index is that of the configuration detect was made with. `changed`
+// NULL: a stored reading after a restart, no alert opens or closes.
 void detect_feed(struct detect *detect, int meter, const struct reading *reading,
                  detect_changed *changed, void *context);
 

@@ -348,12 +348,6 @@ int64_t period_builder_deadline(const struct period_builder *builder)
 
 // --- readings ---
 
-static bool is_usable(const struct value *value)
-{
-    return value->present && (value->quality == QUALITY_GOOD ||
-                              (value->quality == QUALITY_SUSPECT && value->why == WHY_UNVERIFIED));
-}
-
 static int64_t floor_to(int64_t micro, int64_t resolution)
 {
     int64_t rest = micro % resolution;
@@ -490,7 +484,7 @@ void period_builder_feed(struct period_builder *builder, const struct reading *r
     for (int i = 0; i < builder->source_count; i++) {
         const struct source *source = &builder->sources[i];
         const struct value *value = &reading->values[source->place];
-        if (!is_usable(value)) {
+        if (!value_is_usable(value)) {
             feed_unusable(builder, i, value);
         } else if (source->is_counter) {
             feed_counter(builder, i, value, at);
