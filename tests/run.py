@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SANITIZERS = {
     "ASAN_OPTIONS": "abort_on_error=1:detect_leaks=1:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "LSAN_OPTIONS": f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0",
 }
 UNIT_LIMIT_S = 300  # of one unit test program
 

@@ -40,7 +40,7 @@ enum office_state {
 };
 struct office_status {
     enum office_state state;
-    char error[200];  // why it is not online, and what to do
+    char error[320];  // why it is not online, and what to do
     int64_t since_ms; // wall clock of the last change of state
     bool version5;    // MQTT 5, else 3.1.1
     uint64_t published, acknowledged, reconnects;

@@ -1,0 +1,104 @@
+// The office thread's own state, shared by the files that work on it: office.c (thread, timers),
+// connection.c (connect, lose, explain), drain.c (outbox), own_messages.c (state, meters, health).
+#ifndef METERGATE_OFFICE_INSIDE_H
+#define METERGATE_OFFICE_INSIDE_H
+
+#include "office/lane.h"
+#include "office/outbox.h"
+#include "office/session.h"
+#include "office/tls.h"
+
+#define SILENCE_MAX_MS 30000  // oldest message without an answer: the connection is dead
+#define BACKOFF_FIRST_MS 1000 // between attempts to connect; doubles, with jitter, up to
+#define BACKOFF_LAST_MS 60000
+#define CONNECT_MAX_MS 20000 // paho said nothing at all
+#define FAREWELL_MAX_MS 2000 // for the last state's answer, and again for the disconnect
+#define TICK_MS 1000         // state of the outbox, of the clock, of liveness
+#define HEALTH_EVERY_MS 60000
+#define SERIALS_EVERY_MS 10000       // look for serial numbers that meters told since
+#define STORE_RETRY_MS 5000          // after the store failed
+#define METERS_MAX (8 * 1024 * 1024) // bytes of the meters message
+
+enum phase { PHASE_WAIT, PHASE_CONNECTING, PHASE_UP };
+
+struct direct_message {
+    bool due;        // to be published
+    bool flies;      // published, no answer yet
+    int64_t sent_ms; // boot clock
+};
+
+struct office {
+    struct office_settings settings;
+    const struct config *config;
+    char password[PASSWORD_MAX];
+    pthread_t thread;
+    struct ring ring;
+    struct session session;
+    struct store *store;
+    struct feed_origin origin;
+    char base[TOPIC_MAX - 2 * ID_SIZE]; // "PREFIX/GATEWAY"
+    char boot[BOOT_ID_SIZE];
+    int64_t started_ms; // boot clock
+
+    enum phase phase;
+    int64_t phase_ms;      // boot clock: since when
+    int64_t connect_at_ms; // boot clock: next attempt
+    int backoff_ms;
+    bool version5;    // of the next attempt
+    bool was_up;      // connected at least once
+    bool live;        // as the recorder was told
+    char logged[320]; // last reason that was logged
+
+    // of the connection
+    int window;                 // messages in flight that broker and we allow
+    int backfill_window;        // of them for backfill, by the delay of answers
+    int64_t backfill_shrunk_ms; // boot clock
+    int64_t packet_maximum;
+    bool retain;
+    struct direct_message direct[DIRECT_END];
+
+    struct lane_window lanes[LANES_END];
+    bool exhausted[LANES_END]; // nothing beyond `handed` when the outbox was last asked
+    int64_t store_retry_ms;    // boot clock: not before
+    struct outbox_message message;
+
+    int64_t tick_ms, health_ms, serials_ms; // boot clock: when due
+    bool clock_known;
+    enum office_state told_state; // in the last state message
+    bool told_clock;
+    struct outbox_state told_lanes[LANES_END];
+    struct buf meters; // the last meters message, without its instant
+
+    pthread_mutex_t mutex; // of status
+    struct office_status status;
+};
+
+int64_t office_now(const struct office *office); // boot clock
+void office_set_state(struct office *office, enum office_state state, const char *error);
+
+// connection.c
+void connection_step(struct office *office);
+void connection_event(struct office *office, const struct ring_event *event);
+void connection_lost(struct office *office, const char *why);
+
+// drain.c
+void drain_begin(struct office *office); // a connection is up
+void drain_end(struct office *office);   // it is gone
+void drain_answer(struct office *office, const struct ring_event *event);
+void drain_settle(struct office *office); // cursors, gaps
+bool drain_step(struct office *office);   // hands messages out; true when there is more to do now
+// Boot time of the oldest message without an answer, INT64_MAX when there is none.
+int64_t drain_oldest_ms(const struct office *office);
+int64_t drain_deadline_ms(const struct office *office);
+// What the lanes say of the session: online, no-subscriber or refused, and why.
+enum office_state drain_state(const struct office *office, char *error, size_t size);
+
+// own_messages.c
+void own_begin(struct office *office);
+void own_step(struct office *office);
+void own_answer(struct office *office, const struct ring_event *event);
+int own_render_state(struct office *office, bool online, struct buf *out);
+void own_publish_offline(struct office *office);
+const char *own_topic(const struct office *office, int which, char topic[static TOPIC_MAX]);
+
+#endif
