@@ -50,10 +50,17 @@ void sim_meter_strike(struct sim_meter *meter, const struct sim_time *now, struc
     bool any = false;
     for (int i = 0; i < meter->fault_count; i++) {
         struct meter_fault *fault = &meter->faults[i];
-        if (struck->of[fault->kind] == NULL &&
-            fault_strikes(fault, now->since_start_ms, sim_meter_random(meter))) {
+        bool of_values = fault_is_of_values(fault->kind);
+        if ((struck->of[fault->kind] != NULL && !of_values) ||
+            !fault_strikes(fault, now->since_start_ms, sim_meter_random(meter))) {
+            continue;
+        }
+        any = true;
+        if (struck->of[fault->kind] == NULL) {
             struck->of[fault->kind] = fault;
-            any = true;
+        }
+        if (of_values) {
+            struck->values[struck->value_count++] = fault;
         }
     }
     meter->struck += any ? 1 : 0;
@@ -150,18 +157,29 @@ int sim_meter_set(struct sim_meter *meter, const struct sim_time *now, const cha
     return 0;
 }
 
-static bool strikes_channel(const struct meter_fault *fault, int channel)
+static bool strikes_channel(const struct struck *struck, enum fault_kind kind, int channel)
 {
-    return fault != NULL && (fault->channel == FAULT_CHANNEL_ALL || fault->channel == channel);
+    for (int i = 0; i < struck->value_count; i++) {
+        const struct meter_fault *fault = struck->values[i];
+        if (fault->kind == kind &&
+            (fault->channel == FAULT_CHANNEL_ALL || fault->channel == channel)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 // A jump without a channel is one of all counters.
 static double jump_of(const struct struck *struck, int channel, enum channel_kind kind)
 {
-    const struct meter_fault *jump = struck->of[FAULT_JUMP];
-    bool hit = jump != NULL && (jump->channel == channel ||
-                                (jump->channel == FAULT_CHANNEL_ALL && kind == CHANNEL_COUNTER));
-    return hit ? jump->by : 0;
+    double sum = 0;
+    for (int i = 0; i < struck->value_count; i++) {
+        const struct meter_fault *fault = struck->values[i];
+        bool hit = fault->channel == channel ||
+                   (fault->channel == FAULT_CHANNEL_ALL && kind == CHANNEL_COUNTER);
+        sum += fault->kind == FAULT_JUMP && hit ? fault->by : 0;
+    }
+    return sum;
 }
 
 static int64_t counter_of(const struct sim_meter *meter, int channel, const struct struck *struck)
@@ -257,7 +275,7 @@ static void freeze(struct sim_meter *meter, const struct struck *struck, struct 
         meter->has_frozen = true;
     }
     for (int i = 0; i < meter->kind->profile->channel_count; i++) {
-        if (strikes_channel(struck->of[FAULT_FROZEN], i)) {
+        if (strikes_channel(struck, FAULT_FROZEN, i)) {
             copy_channel(meter->kind->profile, i, &meter->frozen, image);
         }
     }
@@ -280,7 +298,7 @@ void sim_meter_image(struct sim_meter *meter, const struct sim_time *now,
     }
     freeze(meter, struck, image);
     for (int i = 0; i < profile->channel_count; i++) {
-        if (strikes_channel(struck->of[FAULT_NAN], i)) {
+        if (strikes_channel(struck, FAULT_NAN, i)) {
             put_no_number(profile, i, image);
         }
     }

@@ -13,10 +13,11 @@
 // What meters of one entry of the site file have in common.
 struct sim_kind {
     struct profile *profile;
-    bool strict;        // registers that the profile does not name are refused
-    bool coded;         // values: coded
-    int reply_delay_ms; // the meter's own thinking time
-    int sleep_after_ms; // > 0: the first request after so long a rest is lost
+    bool strict;                          // registers that the profile does not name are refused
+    bool coded;                           // values: coded
+    char units[PROFILE_CHANNELS_MAX][16]; // that the profile leaves to the meter, else ""
+    int reply_delay_ms;                   // the meter's own thinking time
+    int sleep_after_ms;                   // > 0: the first request after so long a rest is lost
 };
 
 struct sim_meter {
@@ -46,9 +47,11 @@ struct sim_time {
     uint32_t tick; // since_start_ms / CODED_TICK_MS
 };
 
-// Faults that strike one reply, at most one of a kind.
+// Faults that strike one reply: the first of each kind, and all of values, as they have channels.
 struct struck {
     const struct meter_fault *of[FAULT_KIND_COUNT];
+    int value_count;
+    const struct meter_fault *values[METER_FAULTS_MAX];
 };
 
 // `micro` counters at start, base and measured.

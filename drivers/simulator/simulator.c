@@ -354,6 +354,36 @@ static void watch_orders(struct simulator *simulator)
 
 // ---- start, loop, end ---------------------------------------------------------------------------
 
+// A configuration must give the same units to the meter.
+static void print_units(const struct sim_kind *kind, struct writer *writer)
+{
+    bool any = false;
+    for (int i = 0; i < kind->profile->channel_count; i++) {
+        if (kind->units[i][0] == '\0') {
+            continue;
+        }
+        if (!any) {
+            writer_key(writer, "units");
+            writer_object(writer);
+            any = true;
+        }
+        writer_key_text(writer, kind->profile->channels[i].channel->name, kind->units[i]);
+    }
+    if (any) {
+        writer_end(writer);
+    }
+}
+
+static void print_meter(const struct sim_meter *meter, struct writer *writer)
+{
+    writer_object(writer);
+    writer_key_text(writer, "meter", meter->id);
+    writer_key_int(writer, "unit", meter->unit);
+    writer_key_text(writer, "profile", meter->kind->profile->name);
+    print_units(meter->kind, writer);
+    writer_end(writer);
+}
+
 static void announce(struct simulator *simulator, const struct endpoint *endpoint)
 {
     struct writer writer;
@@ -371,12 +401,7 @@ static void announce(struct simulator *simulator, const struct endpoint *endpoin
     writer_array(&writer);
     for (int unit = 0; unit < SITE_UNITS; unit++) {
         if (link->meter_of_unit[unit] >= 0) {
-            const struct sim_meter *meter = &simulator->site->meters[link->meter_of_unit[unit]];
-            writer_object(&writer);
-            writer_key_text(&writer, "meter", meter->id);
-            writer_key_int(&writer, "unit", unit);
-            writer_key_text(&writer, "profile", meter->kind->profile->name);
-            writer_end(&writer);
+            print_meter(&simulator->site->meters[link->meter_of_unit[unit]], &writer);
         }
     }
     writer_end(&writer);

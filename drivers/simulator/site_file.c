@@ -187,8 +187,9 @@ static int load_links(struct loading *loading)
 
 // Sets the units of the entry, and tells where the profile wants one that is not there.
 static void set_units(const struct loading *loading, const struct meter_entry *entry,
-                      struct profile *profile)
+                      struct sim_kind *kind)
 {
+    struct profile *profile = kind->profile;
     struct faults *faults = loading->load->faults;
     const struct item *items = entry->units.items;
     for (int i = 0; i < entry->units.count; i++) {
@@ -199,6 +200,9 @@ static void set_units(const struct loading *loading, const struct meter_entry *e
                          profile->name, items[i].node->key);
         } else if (profile_set_unit(profile, channel, items[i].text, &err) != 0) {
             fault_at(faults, file_of(loading), items[i].node, "%s", err.text);
+        } else {
+            (void)snprintf(kind->units[channel], sizeof kind->units[channel], "%.15s",
+                           items[i].text);
         }
     }
     for (int i = 0; i < profile->channel_count; i++) {
@@ -296,6 +300,25 @@ static bool take_unit(const struct loading *loading, const struct meter_entry *e
     return true;
 }
 
+// Each fault once, however many meters have the profile.
+static void copy_faults(const struct faults *from, struct faults *to)
+{
+    for (int i = 0; i < from->count && i < FAULTS_MAX; i++) {
+        const struct fault *fault = &from->list[i];
+        bool told = false;
+        for (int j = 0; j < to->count && j < FAULTS_MAX && !told; j++) {
+            const struct fault *other = &to->list[j];
+            told = fault->line == other->line && fault->column == other->column &&
+                   strcmp(fault->file, other->file) == 0 &&
+                   strcmp(fault->message, other->message) == 0;
+        }
+        if (!told) {
+            fault_add(to, fault->file, fault->line, fault->column, fault->path, "%s",
+                      fault->message);
+        }
+    }
+}
+
 static struct sim_kind *make_kind(const struct loading *loading, const struct meter_entry *entry)
 {
     struct profile *profile = NULL;
@@ -307,10 +330,9 @@ static struct sim_kind *make_kind(const struct loading *loading, const struct me
     }
     if (profile_load(entry->profile, loading->path, &loading->options->search, &profile, &own) !=
         0) {
-        const struct fault *first = &own.list[0];
         fault_at(faults, file_of(loading), node_of(entry->node, "profile"),
-                 "profile '%.60s' cannot be used: %.60s:%d:%d: %.160s", entry->profile, first->file,
-                 first->line, first->column, first->message);
+                 "profile '%.120s' cannot be used; its faults follow", entry->profile);
+        copy_faults(&own, faults);
         return NULL;
     }
     struct sim_kind *kind = &loading->site->kinds[loading->site->kind_count++];
@@ -321,7 +343,7 @@ static struct sim_kind *make_kind(const struct loading *loading, const struct me
         .reply_delay_ms = entry->reply_delay_ms,
         .sleep_after_ms = (int)(entry->sleep_after_s * 1000),
     };
-    set_units(loading, entry, profile);
+    set_units(loading, entry, kind);
     return kind;
 }
 
