@@ -14,6 +14,7 @@ struct live_link {
     char error[160]; // last reason why it is not
     uint64_t requests, replies, timeouts, crc_errors, frame_errors, exceptions, reconnects;
     uint64_t polls, late; // due polls done; done later than their tolerance
+    uint64_t refused;     // readings of them that the recorder had no room for
     int64_t busy_us;      // time spent in transactions
 };
 

@@ -39,7 +39,7 @@ struct fake_meter {
     fake_behaviour *behaviour;
     void *context;
     pthread_t thread;
-    atomic_bool stop, unplug;
+    atomic_bool stop, unplug, plug_in;
     int wake[2];
     int listener; // -1: none
     int slave;    // kept open, so that the terminal outlives each client
@@ -225,6 +225,21 @@ static void accept_client(struct fake_meter *fake)
     }
 }
 
+static void open_port(struct fake_meter *fake)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)fake->port), // 0 at first: any
+                                  .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    int on = 1;
+    socklen_t size = sizeof address;
+    fake->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)setsockopt(fake->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    must(bind(fake->listener, (struct sockaddr *)&address, size) == 0, "bind");
+    must(listen(fake->listener, CLIENTS_MAX) == 0, "listen");
+    must(getsockname(fake->listener, (struct sockaddr *)&address, &size) == 0, "getsockname");
+    fake->port = ntohs(address.sin_port);
+}
+
 static void pull_plug(struct fake_meter *fake)
 {
     if (fake->listener >= 0) {
@@ -272,24 +287,15 @@ static void *run(void *argument)
         if (atomic_exchange(&fake->unplug, false)) {
             pull_plug(fake);
         }
+        if (atomic_exchange(&fake->plug_in, false)) {
+            open_port(fake);
+        }
     }
     pull_plug(fake);
     return NULL;
 }
 
 // ---- start and stop -----------------------------------------------------------------------------
-
-static void open_port(struct fake_meter *fake)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof address;
-    fake->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    must(bind(fake->listener, (struct sockaddr *)&address, size) == 0, "bind");
-    must(listen(fake->listener, CLIENTS_MAX) == 0, "listen");
-    must(getsockname(fake->listener, (struct sockaddr *)&address, &size) == 0, "getsockname");
-    fake->port = ntohs(address.sin_port);
-}
 
 static void open_terminal(struct fake_meter *fake)
 {
@@ -334,6 +340,12 @@ static void wake(struct fake_meter *fake)
 void fake_unplug(struct fake_meter *fake)
 {
     atomic_store(&fake->unplug, true);
+    wake(fake);
+}
+
+void fake_plug_in(struct fake_meter *fake)
+{
+    atomic_store(&fake->plug_in, true);
     wake(fake);
 }
 

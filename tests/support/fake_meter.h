@@ -38,6 +38,8 @@ uint64_t fake_ticks(struct fake_meter *fake);           // requests seen
 uint64_t fake_connections(struct fake_meter *fake);     // accepted, TCP kinds
 // Drops connections and refuses further ones, or (pty) closes its side of the terminal.
 void fake_unplug(struct fake_meter *fake);
+// Takes connections on its port again.
+void fake_plug_in(struct fake_meter *fake);
 // What register `address` holds in the reply to request `tick`.
 uint16_t fake_word(int address, uint64_t tick);
 // Puts two bytes of check sum behind an RTU frame; returns the new length.
