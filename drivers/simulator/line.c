@@ -126,7 +126,8 @@ static void begin(struct line *line, struct waiting *waiting)
     struct wire_speed *speed = line->speed;
     waiting->begin_ns = waiting->ready_ns;
     if (speed->char_ns > 0) {
-        waiting->begin_ns = speed->free_ns > waiting->ready_ns ? speed->free_ns : waiting->ready_ns;
+        int64_t silent_ns = speed->free_ns + speed->silent_ns; // between any two frames
+        waiting->begin_ns = silent_ns > waiting->ready_ns ? silent_ns : waiting->ready_ns;
         speed->free_ns = waiting->begin_ns + (int64_t)waiting->answer.length * waiting->byte_ns;
     }
 }
