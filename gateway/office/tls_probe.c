@@ -239,8 +239,8 @@ static int explain_tls(const struct config_office *office, const struct broker_u
         return err_set(err, "TLS with %s:%d fails: %s", url->host, url->port,
                        ERR_reason_error_string(code));
     return err_set(err,
-                   "%s:%d closes the connection during the TLS handshake: is it an MQTT port with "
-                   "TLS?",
+                   "%s:%d closes the connection during the TLS handshake: is that port for "
+                   "mqtts:// or for plain mqtt://?",
                    url->host, url->port);
 }
 
