@@ -1,5 +1,6 @@
 #include "drivers/simulator/channel_source.h"
 
+#include <math.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -149,7 +150,7 @@ double source_gauge(const char *channel, const struct model_settings *settings,
         double left = BALANCE_START - (double)(state->base.micro - state->base_start) / MICRO;
         return left > 0 ? left : 0;
     }
-    case CLOCK: return (double)(at_ms / 1000);
+    case CLOCK: return floor((double)at_ms / 1000);
     case VELOCITY: return settings->capacity > 0 ? row->factor * flow / settings->capacity : 0;
     case VOLTAGE: return row->factor - sag;
     case CURRENT: return flow * APPARENT * row->factor * 1000 / (230.4 - sag);

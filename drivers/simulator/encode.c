@@ -291,7 +291,7 @@ int encode_counter(const struct profile *profile, int channel, int64_t micro, st
                    struct err *err)
 {
     const struct profile_channel *of = &profile->channels[channel];
-    struct split split;
+    struct split split = {0};
     if (split_make(profile, of, &split) != 0) {
         return err_set(err, "%s: no counter can be encoded with these scales", of->channel->name);
     }
@@ -314,13 +314,13 @@ int encode_counter(const struct profile *profile, int channel, int64_t micro, st
 int64_t encode_counter_span(const struct profile *profile, int channel)
 {
     const struct profile_channel *of = &profile->channels[channel];
-    struct split split;
+    struct split split = {0};
     if (split_make(profile, of, &split) != 0) {
         return 0;
     }
     int top = split.order[0];
     const struct field *field = &profile->fields[of->parts[top].field];
-    i128 span;
+    i128 span = 0;
     if (type_is_float(field->type) ||
         __builtin_mul_overflow(field_max(field) + 1, split.step[top], &span)) {
         return 0;

@@ -36,7 +36,7 @@ static socklen_t make_address(const struct sim_link *link, struct sockaddr_stora
 
 static int bound_port(int fd)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {0};
     socklen_t length = sizeof address;
     if (getsockname(fd, (struct sockaddr *)&address, &length) != 0) {
         return 0;

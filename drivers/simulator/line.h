@@ -59,7 +59,7 @@ int line_reply(struct line *line, const struct answer *answer, int meter, int64_
 
 // The reply whose bytes may leave now, and how many of them; NULL when none.
 struct waiting *line_ready(struct line *line, int64_t now_ns, size_t *length);
-// So many of them were written. True when the reply is complete; line_drop frees it.
+// So many of them leave. True when the reply is complete; line_drop frees it.
 bool line_sent(struct waiting *waiting, size_t length);
 void line_drop(struct line *line, struct waiting *waiting);
 

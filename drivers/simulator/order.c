@@ -90,9 +90,9 @@ static int add_fault(const struct order *order, struct sim_meter *meter, struct 
 
 static int order_fault(struct order *order, struct err *err)
 {
-    enum fault_kind kind;
-    int first;
-    int end;
+    enum fault_kind kind = FAULT_KIND_COUNT;
+    int first = 0;
+    int end = 0;
     if (expect_words(order, 3, WORDS_MAX, "fault METER KIND [PROBABILITY] [KEY=VALUE]...", err) !=
             0 ||
         find_meters(order, order->words[1], &first, &end, err) != 0 ||
@@ -121,8 +121,8 @@ static int order_fault(struct order *order, struct err *err)
 static int order_clear(struct order *order, struct err *err)
 {
     enum fault_kind kind = FAULT_KIND_COUNT;
-    int first;
-    int end;
+    int first = 0;
+    int end = 0;
     if (expect_words(order, 2, 3, "clear METER [KIND]", err) != 0 ||
         find_meters(order, order->words[1], &first, &end, err) != 0 ||
         (order->count == 3 && fault_kind_parse(order->words[2], &kind, err) != 0)) {
@@ -139,8 +139,8 @@ static int order_clear(struct order *order, struct err *err)
 
 static int set_channel(struct order *order, double number, struct err *err)
 {
-    int first;
-    int end;
+    int first = 0;
+    int end = 0;
     if (find_meters(order, order->words[1], &first, &end, err) != 0) {
         return -1;
     }
@@ -176,8 +176,8 @@ static int order_unset(struct order *order, struct err *err)
 
 static int order_serial(struct order *order, struct err *err)
 {
-    int first;
-    int end;
+    int first = 0;
+    int end = 0;
     if (expect_words(order, 3, 3, "serial METER TEXT", err) != 0 ||
         find_meters(order, order->words[1], &first, &end, err) != 0) {
         return -1;
@@ -210,8 +210,8 @@ static int order_get(struct order *order, struct err *err)
 
 static int order_stats(struct order *order, struct err *err)
 {
-    int first;
-    int end;
+    int first = 0;
+    int end = 0;
     if (expect_words(order, 2, 2, "stats METER", err) != 0 ||
         find_meters(order, order->words[1], &first, &end, err) != 0) {
         return -1;

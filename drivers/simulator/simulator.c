@@ -176,22 +176,33 @@ static int send_bytes(const struct session *session, const uint8_t *bytes, size_
     return sent == (ssize_t)length ? (int)length : -1;
 }
 
+// A frame is in the log before its last byte leaves: whoever has a reply finds it there.
+static void log_reply(struct simulator *simulator, const struct session *session,
+                      const struct waiting *waiting)
+{
+    int meter = waiting->meter;
+    log_frame(simulator, session, "out", meter,
+              meter >= 0 ? simulator->site->meters[meter].unit : -1, simulator->now_ns,
+              waiting->answer.bytes, waiting->answer.length, waiting->answer.fault);
+    frame_log_flush(simulator->log);
+}
+
 // Lets leave what is due, and notes when to come again.
 static void serve_session(struct simulator *simulator, struct session *session)
 {
     struct waiting *waiting = NULL;
     size_t length = 0;
     while ((waiting = line_ready(&session->line, simulator->now_ns, &length)) != NULL) {
-        const struct answer *answer = &waiting->answer;
-        if (send_bytes(session, answer->bytes + waiting->sent, length) < 0) {
+        const uint8_t *bytes = waiting->answer.bytes + waiting->sent;
+        bool complete = line_sent(waiting, length);
+        if (complete) {
+            log_reply(simulator, session, waiting);
+        }
+        if (send_bytes(session, bytes, length) < 0) {
             close_session(simulator, session);
             return;
         }
-        if (line_sent(waiting, length)) {
-            int meter = waiting->meter;
-            log_frame(simulator, session, "out", meter,
-                      meter >= 0 ? simulator->site->meters[meter].unit : -1, simulator->now_ns,
-                      answer->bytes, answer->length, answer->fault);
+        if (complete) {
             line_drop(&session->line, waiting);
         }
     }

@@ -165,9 +165,8 @@ int simulate_main(int argc, char **argv)
     if (site == NULL) {
         return EXIT_PROBLEM;
     }
-    if (request.log != NULL && frame_log_open(request.log, &log, &err) != 0) {
-        status = cli_problem(NAME, "%s", err.text);
-    } else if (simulator_run(site, log, &err) != 0) {
+    if ((request.log != NULL && frame_log_open(request.log, &log, &err) != 0) ||
+        simulator_run(site, log, &err) != 0) {
         status = cli_problem(NAME, "%s", err.text);
     }
     if (frame_log_close(log, &err) != 0) {

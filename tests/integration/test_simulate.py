@@ -1,16 +1,13 @@
 """`metergate simulate` against clients that this project did not write: pymodbus, pyserial and plain sockets.
 
-What a register must hold is worked out here, in Python, from the profile's YAML and the rule in the help text.
+What a register must hold is worked out in Python (lib/coded.py) from the profile's YAML and the rule of the README.
 """
 import json
 import os
-import re
-import select
 import signal
 import socket
 import statistics
 import struct
-import subprocess
 import threading
 import time
 from decimal import Decimal
@@ -19,13 +16,12 @@ from pathlib import Path
 import pytest
 import serial
 import yaml
-from pymodbus.client import ModbusSerialClient, ModbusTcpClient
 from pymodbus.exceptions import ModbusIOException
 from pymodbus.pdu import ExceptionResponse
-from pymodbus.transaction import ModbusRtuFramer
 
-from lib.gateway import PROFILES, program, run
-from lib.process import sanitizer_faults
+from lib.coded import Field, coded_words, profile_fields
+from lib.gateway import PROFILES, run
+from lib.simulated import Raw, Simulated, client_of, crc16, read, words_of
 from lib.wait import wait_until
 
 SHIPPED = ["fuxin-totalizer", "fd-tms", "eastron-sdm630", "siemens-pac2200"]
@@ -52,178 +48,6 @@ channels:
 identity:
   serial_number: {register: 40, function: 3, type: string8}
 """
-MASK = (1 << 64) - 1
-
-
-# ---- what a register must hold ----------------------------------------------------------------------------------
-
-class Field:
-    """Words of one number, as a profile names them."""
-
-    def __init__(self, entry, default_type=None):
-        entry = {"register": entry} if isinstance(entry, int) else entry
-        kind = entry.get("type", default_type)
-        self.first, self.function = int(entry["register"]), int(entry.get("function", 3))
-        self.kind = re.match(r"[a-z]+", kind)[0]
-        self.bits = int(re.search(r"\d+", kind)[0])
-        self.words = {"bcd": self.bits // 4, "string": self.bits // 2}.get(self.kind, self.bits // 16)
-        order = entry.get("order", "ABCD")
-        self.reverse = order[0] in "CGDH"  # the last word first
-        self.swap = order[0] in "BDH"      # the last byte first
-        self.scale = Decimal(str(entry.get("scale", 1)))
-
-    def wire(self, bits):
-        """Words on the wire of raw bits (an int)."""
-        words = [bits >> 16 * (self.words - 1 - i) & 0xFFFF for i in range(self.words)]
-        if self.reverse:
-            words.reverse()
-        return [(word & 0xFF) << 8 | word >> 8 for word in words] if self.swap else words
-
-    def raw(self, words):
-        """Raw bits of words on the wire."""
-        words = [(word & 0xFF) << 8 | word >> 8 for word in words] if self.swap else list(words)
-        bits = 0
-        for word in reversed(words) if self.reverse else words:
-            bits = bits << 16 | word
-        return bits
-
-    def number(self, words):
-        bits = self.raw(words)
-        size = 2 * self.words
-        if self.kind == "f":
-            return Decimal(struct.unpack(">f" if size == 4 else ">d", bits.to_bytes(size, "big"))[0])
-        if self.kind == "bcd":
-            return Decimal(f"{bits:x}")
-        return Decimal(bits - (1 << 8 * size) if self.kind == "i" and bits >> (8 * size - 1) else bits)
-
-
-def profile_fields(path):
-    """(fields of coded numbers, registers of scale registers) of a profile."""
-    document = yaml.safe_load(path.read_text())
-    fields, scales = [], []
-    for entry in document["channels"].values():
-        for part in entry.get("parts", [entry]):
-            inherited = {key: entry[key] for key in ("function", "type", "order") if key in entry}
-            fields.append(Field({**inherited, **part}))
-            if "scale_register" in entry or "scale_register" in part:
-                scales.append(entry.get("scale_register", part.get("scale_register")))
-    fields += [Field(entry) for entry in document.get("identity", {}).values()]
-    fields += [Field(entry, "u16") for entry in document.get("status", [])]
-    return fields, scales
-
-
-def splitmix64(number):
-    number = (number + 0x9E3779B97F4A7C15) & MASK
-    number = ((number ^ number >> 30) * 0xBF58476D1CE4E5B9) & MASK
-    number = ((number ^ number >> 27) * 0x94D049BB133111EB) & MASK
-    return number ^ number >> 31
-
-
-def fnv1a64(text):
-    value = 0xCBF29CE484222325
-    for byte in text.encode():
-        value = (value ^ byte) * 0x100000001B3 & MASK
-    return value
-
-
-def coded_words(meter, unit, field, tick):
-    """What the help text says that the field's registers hold."""
-    bits = 0
-    for i in range(field.words):
-        key = fnv1a64(meter) ^ (unit << 56 | field.function << 48 | field.first + i << 32 | tick)
-        bits = bits << 16 | splitmix64(key) & 0xFFFF
-    size = 16 * field.words
-    if field.function <= 2:
-        bits &= 1
-    elif field.kind == "f":
-        bits = 0x44800000 | bits & 0x7FFFFF if size == 32 else 0x4090000000000000 | bits & 0x000FFFFF00000000
-    elif field.kind in "ui" and size == 64:
-        bits &= 0xFFFFFFFF
-    elif field.kind == "i":
-        bits &= (1 << (size - 1)) - 1
-    elif field.kind == "bcd":
-        bits = int("".join(str(int(digit, 16) % 10) for digit in f"{bits:0{size // 4}x}"), 16)
-    elif field.kind == "string":
-        bits = int.from_bytes(bytes(ord("A") + byte % 26 for byte in bits.to_bytes(size // 8, "big")), "big")
-    return field.wire(bits)
-
-
-# ---- the simulator as a process ---------------------------------------------------------------------------------
-
-class Simulated:
-    """A running simulator with its stdin and stdout at hand."""
-
-    def __init__(self, folder, site, *options, profiles=PROFILES):
-        self.folder = folder
-        path = folder / "sim.yaml"
-        if isinstance(site, Path):
-            path = site
-        else:
-            path.write_text(site)
-        self.log_path = folder / "frames.log"
-        self.errors = open(folder / "simulate.err", "w+b")
-        self.process = subprocess.Popen(
-            [program(), "simulate", "--site", path, "--log", self.log_path, "--profiles", profiles, *options],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, cwd=folder)
-        self._rest = b""
-        self.links = {}
-        while True:
-            line = self.line()
-            if line.get("ready"):
-                self.ready = line
-                break
-            self.links[line["link"]] = line
-
-    def line(self, deadline_s=20):
-        """The next line of stdout."""
-        end = time.monotonic() + deadline_s
-        while b"\n" not in self._rest:
-            left = end - time.monotonic()
-            assert left > 0 and select.select([self.process.stdout], [], [], left)[0], f"no line; {self.said()}"
-            data = os.read(self.process.stdout.fileno(), 65536)
-            assert data, f"the simulator ended: {self.said()}"
-            self._rest += data
-        line, self._rest = self._rest.split(b"\n", 1)
-        return json.loads(line, parse_float=Decimal)
-
-    def order(self, text):
-        self.process.stdin.write(text.encode() + b"\n")
-        self.process.stdin.flush()
-        return self.line()
-
-    def must(self, text):
-        answer = self.order(text)
-        assert answer["ok"], answer
-        return answer
-
-    def said(self):
-        self.errors.seek(0)
-        return self.errors.read().decode(errors="replace")
-
-    def port(self, link):
-        return int(self.links[link]["url"].rsplit(":", 1)[1])
-
-    def device(self, link):
-        return re.fullmatch(r"rtu://(/[^?]+)\?.*", self.links[link]["url"])[1]
-
-    def frames(self):
-        return [json.loads(line, parse_float=Decimal) for line in self.log_path.read_text().splitlines()]
-
-    def stop(self, number=signal.SIGTERM):
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        try:
-            status = self.process.wait(15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            raise
-        self.process.stdin.close()
-        self.process.stdout.close()
-        said = self.said()
-        self.errors.close()
-        assert not sanitizer_faults(said), said
-        return status
 
 
 @pytest.fixture
@@ -255,29 +79,6 @@ links:
   - {id: server, type: rtu-over-tcp}
 """
 KINDS = ["tcp", "bus", "server"]
-
-
-def client_of(simulated, link, timeout=2):
-    if link == "tcp":
-        client = ModbusTcpClient("127.0.0.1", port=simulated.port(link), timeout=timeout)
-    elif link == "server":
-        client = ModbusTcpClient("127.0.0.1", port=simulated.port(link), framer=ModbusRtuFramer, timeout=timeout)
-    else:
-        client = ModbusSerialClient(simulated.device(link), baudrate=115200, timeout=timeout, strict=False)
-    assert client.connect()
-    return client
-
-
-def read(client, function, first, count, unit):
-    method = {1: client.read_coils, 2: client.read_discrete_inputs, 3: client.read_holding_registers,
-              4: client.read_input_registers}[function]
-    return method(first, count, slave=unit)
-
-
-def words_of(client, field, unit):
-    reply = read(client, field.function, field.first, field.words, unit)
-    assert not reply.isError(), reply
-    return [int(bit) for bit in reply.bits[:1]] if field.function <= 2 else reply.registers
 
 
 def three_meters(profile, keys=""):
@@ -467,49 +268,6 @@ def test_usage_and_broken_sites(tmp_path, types_profile):
 
 
 # ---- faults -----------------------------------------------------------------------------------------------------
-
-def crc16(data):
-    crc = 0xFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ 0xA001 if crc & 1 else crc >> 1
-    return struct.pack("<H", crc)
-
-
-class Raw:
-    """A TCP port spoken by hand: bytes out, bytes in."""
-
-    def __init__(self, port, rtu):
-        self.rtu = rtu
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
-        self.transaction = 0x4000
-
-    def close(self):
-        self.socket.close()
-
-    def request(self, unit, first=0, count=4):
-        pdu = struct.pack(">BHH", 3, first, count)
-        self.transaction += 1
-        frame = struct.pack(">B", unit) + pdu
-        frame = frame + crc16(frame) if self.rtu else struct.pack(">HHH", self.transaction, 0, 6) + frame
-        self.socket.sendall(frame)
-        return frame
-
-    def bytes(self, silence_s=0.15, first_s=5):
-        """All bytes until the line has been silent so long; b"" when none came within first_s."""
-        data = b""
-        while select.select([self.socket], [], [], silence_s if data else first_s)[0]:
-            part = self.socket.recv(4096)
-            if not part:
-                return data + b"closed"
-            data += part
-        return data
-
-    def ask(self, unit, **keys):
-        self.request(unit, **keys)
-        return self.bytes()
-
 
 @pytest.fixture
 def two_lines(simulate, types_profile):
