@@ -50,7 +50,9 @@ SUPPORT_SOURCES := $(sort $(wildcard tests/support/*.c))
 TOOL_SOURCES := $(sort $(wildcard tests/bench/*.c tests/fault/*.c))
 
 LIBRARY := $(BUILD)/libmetergate.a
-LIBRARY_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out gateway/main.c,$(SOURCES)))
+LIBRARY_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out gateway/main.c,$(SOURCES))) \
+	$(BUILD)/web_assets.o
+WEB_FILES := $(sort $(wildcard web/files/*))
 SUPPORT_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(SUPPORT_SOURCES))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_SOURCES))
 TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TOOL_SOURCES))
@@ -169,6 +171,16 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "CC  $<"
 	@$(CC) $(ALL_CFLAGS) $(EXTRA) -MMD -MP -c -o $@ $<
+
+# The page's files, compiled in.
+$(BUILD)/web_assets.c: web/embed.sh $(WEB_FILES) web/files
+	@mkdir -p $(@D)
+	@echo "GEN $@"
+	@web/embed.sh $(WEB_FILES) > $@.tmp && mv $@.tmp $@
+
+$(BUILD)/web_assets.o: $(BUILD)/web_assets.c $(BUILD)/flags
+	@echo "CC  $<"
+	@$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/unit/%: tests/unit/%.c $(SUPPORT_OBJECTS) $(LIBRARY) $(BUILD)/flags
 	@mkdir -p $(@D)

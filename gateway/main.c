@@ -18,6 +18,7 @@ static const struct subcommand subcommands[] = {
      "simulated meters on TCP ports and pseudo-terminals, with faults to order"},
     {"export", export_main, "prints readings, periods, alerts or the audit as CSV or JSON"},
     {"verify", verify_main, "checks the whole store and names every fault"},
+    {"web", web_main, "the page's own process (run starts it)"},
     {"status", status_main, "state of the running gateway"},
     {"user", user_main, "accounts of the page: add, passwd, remove, list"},
     {"hash", hash_main, NULL}, // a helper of the gateway: not shown
