@@ -262,7 +262,7 @@ static void decode_number(const struct profile *profile, const struct profile_ch
             return;
         }
     }
-    if (channel->conversion.factor.mantissa == 0) { // `unit: config` that nobody has set
+    if (strcmp(channel->unit, "config") == 0) { // nobody has said what it counts
         set_bad(value, QUALITY_SUSPECT, WHY_OUT_OF_RANGE);
     } else if (channel->channel->kind == CHANNEL_COUNTER) {
         decode_counter(channel, scaled, value);

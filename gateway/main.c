@@ -14,6 +14,7 @@ struct subcommand {
 
 static const struct subcommand subcommands[] = {
     {"check", check_main, "checks a configuration or a profile, fault by fault"},
+    {"read", read_main, "one test reading of a meter, decoded"},
     {"simulate", simulate_main,
      "simulated meters on TCP ports and pseudo-terminals, with faults to order"},
     {"export", export_main, "prints readings, periods, alerts or the audit as CSV or JSON"},

@@ -4,6 +4,8 @@
 #ifndef METERGATE_CLI_CLI_H
 #define METERGATE_CLI_CLI_H
 
+#define STATE_DEFAULT "/var/lib/metergate" // state directory where none is named
+
 enum { EXIT_DONE = 0, EXIT_PROBLEM = 1, EXIT_USAGE = 2 };
 
 int run_main(int argc, char **argv);

@@ -1,0 +1,273 @@
+"""`metergate read` against python3-pymodbus as the meter: every value of every shipped profile, on every kind of link.
+
+What a value must be is worked out here from the profile's YAML and the words that were put into the meter.
+"""
+import json
+import os
+import random
+import time
+from decimal import Decimal
+
+import pytest
+import yaml
+
+from lib import registers as r
+from lib.gateway import PROFILES, run
+from lib.ports import free_port
+
+PROFILE_NAMES = sorted(path.stem for path in PROFILES.glob("*.yaml"))
+SEED = int(os.environ.get("SEED", time.time_ns() % 10**9))
+CANONICAL = {"W": ("kW", "0.001"), "VA": ("kVA", "0.001"), "var": ("kvar", "0.001")}
+FD_UNITS = ["--units", "volume_base=m3", "--units", "flow_base=m3/h"]
+COUNTERS = ("volume", "energy", "reactive_energy")
+
+
+def random_words(dice, field):
+    """(words, the exact number that they say) of a random plausible value."""
+    order = field.get("order", "ABCD")
+    if field["type"] == "f32":
+        value = dice.choice([0.0, dice.uniform(-400, 400), dice.uniform(0, 1), dice.uniform(1e4, 9e6)])
+        return r.f32(value, order), r.f32_exact(value)
+    if field["type"] == "f64":
+        value = dice.uniform(0, 4e9)
+        return r.f64(value), Decimal(value)
+    if field["type"] == "u32":
+        value = dice.randrange(2**32)
+        return r.u32(value, order), Decimal(value)
+    assert field["type"] == "bcd12"
+    value = dice.randrange(10**12)
+    return r.bcd(value, 12), Decimal(value)
+
+
+class Image:
+    """Random words for all fields of a profile, and what a correct reader makes of them."""
+
+    def __init__(self, name, dice):
+        self.profile = yaml.safe_load((PROFILES / f"{name}.yaml").read_text())
+        self.words = {}  # (function, register) -> words
+        self.expected = {}  # channel -> (exact number, unit)
+        for channel, entry in self.profile["channels"].items():
+            total = Decimal(0)
+            for part in entry.get("parts", [entry]):
+                total += self.put(part, dice) * Decimal(str(part.get("scale", 1)))
+            unit = entry["unit"]
+            if unit == "config":
+                unit = "m3/h" if channel.startswith("flow") else "m3"
+            canonical, factor = CANONICAL.get(unit, (unit, "1"))
+            self.expected[channel] = (total * Decimal(factor), canonical)
+        self.serial = None
+        for entry in self.profile.get("identity", {}).values():
+            self.serial = str(int(self.put(entry, dice)))
+        self.status = set()
+        for entry in self.profile.get("status", []):
+            on = dice.random() < 0.5
+            self.words[(entry["function"], entry["register"])] = [0xFFFE | on]
+            self.status |= {entry["name"]} if on else set()
+
+    def put(self, entry, dice):
+        words, number = random_words(dice, entry)
+        self.words[(entry["function"], entry["register"])] = words
+        return number
+
+    def load(self, meter):
+        for (function, register), words in self.words.items():
+            meter.put(function, register, words)
+
+    def check(self, channels, quality, why):
+        seen = dict(channels)
+        if self.serial is not None:
+            assert seen.pop("serial_number")["value"] == self.serial
+        if "status" in self.profile:
+            assert set(seen.pop("status")["value"]) == self.status
+        assert set(seen) == set(self.expected)
+        for name, (exact, unit) in self.expected.items():
+            shown = seen[name]
+            assert (shown["unit"], shown["quality"], shown.get("why")) == (unit, quality, why), name
+            if name.startswith(COUNTERS) and "power" not in name:
+                assert str(shown["value"]) == r.counter_text(exact), name
+            else:
+                assert r.gauge_matches(str(shown["value"]), exact), (name, shown["value"], exact)
+
+
+def result_of(done):
+    return json.loads(done.stdout, parse_float=Decimal)
+
+
+def open_link(meters, kind, unit=7):
+    if kind == "rtu":
+        return meters.serial([unit])
+    return meters.tcp([unit], rtu=kind == "rtu-over-tcp")
+
+
+def functions_sent(frames, tcp):
+    """Function code of every frame that went out."""
+    sent = [bytes.fromhex(frame["bytes"].replace(" ", "")) for frame in frames if frame["sent"]]
+    assert sent
+    return {frame[7 if tcp else 1] for frame in sent}
+
+
+@pytest.mark.parametrize("kind", ["tcp", "rtu-over-tcp", "rtu"])
+@pytest.mark.parametrize("profile", PROFILE_NAMES)
+def test_every_value_is_exact(meters, profile, kind):
+    print(f"SEED={SEED}")
+    dice = random.Random(f"{SEED} {profile} {kind}")
+    bus = open_link(meters, kind)
+    units = FD_UNITS if profile == "fd-tms" else []
+    for _ in range(3):
+        image = Image(profile, dice)
+        image.load(bus[7])
+        bus[7].log.clear()
+        done = run("read", "--link", bus.url, "--unit", 7, "--profile", profile, "--profiles", PROFILES, "--json",
+                   "--frames", "--timeout", 800, *units)
+        assert done.status == 0, done.stderr
+        result = result_of(done)
+        assert result["answered"] is True
+        image.check(result["channels"], "suspect", "unverified")  # no profile is verified by us yet
+        assert functions_sent(result["frames"], kind == "tcp") <= {1, 2, 3, 4}
+        asked = {request.function for request in bus.log}
+        assert asked == {entry["function"] for entry in image.profile["channels"].values() if "function" in entry}
+        assert len([frame for frame in result["frames"] if frame["sent"]]) == len(bus.log)
+
+
+SITE = """
+gateway: {{id: read-test, timezone: Asia/Shanghai}}
+links:
+  - {{id: hall-1, url: "{url}", response_timeout_ms: 300}}
+meters:
+  - {{id: boiler-1, link: hall-1, unit: 7, profile: fuxin-totalizer, display_checked: 2026-11-20}}
+  - {{id: oven-2, link: hall-1, unit: 8, profile: fd-tms, units: {{volume_base: m3, flow_base: m3/h}}}}
+"""
+
+
+@pytest.fixture
+def site(meters, tmp_path):
+    bus = meters.tcp([7, 8])
+    path = tmp_path / "site.yaml"
+    path.write_text(SITE.format(url=bus.url))
+
+    def read(*arguments):
+        return run("read", "--config", path, "--state", tmp_path / "no-gateway", "--profiles", PROFILES, *arguments)
+
+    return bus, read
+
+
+def test_configured_meter(site):
+    bus, read = site
+    image = Image("fuxin-totalizer", random.Random(SEED))
+    image.load(bus[7])
+    done = read("boiler-1", "--json")
+    assert done.status == 0, done.stderr
+    result = result_of(done)
+    assert (result["meter"], result["profile"]) == ("boiler-1", "fuxin-totalizer")
+    image.check(result["channels"], "good", None)  # its display was compared
+    assert "suspect" not in done.stderr
+
+    image = Image("fd-tms", random.Random(SEED))
+    image.load(bus[8])
+    done = read("oven-2", "--json")
+    image.check(result_of(done)["channels"], "suspect", "unverified")
+    assert "display_checked" in done.stderr
+
+
+def test_text(site):
+    bus, read = site
+    bus[7].put(3, 18, r.bcd(123456789012, 12))
+    bus[7].put(3, 23, r.bcd(12345686, 12))
+    for register, value in ((16, 2.532), (21, 2.5), (26, 21.649), (28, 102.212)):
+        bus[7].put(3, register, r.f32(value))
+    done = read("boiler-1", "--frames")
+    assert done.status == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("> ") and lines[0].endswith("07 03 00 10 00 0E")
+    assert lines[1].startswith("< ")
+    rows = {line.split()[0]: line.split()[1:] for line in lines[3:]}
+    assert rows["volume_base"] == ["12345678.9012", "m3", "good"]
+    assert rows["volume_measured"] == ["1234.5686", "m3", "good"]
+    assert rows["flow_base"] == ["2.532", "m3/h", "good"]
+    assert rows["pressure"] == ["102.212", "kPa", "good"]
+    assert "\x1b" not in done.stdout
+
+
+def test_refused_registers(site):
+    bus, read = site
+    bus[8].refused.add((3, 50))  # the identity stands in a request of its own
+    done = read("oven-2", "--json")
+    assert done.status == 1
+    channels = result_of(done)["channels"]
+    assert channels["serial_number"] == {"value": None, "quality": "missing", "why": "exception-2"}
+    assert channels["temperature"]["quality"] == "suspect"
+
+
+def test_no_value_is_no_number(site):
+    bus, read = site
+    bus[7].put(3, 16, [0x7FC0, 0])
+    bus[7].put(3, 18, [0x1234, 0x56A8, 0x9012])
+    channels = result_of(read("boiler-1", "--json"))["channels"]
+    assert channels["flow_base"] == {"value": None, "unit": "m3/h", "quality": "suspect", "why": "not-a-number"}
+    assert channels["volume_base"] == {"value": None, "unit": "m3", "quality": "suspect", "why": "bad-bcd"}
+
+
+def test_silent_meter(site):
+    bus, read = site
+    bus[8].silent = True
+    began = time.monotonic()
+    done = read("oven-2", "--json")
+    assert done.status == 1
+    result = result_of(done)
+    assert result["answered"] is False
+    assert {channel["why"] for channel in result["channels"].values()} == {"timeout"}
+    assert len(bus[8].log) == 2  # asked again once, and then left alone
+    assert time.monotonic() - began < 8  # under the sanitizers' load as well
+
+
+@pytest.mark.parametrize("url,said", [
+    ("tcp://127.0.0.1:{port}", "no connection to 127.0.0.1 port {port}: Connection refused"),
+    ("rtu-over-tcp://127.0.0.1:{port}", "no connection to 127.0.0.1 port {port}"),
+    ("rtu:///dev/no-such-adapter", "cannot open serial device /dev/no-such-adapter"),
+    ("rtu:///dev/null", "/dev/null"),
+])
+def test_link_that_is_not_there(url, said):
+    port = free_port()
+    done = run("read", "--link", url.format(port=port), "--unit", 1, "--profile", "fuxin-totalizer", "--profiles",
+               PROFILES)
+    assert done.status == 1
+    assert said.format(port=port) in done.stderr
+    if "null" not in url:
+        assert done.stdout == ""
+
+
+@pytest.mark.parametrize("arguments,said", [
+    ([], "say --config FILE METER, or --link URL"),
+    (["boiler-1"], "say --config FILE METER"),
+    (["--link", "tcp://127.0.0.1:502", "--unit", "1"], "say --config"),
+    (["--link", "tcp://meter.example:502", "--unit", "1", "--profile", "fd-tms"], "meter.example"),
+    (["--link", "tcp://127.0.0.1:502", "--unit", "256", "--profile", "fd-tms"], "--unit '256'"),
+    (["--link", "rtu:///dev/ttyS0", "--unit", "0", "--profile", "fd-tms"], "1 to 247"),
+    (["--link", "tcp://127.0.0.1:502", "--unit", "1", "--profile", "fd-tms", "--timeout", "20"], "--timeout '20'"),
+    (["--link", "tcp://127.0.0.1:502", "--unit", "1", "--profile", "fd-tms"], "--units volume_base=m3"),
+    (["--link", "tcp://127.0.0.1:502", "--unit", "1", "--profile", "fd-tms", "--units", "volume_base"],
+     "CHANNEL=UNIT"),
+    (["--link", "tcp://127.0.0.1:502", "--unit", "1", "--profile", "fd-tms", "--units", "volume_base=kPa"], "kPa"),
+    (["--link", "tcp://127.0.0.1:502", "--unit", "1", "--profile", "fd-tms", "--units", "power=kW"], "no channel"),
+    (["--no-such"], "--no-such"),
+    (["--unit"], "needs a value"),
+])
+def test_wrong_usage(arguments, said):
+    done = run("read", "--profiles", PROFILES, *arguments)
+    assert done.status == 2, (done.status, done.stderr)
+    assert said in done.stderr
+    assert "metergate read --help" in done.stderr
+    assert done.stdout == ""
+
+
+def test_unknown_names(site):
+    _, read = site
+    done = read("boiler-9")
+    assert done.status == 2 and "no meter 'boiler-9'" in done.stderr
+    done = run("read", "--link", "tcp://127.0.0.1:502", "--unit", 1, "--profile", "no-such", "--profiles", PROFILES)
+    assert done.status == 1 and "no-such" in done.stderr
+
+
+def test_help():
+    done = run("read", "--help")
+    assert done.status == 0 and done.stdout.startswith("usage: metergate read")
