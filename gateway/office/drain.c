@@ -229,6 +229,14 @@ int64_t drain_oldest_ms(const struct office *office)
     return oldest;
 }
 
+#define GATHER_SHARE 4 // of what flies
+
+int drain_gather(const struct office *office)
+{
+    int few = flying(office) / GATHER_SHARE;
+    return few > 1 ? few : 1;
+}
+
 int64_t drain_deadline_ms(const struct office *office)
 {
     int64_t deadline = INT64_MAX;

@@ -13,6 +13,7 @@
 #define BACKOFF_LAST_MS 60000
 #define CONNECT_MAX_MS 20000 // paho said nothing at all
 #define FAREWELL_MAX_MS 2000 // for the last state's answer, and again for the disconnect
+#define GATHER_MAX_MS 2      // while answers are gathered
 #define TICK_MS 1000         // state of the outbox, of the clock, of liveness
 #define HEALTH_EVERY_MS 60000
 #define SERIALS_EVERY_MS 10000       // look for serial numbers that meters told since
@@ -89,6 +90,8 @@ void drain_settle(struct office *office); // cursors, gaps
 bool drain_step(struct office *office);   // hands messages out; true when there is more to do now
 // Boot time of the oldest message without an answer, INT64_MAX when there is none.
 int64_t drain_oldest_ms(const struct office *office);
+// How many answers are worth waking up for.
+int drain_gather(const struct office *office);
 int64_t drain_deadline_ms(const struct office *office);
 // What the lanes say of the session: online, no-subscriber or refused, and why.
 enum office_state drain_state(const struct office *office, char *error, size_t size);

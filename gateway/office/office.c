@@ -159,7 +159,7 @@ static void await(struct office *office, bool (*done)(const struct office *offic
 {
     int64_t until = office_now(office) + FAREWELL_MAX_MS;
     while (office->phase == PHASE_UP && !done(office) && office_now(office) < until) {
-        ring_wait(&office->ring, 50);
+        ring_wait(&office->ring, 50, 1);
         take_events(office);
         drain_settle(office);
     }
@@ -209,7 +209,11 @@ static void *office_thread(void *argument)
         if (signals.stop)
             break;
         bool more = turn(office, &signals);
-        ring_wait(&office->ring, more ? 0 : wait_ms(office, office_now(office)));
+        int gather = drain_gather(office);
+        int timeout_ms = more ? 0 : wait_ms(office, office_now(office));
+        if (gather > 1 && timeout_ms > GATHER_MAX_MS)
+            timeout_ms = GATHER_MAX_MS;
+        ring_wait(&office->ring, timeout_ms, gather);
     }
     say_goodbye(office);
     session_close(&office->session);

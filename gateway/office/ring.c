@@ -33,13 +33,13 @@ static void notify(const struct ring *ring)
 void ring_push(struct ring *ring, const struct ring_event *event)
 {
     (void)pthread_mutex_lock(&ring->mutex);
-    bool first = ring->count == 0;
     if (ring->count < RING_MAX)
         ring->events[(ring->head + ring->count++) % RING_MAX] = *event;
     else
         ring->overflow = true;
+    bool wanted = event->kind != RING_ANSWER || ring->count == ring->gather || ring->overflow;
     (void)pthread_mutex_unlock(&ring->mutex);
-    if (first)
+    if (wanted)
         notify(ring);
 }
 
@@ -77,8 +77,14 @@ bool ring_pop(struct ring *ring, struct ring_event *event)
     return any;
 }
 
-void ring_wait(struct ring *ring, int timeout_ms)
+void ring_wait(struct ring *ring, int timeout_ms, int gather)
 {
+    (void)pthread_mutex_lock(&ring->mutex);
+    ring->gather = gather;
+    bool enough = ring->count >= gather;
+    (void)pthread_mutex_unlock(&ring->mutex);
+    if (enough)
+        timeout_ms = 0;
     struct pollfd waits = {.fd = ring->fd, .events = POLLIN};
     if (poll(&waits, 1, timeout_ms) > 0) {
         uint64_t count;

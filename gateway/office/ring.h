@@ -35,6 +35,7 @@ struct ring {
     pthread_mutex_t mutex;
     int fd; // eventfd, readable while something waits
     int head, count;
+    int gather; // answers that wake the office thread
     bool overflow, woken, stop;
     struct ring_event events[RING_MAX];
 };
@@ -50,7 +51,8 @@ struct ring_signals {
 };
 struct ring_signals ring_signals(struct ring *ring);
 bool ring_pop(struct ring *ring, struct ring_event *event);
-// Waits for an event or a wake, at most so long. `stop` stays until the ring is released.
-void ring_wait(struct ring *ring, int timeout_ms);
+// Waits, at most so long, for `gather` answers, for any other event, or for a wake. With many
+// messages in flight one answer is not worth a switch between threads.
+void ring_wait(struct ring *ring, int timeout_ms, int gather);
 
 #endif
