@@ -165,11 +165,49 @@ static void test_restarts(void **state)
     child_stop(broker, SIGTERM);
 }
 
-int main(void)
+// A broker whose machine is there, but that says nothing any more: the connection is given up after
+// 30 s of a message without an answer, and nothing is lost when the broker wakes up.
+static void test_half_open(void **state)
 {
+    (void)state;
+    char url[64];
+    int port = port_free();
+    pid_t broker = start_broker(port);
+    (void)snprintf(url, sizeof url, "mqtt://127.0.0.1:%d", port);
+    rig_open(&rig, url);
+    rig_config.office.accept_unsubscribed = true;
+    rig_start(&rig);
+    rig_fill(&rig, LANE_LIVE, 10);
+    rig_wait(rig_acknowledged(LANE_LIVE) == 10 && rig_live(), 20);
+    assert_int_equal(kill(broker, SIGSTOP), 0);
+    rig_fill(&rig, LANE_LIVE, 500);
+    struct office_status status = {.published = 0};
+    rig_wait((office_status(rig.office, &status), status.published > 10), 20);
+    atomic_store(&rig_ahead_ms, 29000);
+    office_wake(rig.office);
+    rig_wait(rig_live(), 1); // not yet
+    assert_int_equal(rig_state(&rig), OFFICE_ONLINE);
+    atomic_store(&rig_ahead_ms, 31000);
+    office_wake(rig.office);
+    rig_wait(rig_state(&rig) != OFFICE_ONLINE && !rig_live(), 5);
+    assert_non_null(strstr(rig_error(&rig), "no acknowledgement for 30 s"));
+    assert_int_equal(rig_acknowledged(LANE_LIVE), 10);
+    assert_int_equal(kill(broker, SIGCONT), 0);
+    atomic_store(&rig_ahead_ms, 100000); // whatever the back-off
+    rig_wait(rig_acknowledged(LANE_LIVE) == 510, 40);
+    rig_close(&rig);
+    child_stop(broker, SIGTERM);
+}
+
+// One argument: a pattern of the tests to run.
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     random_start("test_office_broker");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_restarts),
+        cmocka_unit_test(test_half_open),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }
