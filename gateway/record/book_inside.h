@@ -1,0 +1,57 @@
+// Inside of the book, for book.c and rebuild.c.
+#ifndef METERGATE_RECORD_BOOK_INSIDE_H
+#define METERGATE_RECORD_BOOK_INSIDE_H
+
+#include "record/book.h"
+
+#define PARTS_MAX 64 // of a longer period: at most 31 days or 25 hours and a bit
+
+struct tracked {
+    const struct meter *meter; // in the book's configuration
+    int number;                // in the store
+    int64_t configured_ms;
+    struct schedule schedule;
+    int span_count;
+    enum span spans[SPANS_MAX];
+    enum span reported;
+    int64_t closed_to_ms[SPANS_MAX]; // end of the newest stored period of each span
+    int64_t resumed_ms;              // the builder has what is before this
+    int64_t watched_ms;              // its rules have what is before this
+    struct period_builder *builder;
+    // The revision that decodes its readings: of the meter entry they were made with, which an
+    // older configuration may hold.
+    struct config *decoder_config;
+    const struct meter *decoder_meter;
+    int decoder;
+};
+
+struct book {
+    struct store *store;
+    struct config *config;
+    struct gas_calendar calendar;
+    struct detect *detect;
+    struct tracked *tracked; // as config->meters
+    int *by_id;              // places in it, sorted by id
+    int64_t deadline_ms;     // never later than the first of the builders
+    struct reading *fitted;  // a reading, laid out as the book's configuration has its meter
+    // of the round
+    bool live;
+    int64_t now_ms;
+    int changes, closed, sent;
+    bool failed;
+    struct err err;
+    struct tracked *current; // whose periods close
+    int part_count;
+    struct period parts[PARTS_MAX];
+};
+
+// Place of a meter, -1 when the configuration has none of that id.
+int book_find(const struct book *book, const char *id);
+// Brings values of one profile into the order of the meter's own; what it has more is missing.
+void book_fit(struct book *book, const struct tracked *tracked, const struct profile *profile,
+              const struct value *values);
+
+detect_changed book_change; // context: the book
+period_closed book_close;   // context: the book, with `current` set
+
+#endif

@@ -1,0 +1,320 @@
+#include "record/recorder.h"
+
+#include "base/log.h"
+#include "record/round.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define IDLE_MS 1000 // the thread looks at clocks and deadlines at least so often
+
+// Something that a caller waits for.
+struct request {
+    recorder_task *task; // NULL: switch to `config`
+    void *argument;
+    struct config *config;
+    uint64_t after; // readings that were offered before it
+    struct err err;
+    int result;
+    bool done;
+    struct request *next;
+};
+
+struct recorder {
+    struct round *round; // the thread's own
+    const struct clock *clock;
+    pthread_t thread;
+    pthread_mutex_t mutex; // of what follows
+    pthread_cond_t work;   // for the thread
+    pthread_cond_t done;   // for callers of requests
+    bool stopping;
+    bool live;
+    int64_t acknowledged[LANES_END]; // to be written; 0: nothing new
+    struct request *requests;
+    uint64_t offered, taken;                   // readings, since start
+    struct reading *queue[RECORDER_QUEUE_MAX]; // a ring: from taken to offered
+    int held;                                  // readings that the round has taken and not kept yet
+    uint64_t refused;
+    struct round_status status; // copied from the round after each step
+};
+
+// --- callers ---
+
+bool recorder_offer(void *context, struct reading *reading)
+{
+    struct recorder *recorder = context;
+    if (reading->due_ms == 0) { // for the live view only
+        reading_free(reading);
+        return true;
+    }
+    (void)pthread_mutex_lock(&recorder->mutex);
+    uint64_t waiting = recorder->offered - recorder->taken + (uint64_t)recorder->held;
+    bool room = !recorder->stopping && waiting < RECORDER_QUEUE_MAX;
+    if (room) {
+        recorder->queue[recorder->offered++ % RECORDER_QUEUE_MAX] = reading;
+        (void)pthread_cond_signal(&recorder->work);
+    } else {
+        recorder->refused++;
+    }
+    (void)pthread_mutex_unlock(&recorder->mutex);
+    return room;
+}
+
+static int request_wait(struct recorder *recorder, struct request *request, struct err *err)
+{
+    (void)pthread_mutex_lock(&recorder->mutex);
+    if (recorder->stopping) {
+        (void)pthread_mutex_unlock(&recorder->mutex);
+        return err_set(err, "the gateway stops: nothing is written any more");
+    }
+    struct request **last = &recorder->requests;
+    while (*last != NULL) {
+        last = &(*last)->next;
+    }
+    *last = request;
+    request->after = recorder->offered;
+    (void)pthread_cond_signal(&recorder->work);
+    while (!request->done) {
+        (void)pthread_cond_wait(&recorder->done, &recorder->mutex);
+    }
+    (void)pthread_mutex_unlock(&recorder->mutex);
+    return request->result == 0 ? 0 : err_set(err, "%s", request->err.text);
+}
+
+int recorder_run(struct recorder *recorder, recorder_task *task, void *argument, struct err *err)
+{
+    struct request request = {.task = task, .argument = argument};
+    return request_wait(recorder, &request, err);
+}
+
+int recorder_apply(struct recorder *recorder, struct config *config, struct err *err)
+{
+    struct request request = {.config = config};
+    return request_wait(recorder, &request, err);
+}
+
+void recorder_set_live(struct recorder *recorder, bool live)
+{
+    (void)pthread_mutex_lock(&recorder->mutex);
+    recorder->live = live;
+    (void)pthread_mutex_unlock(&recorder->mutex);
+}
+
+void recorder_acknowledge(struct recorder *recorder, enum lane lane, int64_t seq)
+{
+    (void)pthread_mutex_lock(&recorder->mutex);
+    if (seq > recorder->acknowledged[lane]) {
+        recorder->acknowledged[lane] = seq;
+        (void)pthread_cond_signal(&recorder->work);
+    }
+    (void)pthread_mutex_unlock(&recorder->mutex);
+}
+
+void recorder_status(struct recorder *recorder, struct recorder_status *out)
+{
+    (void)pthread_mutex_lock(&recorder->mutex);
+    const struct round_status *status = &recorder->status;
+    *out = (struct recorder_status){
+        .clock_known = status->clock_known,
+        .readings = status->readings,
+        .rounds = status->rounds,
+        .refused = recorder->refused + status->dropped,
+        .waiting = (int)(recorder->offered - recorder->taken) + recorder->held,
+        .last_commit_ms = status->last_commit_ms,
+    };
+    (void)strncpy(out->error, status->error, sizeof out->error - 1);
+    (void)pthread_mutex_unlock(&recorder->mutex);
+}
+
+const char *recorder_stream(struct recorder *recorder)
+{
+    return round_stream(recorder->round);
+}
+
+// --- the thread ---
+
+// Hands readings from the queue to the round, as far as it takes any.
+static void take_readings(struct recorder *recorder)
+{
+    (void)pthread_mutex_lock(&recorder->mutex);
+    while (recorder->taken != recorder->offered && round_has_room(recorder->round)) {
+        round_take(recorder->round, recorder->queue[recorder->taken++ % RECORDER_QUEUE_MAX]);
+    }
+    recorder->held = round_held(recorder->round);
+    round_set_live(recorder->round, recorder->live);
+    for (int lane = 0; lane < LANES_END; lane++) {
+        if (recorder->acknowledged[lane] != 0) {
+            round_acknowledge(recorder->round, (enum lane)lane, recorder->acknowledged[lane]);
+            recorder->acknowledged[lane] = 0;
+        }
+    }
+    (void)pthread_mutex_unlock(&recorder->mutex);
+}
+
+static void publish(struct recorder *recorder)
+{
+    (void)pthread_mutex_lock(&recorder->mutex);
+    recorder->held = round_held(recorder->round);
+    recorder->status = *round_status(recorder->round);
+    (void)pthread_mutex_unlock(&recorder->mutex);
+}
+
+// The first request, once the readings that were there before a change of the configuration are
+// kept (or cannot be now).
+static struct request *next_request(struct recorder *recorder)
+{
+    (void)pthread_mutex_lock(&recorder->mutex);
+    struct request *request = recorder->requests;
+    if (request != NULL && request->task == NULL && round_is_working(recorder->round) &&
+        recorder->taken < request->after) {
+        request = NULL;
+    }
+    if (request != NULL) {
+        recorder->requests = request->next;
+    }
+    (void)pthread_mutex_unlock(&recorder->mutex);
+    return request;
+}
+
+static void answer_requests(struct recorder *recorder)
+{
+    struct request *request;
+    while ((request = next_request(recorder)) != NULL) {
+        if (request->task != NULL) {
+            request->result =
+                round_run(recorder->round, request->task, request->argument, &request->err);
+        } else {
+            request->result = round_apply(recorder->round, request->config, &request->err);
+        }
+        (void)pthread_mutex_lock(&recorder->mutex);
+        request->done = true;
+        (void)pthread_cond_broadcast(&recorder->done);
+        (void)pthread_mutex_unlock(&recorder->mutex);
+    }
+}
+
+static bool has_work(const struct recorder *recorder)
+{
+    bool acknowledged = false;
+    for (int lane = 0; lane < LANES_END; lane++) {
+        acknowledged = acknowledged || recorder->acknowledged[lane] != 0;
+    }
+    bool readings = recorder->taken != recorder->offered && round_has_room(recorder->round);
+    return recorder->stopping || recorder->requests != NULL || readings || acknowledged;
+}
+
+// Waits for work, or until the round wants to be looked at. False when the recorder is to end and
+// all is done.
+static bool wait_for_work(struct recorder *recorder)
+{
+    int64_t wait = round_wait_ms(recorder->round);
+    wait = wait < IDLE_MS ? wait : IDLE_MS;
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(wait / 1000);
+    until.tv_nsec += (long)(wait % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    (void)pthread_mutex_lock(&recorder->mutex);
+    while (!has_work(recorder) && wait > 0) {
+        if (pthread_cond_timedwait(&recorder->work, &recorder->mutex, &until) == ETIMEDOUT) {
+            break;
+        }
+    }
+    bool readings = recorder->taken != recorder->offered && round_is_working(recorder->round);
+    bool more = !recorder->stopping || recorder->requests != NULL || readings;
+    (void)pthread_mutex_unlock(&recorder->mutex);
+    return more;
+}
+
+static void step(struct recorder *recorder)
+{
+    take_readings(recorder);
+    (void)pthread_mutex_lock(&recorder->mutex);
+    bool drained = recorder->taken == recorder->offered;
+    bool hurry = recorder->stopping || recorder->requests != NULL;
+    (void)pthread_mutex_unlock(&recorder->mutex);
+    round_step(recorder->round, drained, hurry);
+}
+
+static void *record(void *argument)
+{
+    struct recorder *recorder = argument;
+    (void)pthread_setname_np(pthread_self(), "recorder");
+    do {
+        step(recorder);
+        answer_requests(recorder);
+        publish(recorder);
+    } while (wait_for_work(recorder));
+    step(recorder); // what came while it waited
+    publish(recorder);
+    round_finish(recorder->round);
+    return NULL;
+}
+
+// --- life ---
+
+static void recorder_free(struct recorder *recorder)
+{
+    while (recorder->taken != recorder->offered) {
+        reading_free(recorder->queue[recorder->taken++ % RECORDER_QUEUE_MAX]);
+    }
+    round_close(recorder->round);
+    (void)pthread_cond_destroy(&recorder->work);
+    (void)pthread_cond_destroy(&recorder->done);
+    (void)pthread_mutex_destroy(&recorder->mutex);
+    free(recorder);
+}
+
+static void init_locks(struct recorder *recorder)
+{
+    pthread_condattr_t monotonic;
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_mutex_init(&recorder->mutex, NULL);
+    (void)pthread_cond_init(&recorder->work, &monotonic);
+    (void)pthread_cond_init(&recorder->done, NULL);
+    (void)pthread_condattr_destroy(&monotonic);
+}
+
+struct recorder *recorder_start(const struct recorder_settings *settings, struct err *err)
+{
+    struct recorder *recorder = calloc(1, sizeof *recorder);
+    if (recorder == NULL) {
+        (void)err_set(err, "out of memory for the recorder");
+        return NULL;
+    }
+    init_locks(recorder);
+    recorder->clock = settings->clock;
+    recorder->round = round_open(settings, err);
+    if (recorder->round == NULL) {
+        recorder_free(recorder);
+        return NULL;
+    }
+    recorder->status = *round_status(recorder->round);
+    int code = pthread_create(&recorder->thread, NULL, record, recorder);
+    if (code != 0) {
+        (void)err_set(err, "cannot start the recorder's thread: %s", strerror(code));
+        recorder_free(recorder);
+        return NULL;
+    }
+    return recorder;
+}
+
+void recorder_stop(struct recorder *recorder)
+{
+    if (recorder == NULL) {
+        return;
+    }
+    (void)pthread_mutex_lock(&recorder->mutex);
+    recorder->stopping = true;
+    (void)pthread_cond_signal(&recorder->work);
+    (void)pthread_mutex_unlock(&recorder->mutex);
+    (void)pthread_join(recorder->thread, NULL);
+    recorder_free(recorder);
+}

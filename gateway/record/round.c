@@ -1,0 +1,545 @@
+#include "record/round.h"
+
+#include "base/log.h"
+#include "record/book.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BACK_OFF_MIN_MS 1000
+#define BACK_OFF_MAX_MS 30000
+#define ALONE_AFTER 3 // attempts with a whole round, then each reading alone
+#define DROP_AFTER 10 // attempts with one reading alone, though the store takes other rows
+#define RETAIN_EVERY_MS 60000
+#define RETAIN_ROWS 1000
+#define DAY_MS (INT64_C(24) * 3600 * 1000)
+
+struct round {
+    struct recorder_settings settings;
+    struct config *config; // a reference
+    struct store *store;
+    struct book *book; // NULL while the clock is not known, and after a failure
+    int64_t started_boot_ms, floor_ms;
+    bool live;
+    bool begun; // a transaction is open
+    int64_t begun_boot_ms;
+    struct reading *held[RECORDER_ROUND_MAX];
+    int count, added; // of held; those added are in the open transaction
+    int64_t acknowledged[LANES_END];
+    int64_t acknowledged_boot_ms; // of the first one that waits, 0: none
+    bool failed;
+    int attempts;
+    int64_t retry_boot_ms, back_off_ms;
+    int64_t retain_boot_ms;
+    struct round_status status;
+};
+
+static int64_t boot_now(const struct round *round)
+{
+    return clock_boot_ms(round->settings.clock);
+}
+
+static int64_t wall_now(const struct round *round)
+{
+    return clock_wall_ms(round->settings.clock);
+}
+
+bool round_is_working(const struct round *round)
+{
+    return round->status.clock_known && !round->failed;
+}
+
+bool round_has_room(const struct round *round)
+{
+    return round_is_working(round) && round->count < RECORDER_ROUND_MAX;
+}
+
+int round_held(const struct round *round)
+{
+    return round->count;
+}
+
+const struct round_status *round_status(const struct round *round)
+{
+    return &round->status;
+}
+
+const char *round_stream(const struct round *round)
+{
+    return store_stream(round->store);
+}
+
+void round_set_live(struct round *round, bool live)
+{
+    round->live = live;
+}
+
+void round_acknowledge(struct round *round, enum lane lane, int64_t seq)
+{
+    if (seq > round->acknowledged[lane]) {
+        round->acknowledged[lane] = seq;
+        round->acknowledged_boot_ms =
+            round->acknowledged_boot_ms != 0 ? round->acknowledged_boot_ms : boot_now(round);
+    }
+}
+
+// What is added to boot time for wall time. Read in one and the same millisecond, as far as ten
+// attempts get it: this thread may be held up between two clocks.
+static int64_t wall_offset_ms(const struct round *round)
+{
+    int64_t boot;
+    int64_t wall;
+    int attempts = 0;
+    do {
+        boot = boot_now(round);
+        wall = wall_now(round);
+    } while (boot_now(round) != boot && ++attempts < 10);
+    return wall - boot;
+}
+
+// A reading that was stamped before the clock was known is dated by the boot clock.
+void round_take(struct round *round, struct reading *reading)
+{
+    if (reading->at_ms < round->floor_ms) {
+        int64_t at = reading->boot_ms + wall_offset_ms(round);
+        reading->due_ms += at - reading->at_ms;
+        reading->at_ms = at;
+    }
+    round->held[round->count++] = reading;
+}
+
+// --- failures ---
+
+static void fail(struct round *round, const struct err *err)
+{
+    store_round_cancel(round->store);
+    round->begun = false;
+    round->added = 0;
+    book_free(round->book);
+    round->book = NULL;
+    round->back_off_ms = round->failed ? 2 * round->back_off_ms : BACK_OFF_MIN_MS;
+    round->back_off_ms =
+        round->back_off_ms < BACK_OFF_MAX_MS ? round->back_off_ms : BACK_OFF_MAX_MS;
+    round->retry_boot_ms = boot_now(round) + round->back_off_ms;
+    if (!round->failed) {
+        log_error("recorder", "the store takes nothing, readings wait in memory: %s", err->text);
+    }
+    round->failed = true;
+    (void)strncpy(round->status.error, err->text, sizeof round->status.error - 1);
+}
+
+static void recovered(struct round *round)
+{
+    log_info("recorder", "the store takes readings again");
+    round->failed = false;
+    round->attempts = 0;
+    memset(round->status.error, 0, sizeof round->status.error);
+}
+
+// --- one transaction ---
+
+static int begin(struct round *round, struct err *err)
+{
+    if (round->begun) {
+        return 0;
+    }
+    if (store_round_begin(round->store, err) != 0) {
+        return -1;
+    }
+    round->begun = true;
+    round->begun_boot_ms = boot_now(round);
+    book_round(round->book, round->live, wall_now(round));
+    return 0;
+}
+
+// The outbox has something new.
+static void notify(const struct round *round)
+{
+    if (round->settings.committed != NULL) {
+        round->settings.committed(round->settings.context);
+    }
+}
+
+static void write_acknowledged(struct round *round)
+{
+    for (int lane = 0; lane < LANES_END; lane++) {
+        struct err err;
+        if (round->acknowledged[lane] != 0 &&
+            store_outbox_acknowledge(round->store, (enum lane)lane, round->acknowledged[lane],
+                                     &err) != 0) {
+            // Where the database failed the commit says so; else the office claims too much.
+            log_warn("recorder", "%s", err.text);
+        }
+    }
+}
+
+static void release_added(struct round *round)
+{
+    for (int i = 0; i < round->added; i++) {
+        reading_free(round->held[i]);
+    }
+    round->count -= round->added;
+    memmove(round->held, round->held + round->added, (size_t)round->count * sizeof round->held[0]);
+    round->status.readings += (uint64_t)round->added;
+    round->added = 0;
+}
+
+static int commit(struct round *round, struct err *err)
+{
+    if (!round->begun) {
+        return 0;
+    }
+    write_acknowledged(round);
+    if (store_round_commit(round->store, err) != 0) {
+        return -1;
+    }
+    round->begun = false;
+    memset(round->acknowledged, 0, sizeof round->acknowledged);
+    round->acknowledged_boot_ms = 0;
+    release_added(round);
+    round->status.rounds++;
+    round->status.last_commit_ms = wall_now(round);
+    if (book_sent(round->book) > 0) {
+        notify(round);
+    }
+    return 0;
+}
+
+// Closes what is overdue, over as many rounds as it takes.
+static int expire(struct round *round, const struct meter *meter, int64_t until_ms, struct err *err)
+{
+    int more;
+    do {
+        if (begin(round, err) != 0) {
+            return -1;
+        }
+        more = book_expire(round->book, meter, until_ms, err);
+        if (more < 0 || (more == 1 && commit(round, err) != 0)) {
+            return -1;
+        }
+    } while (more == 1);
+    return 0;
+}
+
+// Adds the first `limit` of the readings held.
+static int add_held(struct round *round, int limit, struct err *err)
+{
+    while (round->added < limit && round->added < round->count) {
+        // by index: what expire commits moves on
+        const struct reading *next = round->held[round->added];
+        int before = round->count;
+        if (begin(round, err) != 0 || expire(round, next->meter, next->at_ms, err) != 0) {
+            return -1;
+        }
+        limit -= before - round->count;
+        if (begin(round, err) != 0 || book_add(round->book, round->held[round->added], err) != 0) {
+            return -1;
+        }
+        round->added++;
+    }
+    return 0;
+}
+
+// --- the book ---
+
+static int keep_settings(struct round *round, const char *clean_stop, struct err *err)
+{
+    return store_setting_put(round->store, "gateway", round->config->gateway_id, err) != 0
+               ? -1
+               : store_setting_put(round->store, "clean_stop", clean_stop, err);
+}
+
+// Makes the book anew from the store, in a round of its own.
+static int make_book(struct round *round, int64_t configured_ms, struct err *err)
+{
+    struct book_settings settings = {.store = round->store,
+                                     .config = round->config,
+                                     .calendar = round->settings.calendar,
+                                     .now_ms = wall_now(round),
+                                     .configured_ms = configured_ms};
+    if (store_round_begin(round->store, err) != 0) {
+        return -1;
+    }
+    struct book *book = book_new(&settings, err);
+    if (book == NULL || keep_settings(round, "no", err) != 0 ||
+        store_round_commit(round->store, err) != 0) {
+        store_round_cancel(round->store);
+        book_free(book);
+        return -1;
+    }
+    book_free(round->book);
+    round->book = book;
+    if (book_sent(book) > 0) {
+        notify(round);
+    }
+    return 0;
+}
+
+// Whether the store takes a row at all: before the book is made again, which reads a lot.
+static int probe(struct round *round, struct err *err)
+{
+    if (store_round_begin(round->store, err) != 0) {
+        return -1;
+    }
+    if (keep_settings(round, "no", err) != 0 || store_round_commit(round->store, err) != 0) {
+        store_round_cancel(round->store);
+        return -1;
+    }
+    return 0;
+}
+
+// A reading that the store refuses alone, again and again, while it takes other rows: it must not
+// stop all that wait behind it.
+static void drop_first(struct round *round, const struct err *err)
+{
+    struct reading *reading = round->held[0];
+    log_error("recorder", "a reading of %s cannot be kept and is dropped: %s", reading->meter->id,
+              err->text);
+    reading_free(reading);
+    round->count--;
+    memmove(round->held, round->held + 1, (size_t)round->count * sizeof round->held[0]);
+    round->status.dropped++;
+}
+
+static int recover(struct round *round, struct err *err)
+{
+    if (probe(round, err) != 0 || make_book(round, wall_now(round), err) != 0) {
+        return -1;
+    }
+    while (round->count > 0) {
+        int limit = round->attempts < ALONE_AFTER ? round->count : 1;
+        if (add_held(round, limit, err) != 0 || commit(round, err) != 0) {
+            round->attempts++;
+            if (round->attempts >= DROP_AFTER) {
+                drop_first(round, err);
+                round->attempts = ALONE_AFTER;
+            }
+            return -1;
+        }
+    }
+    return 0;
+}
+
+// --- steps ---
+
+static void learn_clock(struct round *round)
+{
+    if (round->status.clock_known || !clock_is_known(round->settings.clock, round->floor_ms)) {
+        return;
+    }
+    struct err err;
+    round->status.clock_known = true;
+    memset(round->status.error, 0, sizeof round->status.error);
+    // Meters count from the start of the recorder, also those whose first readings wait undated.
+    int64_t waited = boot_now(round) - round->started_boot_ms;
+    if (make_book(round, wall_now(round) - waited, &err) != 0) {
+        fail(round, &err);
+    }
+}
+
+static bool round_is_over(const struct round *round, bool hurry)
+{
+    int64_t now = boot_now(round);
+    int64_t commit_ms = round->config->store_commit_ms;
+    bool acknowledged =
+        round->acknowledged_boot_ms != 0 && now - round->acknowledged_boot_ms >= commit_ms;
+    if (!round->begun) {
+        return acknowledged || (hurry && round->acknowledged_boot_ms != 0);
+    }
+    return hurry || acknowledged || book_urgent(round->book) > 0 ||
+           round->count >= RECORDER_ROUND_MAX || now - round->begun_boot_ms >= commit_ms;
+}
+
+static int work(struct round *round, bool drained, bool hurry, struct err *err)
+{
+    if (add_held(round, round->count, err) != 0) {
+        return -1;
+    }
+    int64_t now = wall_now(round);
+    if (drained && book_deadline(round->book) <= now && expire(round, NULL, now, err) != 0) {
+        return -1;
+    }
+    if (!round_is_over(round, hurry)) {
+        return 0;
+    }
+    return begin(round, err) != 0 ? -1 : commit(round, err);
+}
+
+// Old readings go in rounds of their own: once a minute, or at once again while there are many.
+static void retain(struct round *round)
+{
+    int64_t now = boot_now(round);
+    if (round->begun || now < round->retain_boot_ms) {
+        return;
+    }
+    struct err err;
+    int64_t before = wall_now(round) - round->config->store_raw_days * DAY_MS;
+    int gone = -1;
+    if (store_round_begin(round->store, &err) == 0) {
+        gone = store_retain(round->store, before, RETAIN_ROWS, &err);
+        if (gone < 0) {
+            store_round_cancel(round->store);
+        } else if (store_round_commit(round->store, &err) != 0) {
+            gone = -1;
+        }
+    }
+    if (gone < 0) {
+        log_warn("recorder", "old readings stay: %s", err.text);
+    }
+    round->retain_boot_ms = gone == RETAIN_ROWS ? now : now + RETAIN_EVERY_MS;
+}
+
+void round_step(struct round *round, bool drained, bool hurry)
+{
+    struct err err;
+    learn_clock(round);
+    if (!round->status.clock_known) {
+        return;
+    }
+    if (round->failed) {
+        if (boot_now(round) < round->retry_boot_ms) {
+            return;
+        }
+        if (recover(round, &err) != 0) {
+            fail(round, &err);
+            return;
+        }
+        recovered(round);
+    }
+    if (work(round, drained, hurry, &err) != 0) {
+        fail(round, &err);
+        return;
+    }
+    retain(round);
+}
+
+static int64_t soonest(int64_t wait, int64_t at_ms, int64_t now_ms)
+{
+    int64_t left = at_ms > now_ms ? at_ms - now_ms : 0;
+    return left < wait ? left : wait;
+}
+
+int64_t round_wait_ms(const struct round *round)
+{
+    int64_t wait = INT64_MAX;
+    int64_t now = boot_now(round);
+    if (!round->status.clock_known) {
+        return wait;
+    }
+    if (round->failed) {
+        return soonest(wait, round->retry_boot_ms, now);
+    }
+    if (round->begun) {
+        wait = soonest(wait, round->begun_boot_ms + round->config->store_commit_ms, now);
+    } else {
+        wait = soonest(wait, round->retain_boot_ms, now);
+    }
+    if (round->acknowledged_boot_ms != 0) {
+        wait = soonest(wait, round->acknowledged_boot_ms + round->config->store_commit_ms, now);
+    }
+    return soonest(wait, book_deadline(round->book), wall_now(round));
+}
+
+// --- requests ---
+
+int round_run(struct round *round, recorder_task *task, void *argument, struct err *err)
+{
+    // A round that is still open failed to end, or the step left it open: it ends first.
+    if (round->begun && commit(round, err) != 0) {
+        fail(round, err);
+    }
+    if (store_round_begin(round->store, err) != 0) {
+        return -1;
+    }
+    if (task(round->store, argument, err) != 0) {
+        store_round_cancel(round->store);
+        return -1;
+    }
+    if (store_round_commit(round->store, err) != 0) {
+        return -1;
+    }
+    notify(round);
+    return 0;
+}
+
+int round_apply(struct round *round, struct config *config, struct err *err)
+{
+    if (round->failed) {
+        return err_set(err, "the store takes nothing now, so the configuration stays: %s",
+                       round->status.error);
+    }
+    if (round->begun && commit(round, err) != 0) {
+        fail(round, err);
+        return -1;
+    }
+    struct config *before = round->config;
+    round->config = config_ref(config);
+    if (round->status.clock_known && make_book(round, wall_now(round), err) != 0) {
+        config_unref(round->config);
+        round->config = before;
+        return -1; // the old book is still there
+    }
+    config_unref(before);
+    return 0;
+}
+
+// --- life ---
+
+struct round *round_open(const struct recorder_settings *settings, struct err *err)
+{
+    struct round *round = calloc(1, sizeof *round);
+    if (round == NULL) {
+        (void)err_set(err, "out of memory for the recorder");
+        return NULL;
+    }
+    round->settings = *settings;
+    round->config = config_ref(settings->config);
+    if (store_open(settings->directory, &round->store, err) != 0) {
+        round_close(round);
+        return NULL;
+    }
+    int64_t newest = store_newest_ms(round->store);
+    round->floor_ms = newest > clock_floor_ms() ? newest : clock_floor_ms();
+    round->started_boot_ms = boot_now(round);
+    round->retain_boot_ms = round->started_boot_ms + RETAIN_EVERY_MS;
+    round->status.clock_known = clock_is_known(settings->clock, round->floor_ms);
+    if (!round->status.clock_known) {
+        (void)strncpy(round->status.error, "the time is not known yet: readings wait for it",
+                      sizeof round->status.error - 1);
+        log_warn("recorder", "the clock is behind the newest stored row or this program's build: "
+                             "readings wait undated until it is set");
+    } else if (make_book(round, wall_now(round), err) != 0) {
+        round_close(round);
+        return NULL;
+    }
+    return round;
+}
+
+void round_finish(struct round *round)
+{
+    struct err err = {.text = ""};
+    if (round->count > 0) {
+        log_error("recorder", "%d readings could not be kept: %s", round->count,
+                  round->status.error);
+    }
+    if (store_round_begin(round->store, &err) != 0 || keep_settings(round, "yes", &err) != 0 ||
+        store_round_commit(round->store, &err) != 0) {
+        store_round_cancel(round->store);
+        log_error("recorder", "cannot mark a clean stop: %s", err.text);
+    }
+}
+
+void round_close(struct round *round)
+{
+    if (round == NULL) {
+        return;
+    }
+    for (int i = 0; i < round->count; i++) {
+        reading_free(round->held[i]);
+    }
+    book_free(round->book);
+    store_close(round->store);
+    config_unref(round->config);
+    free(round);
+}

@@ -1,0 +1,47 @@
+// The recorder's thread, one step at a time: collects readings into a round, commits it, and when
+// the store takes nothing keeps them and tries again. Owns the store; one thread at a time.
+//
+// States: the clock is not known (readings wait, undated); working; failed (the readings of the
+// round that failed wait, and are tried again after 1 s, then twice as long, at most 30 s).
+#ifndef METERGATE_RECORD_ROUND_H
+#define METERGATE_RECORD_ROUND_H
+
+#include "record/recorder.h"
+
+struct round;
+
+struct round_status {
+    bool clock_known;
+    uint64_t readings, rounds;
+    uint64_t dropped; // readings that the store refused again and again, each alone
+    int64_t last_commit_ms;
+    char error[160];
+};
+
+// Opens the store; with a known clock the book is made at once. NULL with a message on failure.
+struct round *round_open(const struct recorder_settings *settings, struct err *err);
+// Writes what can be written and marks a clean stop.
+void round_finish(struct round *round);
+// Closes the store. NULL is fine.
+void round_close(struct round *round);
+
+bool round_is_working(const struct round *round);
+bool round_has_room(const struct round *round); // and works
+int round_held(const struct round *round);      // readings taken and not durable yet
+void round_take(struct round *round, struct reading *reading);
+void round_set_live(struct round *round, bool live);
+void round_acknowledge(struct round *round, enum lane lane, int64_t seq);
+
+// Does what there is to do. `drained`: no reading waits outside, so what is overdue may close.
+// `hurry`: commits also a round that could still wait.
+void round_step(struct round *round, bool drained, bool hurry);
+// How long until round_step has something to do by itself; 0: now.
+int64_t round_wait_ms(const struct round *round);
+
+int round_run(struct round *round, recorder_task *task, void *argument, struct err *err);
+int round_apply(struct round *round, struct config *config, struct err *err);
+
+const struct round_status *round_status(const struct round *round);
+const char *round_stream(const struct round *round);
+
+#endif
