@@ -30,7 +30,8 @@ struct direct_message {
 
 struct office {
     struct office_settings settings;
-    const struct config *config;
+    const struct config *config; // of the session: its office section and gateway id
+    struct config *told;         // whose meters and revision the retained states tell
     char password[PASSWORD_MAX];
     pthread_t thread;
     struct ring ring;
@@ -70,7 +71,8 @@ struct office {
     struct outbox_state told_lanes[LANES_END];
     struct buf meters; // the last meters message, without its instant
 
-    pthread_mutex_t mutex; // of status
+    pthread_mutex_t mutex; // of status and
+    struct config *next;   // to be told from now on; NULL when it is told already
     struct office_status status;
 };
 

@@ -55,7 +55,30 @@ void office_wake(void *office)
     ring_wake(&((struct office *)office)->ring, false);
 }
 
+void office_apply(struct office *office, struct config *config)
+{
+    (void)pthread_mutex_lock(&office->mutex);
+    config_unref(office->next);
+    office->next = config_ref(config);
+    (void)pthread_mutex_unlock(&office->mutex);
+    ring_wake(&office->ring, false);
+}
+
 // --- the thread ---
+
+static void take_config(struct office *office)
+{
+    (void)pthread_mutex_lock(&office->mutex);
+    struct config *next = office->next;
+    office->next = NULL;
+    (void)pthread_mutex_unlock(&office->mutex);
+    if (!next)
+        return;
+    config_unref(office->told);
+    office->told = next;
+    if (office->phase == PHASE_UP)
+        own_begin(office);
+}
 
 // Rows committed now go to the live lane only while nothing urgent waits longer than SILENCE_MAX.
 static bool is_live(const struct office *office, int64_t now)
@@ -132,6 +155,7 @@ static bool turn(struct office *office, const struct ring_signals *signals)
 {
     int64_t now = office_now(office);
     take_events(office);
+    take_config(office);
     if (signals->overflow && office->phase != PHASE_WAIT)
         connection_lost(office, "more answers than this gateway can follow");
     if (signals->woken)
@@ -246,6 +270,8 @@ static void office_free(struct office *office)
     buf_release(&office->meters);
     ring_release(&office->ring);
     (void)pthread_mutex_destroy(&office->mutex);
+    config_unref(office->next);
+    config_unref(office->told);
     config_unref(office->settings.config);
     free(office);
 }
@@ -286,6 +312,7 @@ struct office *office_start(const struct office_settings *settings, struct err *
     office->settings = *settings;
     office->settings.config = config_ref(settings->config);
     office->config = office->settings.config;
+    office->told = config_ref(settings->config);
     buf_init(&office->message.payload, OUTBOX_PAYLOAD_MAX);
     buf_init(&office->meters, METERS_MAX);
     (void)pthread_mutex_init(&office->mutex, NULL);

@@ -35,7 +35,7 @@ int own_render_state(struct office *office, bool online, struct buf *out)
         .software = software_version,
         .boot = office->boot,
         .clock_known = office->clock_known,
-        .revision = office->config->revision,
+        .revision = office->told->revision,
         .office = office_state_text(online ? office->status.state : OFFICE_OFFLINE)};
     memcpy(state.lanes, office->status.lanes, sizeof state.lanes);
     buf_clear(out);
@@ -82,7 +82,7 @@ static int render_meters(const struct office *office, int64_t at_ms, struct buf 
     json_t *list = read_live(office);
     buf_clear(out);
     writer_init(&writer, out);
-    feed_meters(&writer, &office->origin, at_ms, office->config, serial_of, list);
+    feed_meters(&writer, &office->origin, at_ms, office->told, serial_of, list);
     json_decref(list);
     return out->failed ? -1 : 0;
 }
@@ -100,7 +100,7 @@ static void look_for_serials(struct office *office)
 {
     struct buf now;
     buf_init(&now, METERS_MAX);
-    if (tells_serials(office->config) && render_meters(office, 0, &now) == 0 &&
+    if (tells_serials(office->told) && render_meters(office, 0, &now) == 0 &&
         (now.length != office->meters.length ||
          memcmp(now.data, office->meters.data, now.length) != 0))
         office->direct[DIRECT_METERS].due = true;
