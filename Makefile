@@ -109,8 +109,8 @@ lint: deps-lint format-check
 	@$(PYTHON) tests/lint/includes.py
 	@cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --inline-suppr \
 		--suppress=missingIncludeSystem --std=c11 -D_GNU_SOURCE -Igateway -I. gateway drivers config web
-	@printf '%s\n' $(SOURCES) | xargs -P 2 -n 8 clang-tidy --quiet --warnings-as-errors='*' -- \
-		-std=c17 -D_GNU_SOURCE $(INCLUDES) $(shell pkg-config --cflags $(LIBS)) 2>/dev/null
+	@printf '%s\n' $(SOURCES) | xargs -P 2 -I FILE clang-tidy --quiet --warnings-as-errors='*' FILE -- \
+		-std=c17 -D_GNU_SOURCE $(INCLUDES) $(shell pkg-config --cflags $(LIBS))
 
 ## Bring all C files into the layout of .clang-format
 format:

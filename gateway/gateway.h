@@ -10,7 +10,21 @@
 
 struct gateway;
 
-// Everything that a command may ask of a running gateway. Safe from every thread.
+struct gateway_settings {
+    const char *config_path;
+    const char *directory; // state directory, made (0700) if it is not there
+    struct config_search search;
+    const struct clock *clock; // outlives the gateway
+};
+
+// Takes the lock, opens the store, starts recorder, office, buses and control socket. Faults of the
+// configuration are printed to stderr as `check` does. NULL with a message on failure: then nothing
+// of it runs.
+struct gateway *gateway_start(const struct gateway_settings *settings, struct err *err);
+// Stops polling, commits what waits, says goodbye to the office. NULL is fine.
+void gateway_stop(struct gateway *gateway);
+
+// Everything below is safe from every thread: what a command may ask of a running gateway.
 
 struct live *gateway_live(struct gateway *gateway);
 struct recorder *gateway_recorder(struct gateway *gateway);
@@ -19,14 +33,15 @@ const struct clock *gateway_clock(const struct gateway *gateway);
 // The configuration in force; the caller gives the reference back with config_unref.
 struct config *gateway_config(struct gateway *gateway);
 
-// Adds the status object: gateway, software, uptime, clock, links, meters, office, queue, store,
-// disk, configuration.
+// Adds the status object: gateway, software, uptime, clock, links, meters, alerts, office, queue,
+// store, disk, configuration.
 void gateway_status_print(struct gateway *gateway, struct writer *writer);
 // One test reading of a meter in the running poll cycle. The reading is the caller's.
 int gateway_read(struct gateway *gateway, const char *meter, struct wire_trace trace,
                  struct reading **out, struct err *err);
-// Reads the configuration file again and applies what changed. A broken file changes nothing; the
-// reason shows in status.
+// Reads the configuration file again and applies what changed; links that did not change poll on
+// untouched. A broken file, or one that only a restart can apply, changes nothing: -1, and the
+// reason shows in status until a reload succeeds.
 int gateway_reload(struct gateway *gateway, const char *who, struct err *err);
 
 #endif

@@ -13,6 +13,7 @@ struct subcommand {
 };
 
 static const struct subcommand subcommands[] = {
+    {"run", run_main, "the gateway in the foreground"},
     {"check", check_main, "checks a configuration or a profile, fault by fault"},
     {"read", read_main, "one test reading of a meter, decoded"},
     {"simulate", simulate_main,

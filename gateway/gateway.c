@@ -1,0 +1,441 @@
+#include "gateway.h"
+
+#include "base/log.h"
+#include "gateway_parts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PART "gateway"
+#define DESCRIPTORS_MAX 1024      // libmodbus before 3.1.12 aborts on a descriptor of 1024 or more
+#define READ_WAIT_MS 15000        // a test read behind a bus that is busy with other meters
+#define GATEWAY_SETTING "gateway" // whose store it is
+
+static void print_faults(const struct faults *faults)
+{
+    int kept = faults->count < FAULTS_MAX ? faults->count : FAULTS_MAX;
+    for (int i = 0; i < kept; i++) {
+        const struct fault *fault = &faults->list[i];
+        fprintf(stderr, "%s:%d:%d: %s: %s\n", fault->file, fault->line, fault->column, fault->path,
+                fault->message);
+    }
+}
+
+// The whole configuration, or the first fault in the message.
+static struct config *load(const struct gateway *gateway, struct err *err)
+{
+    struct faults *faults = calloc(1, sizeof *faults);
+    if (!faults) {
+        err_set(err, "no memory to load the configuration");
+        return NULL;
+    }
+    struct config_search search = {.directory = gateway->profiles[0] ? gateway->profiles : NULL};
+    struct config *config = NULL;
+    if (config_load(gateway->config_path, &search, &config, faults) < 0) {
+        const struct fault *first = &faults->list[0];
+        print_faults(faults);
+        err_set(err, "%s:%d:%d: %s: %s (%d in all; 'metergate check %s' lists them)", first->file,
+                first->line, first->column, first->path, first->message, faults->count,
+                gateway->config_path);
+    }
+    free(faults);
+    return config;
+}
+
+static void office_committed(void *context)
+{
+    struct gateway *gateway = context;
+    pthread_mutex_lock(&gateway->lock);
+    if (gateway->office)
+        office_wake(gateway->office);
+    pthread_mutex_unlock(&gateway->lock);
+}
+
+static struct bus *start_bus(struct gateway *gateway, struct config *config, int link,
+                             struct err *err)
+{
+    struct bus_settings settings = {
+        .config = config,
+        .link = link,
+        .calendar = gateway->calendar,
+        .clock = gateway->clock,
+        .sink = {.offer = recorder_offer, .context = gateway->recorder},
+        .live = gateway->live,
+    };
+    return bus_start(&settings, err);
+}
+
+static struct office *start_office(struct gateway *gateway, struct config *config, struct err *err)
+{
+    struct office_settings settings = {
+        .config = config,
+        .directory = gateway->directory,
+        .clock = gateway->clock,
+        .recorder = gateway->recorder,
+        .live = gateway->live,
+    };
+    return office_start(&settings, err);
+}
+
+// A revision of the text is kept with who brought it, so that yesterday's configuration can be read
+// tomorrow.
+struct revision_task {
+    const struct config *config;
+    const char *who;
+    int64_t at_ms;
+};
+
+static int keep_revision(struct store *store, void *argument, struct err *err)
+{
+    const struct revision_task *task = argument;
+    if (store_setting_put(store, GATEWAY_SETTING, task->config->gateway_id, err) < 0)
+        return -1;
+    return store_revision_add(store, task->config->revision, task->config->text,
+                              task->config->text_length, task->who, task->at_ms, err);
+}
+
+static int record_revision(struct gateway *gateway, const struct config *config, const char *who,
+                           struct err *err)
+{
+    struct revision_task task = {
+        .config = config, .who = who, .at_ms = clock_wall_ms(gateway->clock)};
+    return recorder_run(gateway->recorder, keep_revision, &task, err);
+}
+
+static int prepare_process(struct gateway *gateway, struct err *err)
+{
+    struct rlimit limit = {.rlim_cur = DESCRIPTORS_MAX, .rlim_max = DESCRIPTORS_MAX};
+    struct rlimit now;
+    if (getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_max < DESCRIPTORS_MAX)
+        limit.rlim_cur = limit.rlim_max = now.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return err_set(err, "cannot limit the number of open files: %s", strerror(errno));
+    if (mkdir(gateway->directory, 0700) < 0 && errno != EEXIST)
+        return err_set(err, "cannot make the state directory %s: %s", gateway->directory,
+                       strerror(errno));
+    return control_lock(gateway->directory, &gateway->lock_fd, err);
+}
+
+// The store of another gateway is put aside under that gateway's name: a new id begins a new
+// stream, and the old figures stay readable.
+static int put_aside(const char *directory, const char *owner, int64_t now_ms, struct err *err)
+{
+    char old[CONFIG_PATH_MAX + 64];
+    char new[CONFIG_PATH_MAX + 128];
+    snprintf(old, sizeof old, "%s/%s", directory, STORE_FILE);
+    snprintf(new, sizeof new, "%s/%s-%lld.db", directory, owner, (long long)(now_ms / 1000));
+    if (rename(old, new) < 0)
+        return err_set(err, "cannot put the store of gateway '%s' aside as %s: %s", owner, new,
+                       strerror(errno));
+    log_warn(PART, "the store belonged to gateway '%s': it is kept as %s, and a new stream begins",
+             owner, new);
+    return 0;
+}
+
+static int check_owner(const struct gateway *gateway, struct err *err)
+{
+    struct store *store = NULL;
+    char owner[ID_SIZE] = "";
+    // For writing, because closing it then leaves one whole file without a log beside it.
+    if (store_open(gateway->directory, &store, err) < 0)
+        return -1;
+    int found = store_setting_get(store, GATEWAY_SETTING, owner, sizeof owner, err);
+    store_close(store);
+    if (found < 0)
+        return -1;
+    if (found == 0 || strcmp(owner, gateway->config->gateway_id) == 0)
+        return 0;
+    return put_aside(gateway->directory, owner, clock_wall_ms(gateway->clock), err);
+}
+
+static int start_recorder(struct gateway *gateway, struct err *err)
+{
+    if (check_owner(gateway, err) < 0)
+        return -1;
+    struct recorder_settings settings = {
+        .directory = gateway->directory,
+        .config = gateway->config,
+        .calendar = gateway->calendar,
+        .clock = gateway->clock,
+        .committed = office_committed,
+        .context = gateway,
+    };
+    gateway->recorder = recorder_start(&settings, err);
+    return gateway->recorder ? record_revision(gateway, gateway->config, "start", err) : -1;
+}
+
+static int start_buses(struct gateway *gateway, struct err *err)
+{
+    gateway->buses = calloc((size_t)gateway->config->link_count + 1, sizeof *gateway->buses);
+    if (!gateway->buses)
+        return err_set(err, "no memory for %d links", gateway->config->link_count);
+    gateway->bus_count = gateway->config->link_count;
+    for (int i = 0; i < gateway->bus_count; i++) {
+        gateway->buses[i] = start_bus(gateway, gateway->config, i, err);
+        if (!gateway->buses[i])
+            return -1;
+    }
+    return 0;
+}
+
+static int start_parts(struct gateway *gateway, struct err *err)
+{
+    if (prepare_process(gateway, err) < 0)
+        return -1;
+    gateway->config = load(gateway, err);
+    if (!gateway->config)
+        return -1;
+    if (gas_calendar_init(&gateway->calendar, gateway->config->timezone,
+                          gateway->config->gas_day_start_minutes, err) < 0)
+        return -1;
+    gateway->live = live_new();
+    if (!gateway->live)
+        return err_set(err, "no memory for the live values");
+    live_apply(gateway->live, gateway->config);
+    if (start_recorder(gateway, err) < 0)
+        return -1;
+    // Links before everything else that opens descriptors: theirs must be small.
+    if (start_buses(gateway, err) < 0)
+        return -1;
+    if (gateway->config->office.present) {
+        struct office *office = start_office(gateway, gateway->config, err);
+        if (!office)
+            return -1;
+        pthread_mutex_lock(&gateway->lock);
+        gateway->office = office;
+        pthread_mutex_unlock(&gateway->lock);
+    }
+    struct command_context context = {.gateway = gateway, .clock = gateway->clock};
+    gateway->control = control_start(gateway->directory, &context, err);
+    return gateway->control ? 0 : -1;
+}
+
+struct gateway *gateway_start(const struct gateway_settings *settings, struct err *err)
+{
+    struct gateway *gateway = calloc(1, sizeof *gateway);
+    if (!gateway) {
+        err_set(err, "no memory to start");
+        return NULL;
+    }
+    gateway->clock = settings->clock;
+    gateway->started_boot_ms = clock_boot_ms(settings->clock);
+    gateway->lock_fd = -1;
+    pthread_mutex_init(&gateway->lock, NULL);
+    pthread_mutex_init(&gateway->reload_lock, NULL);
+    snprintf(gateway->config_path, sizeof gateway->config_path, "%s", settings->config_path);
+    snprintf(gateway->directory, sizeof gateway->directory, "%s", settings->directory);
+    if (settings->search.directory)
+        snprintf(gateway->profiles, sizeof gateway->profiles, "%s", settings->search.directory);
+    if (start_parts(gateway, err) < 0) {
+        gateway_stop(gateway);
+        return NULL;
+    }
+    log_info(PART, "%s polls %d meters on %d links", gateway->config->gateway_id,
+             gateway->config->meter_count, gateway->config->link_count);
+    return gateway;
+}
+
+void gateway_stop(struct gateway *gateway)
+{
+    if (!gateway)
+        return;
+    control_stop(gateway->control);
+    for (int i = 0; i < gateway->bus_count; i++)
+        bus_stop(gateway->buses[i]);
+    free(gateway->buses);
+    // The recorder's last commit may still wake the office, so it is unhooked before it goes.
+    pthread_mutex_lock(&gateway->lock);
+    struct office *office = gateway->office;
+    gateway->office = NULL;
+    pthread_mutex_unlock(&gateway->lock);
+    office_stop(office);
+    recorder_stop(gateway->recorder);
+    live_free(gateway->live);
+    config_unref(gateway->config);
+    if (gateway->lock_fd >= 0)
+        close(gateway->lock_fd);
+    pthread_mutex_destroy(&gateway->lock);
+    pthread_mutex_destroy(&gateway->reload_lock);
+    free(gateway);
+}
+
+struct live *gateway_live(struct gateway *gateway)
+{
+    return gateway->live;
+}
+
+struct recorder *gateway_recorder(struct gateway *gateway)
+{
+    return gateway->recorder;
+}
+
+const char *gateway_directory(const struct gateway *gateway)
+{
+    return gateway->directory;
+}
+
+const struct clock *gateway_clock(const struct gateway *gateway)
+{
+    return gateway->clock;
+}
+
+struct config *gateway_config(struct gateway *gateway)
+{
+    pthread_mutex_lock(&gateway->lock);
+    struct config *config = config_ref(gateway->config);
+    pthread_mutex_unlock(&gateway->lock);
+    return config;
+}
+
+int gateway_read(struct gateway *gateway, const char *meter, struct wire_trace trace,
+                 struct reading **out, struct err *err)
+{
+    // A reload could stop the bus under us: it waits until the read is done.
+    pthread_mutex_lock(&gateway->reload_lock);
+    int result = -1;
+    int index = config_meter_find(gateway->config, meter);
+    if (index < 0) {
+        err_set(err, "there is no meter '%s'; 'metergate status' lists the meters", meter);
+    } else {
+        struct bus *bus = gateway->buses[gateway->config->meters[index].link];
+        // A bus that was left untouched by a reload counts its meters by the configuration that it
+        // was started with.
+        if (bus)
+            result = bus_read(bus, config_meter_find(bus_config(bus), meter), trace, READ_WAIT_MS,
+                              out, err);
+        else
+            err_set(err, "the link of meter '%s' could not be started; 'metergate status' says why",
+                    meter);
+    }
+    pthread_mutex_unlock(&gateway->reload_lock);
+    return result;
+}
+
+// What cannot change while the process runs: the identity of the stream and the C library's one
+// time zone.
+static int check_applicable(const struct config *old, const struct config *new, struct err *err)
+{
+    if (strcmp(old->gateway_id, new->gateway_id) != 0)
+        return err_set(
+            err, "gateway.id changed from %s to %s: restart metergate to begin as another gateway",
+            old->gateway_id, new->gateway_id);
+    if (strcmp(old->timezone, new->timezone) != 0 ||
+        old->gas_day_start_minutes != new->gas_day_start_minutes)
+        return err_set(err,
+                       "gateway.timezone or gas_day_start changed: restart metergate to apply it");
+    return 0;
+}
+
+static bool office_section_equal(const struct config *a, const struct config *b)
+{
+    return memcmp(&a->office, &b->office, sizeof a->office) == 0;
+}
+
+// Buses of links that did not change move over; the others of the old configuration stop.
+static struct bus **take_over_buses(struct gateway *gateway, const struct config *new)
+{
+    struct bus **buses = calloc((size_t) new->link_count + 1, sizeof *buses);
+    if (!buses)
+        return NULL;
+    for (int i = 0; i < gateway->bus_count; i++) {
+        struct bus *bus = gateway->buses[i];
+        if (!bus)
+            continue; // could not be started by the last reload
+        const struct config *owner = bus_config(bus);
+        int link = config_link_find(new, owner->links[bus_link(bus)].id);
+        if (link >= 0 && config_link_equal(owner, bus_link(bus), new, link))
+            buses[link] = bus;
+        else
+            bus_stop(bus);
+        gateway->buses[i] = NULL;
+    }
+    return buses;
+}
+
+static int apply_buses(struct gateway *gateway, struct config *new, struct bus **buses,
+                       struct err *err)
+{
+    int result = 0;
+    for (int i = 0; i < new->link_count; i++) {
+        if (buses[i])
+            continue;
+        buses[i] = start_bus(gateway, new, i, err);
+        if (!buses[i])
+            result = -1;
+    }
+    return result;
+}
+
+static int apply_office(struct gateway *gateway, const struct config *old, struct config *new,
+                        struct err *err)
+{
+    if (office_section_equal(old, new)) {
+        if (gateway->office)
+            office_apply(gateway->office, new);
+        return 0;
+    }
+    pthread_mutex_lock(&gateway->lock);
+    struct office *office = gateway->office;
+    gateway->office = NULL;
+    pthread_mutex_unlock(&gateway->lock);
+    office_stop(office);
+    if (!new->office.present)
+        return 0;
+    office = start_office(gateway, new, err);
+    pthread_mutex_lock(&gateway->lock);
+    gateway->office = office;
+    pthread_mutex_unlock(&gateway->lock);
+    return office ? 0 : -1;
+}
+
+static int apply(struct gateway *gateway, struct config *new, const char *who, struct err *err)
+{
+    struct config *old = gateway->config;
+    if (check_applicable(old, new, err) < 0)
+        return -1;
+    struct bus **buses = take_over_buses(gateway, new);
+    if (!buses)
+        return err_set(err, "no memory for %d links", new->link_count);
+    free(gateway->buses);
+    gateway->buses = buses;
+    gateway->bus_count = new->link_count;
+    int result = recorder_apply(gateway->recorder, new, err);
+    live_apply(gateway->live, new);
+    if (apply_buses(gateway, new, buses, err) < 0)
+        result = -1;
+    if (apply_office(gateway, old, new, err) < 0)
+        result = -1;
+    pthread_mutex_lock(&gateway->lock);
+    gateway->config = config_ref(new);
+    pthread_mutex_unlock(&gateway->lock);
+    config_unref(old);
+    return result < 0 ? -1 : record_revision(gateway, new, who, err);
+}
+
+int gateway_reload(struct gateway *gateway, const char *who, struct err *err)
+{
+    struct err why = {0};
+    pthread_mutex_lock(&gateway->reload_lock);
+    int result = -1;
+    struct config *new = load(gateway, &why);
+    if (new &&strcmp(new->revision, gateway->config->revision) == 0)
+        result = 0; // the same text: nothing to do
+    else if (new)
+        result = apply(gateway, new, who, &why);
+    config_unref(new);
+    pthread_mutex_lock(&gateway->lock);
+    snprintf(gateway->reload_error, sizeof gateway->reload_error, "%s", result < 0 ? why.text : "");
+    pthread_mutex_unlock(&gateway->lock);
+    pthread_mutex_unlock(&gateway->reload_lock);
+    if (result < 0) {
+        log_error(PART, "reload changed nothing that it could not: %s", why.text);
+        return err_set(err, "%s", why.text);
+    }
+    log_info(PART, "reloaded %s", gateway->config_path);
+    return 0;
+}

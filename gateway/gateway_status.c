@@ -1,0 +1,173 @@
+// The status object: what is wrong now, and the figures behind it.
+#include "base/version.h"
+#include "gateway_parts.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+static void print_clock(struct gateway *gateway, const struct recorder_status *recorder,
+                        struct writer *writer)
+{
+    writer_key(writer, "clock");
+    writer_object(writer);
+    writer_key_bool(writer, "known", recorder->clock_known);
+    writer_key_time(writer, "now", clock_wall_ms(gateway->clock));
+    writer_end(writer);
+}
+
+static void print_config(struct gateway *gateway, const struct config *config,
+                         const char *reload_error, struct writer *writer)
+{
+    writer_key(writer, "config");
+    writer_object(writer);
+    writer_key_text(writer, "file", gateway->config_path);
+    writer_key_text(writer, "revision", config->revision);
+    writer_key_text(writer, "error", reload_error[0] ? reload_error : NULL);
+    writer_end(writer);
+}
+
+static int64_t file_size(const char *directory, const char *name)
+{
+    char path[CONFIG_PATH_MAX + 64];
+    struct stat info;
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    return stat(path, &info) == 0 ? (int64_t)info.st_size : 0;
+}
+
+static void print_store(struct gateway *gateway, const struct recorder_status *recorder,
+                        struct writer *writer)
+{
+    writer_key(writer, "store");
+    writer_object(writer);
+    writer_key_text(writer, "stream", recorder_stream(gateway->recorder));
+    writer_key_text(writer, "error", recorder->error[0] ? recorder->error : NULL);
+    writer_key_int(writer, "readings", (int64_t)recorder->readings);
+    writer_key_int(writer, "rounds", (int64_t)recorder->rounds);
+    writer_key_int(writer, "refused", (int64_t)recorder->refused);
+    writer_key_int(writer, "waiting", recorder->waiting);
+    writer_key(writer, "last_commit");
+    if (recorder->last_commit_ms)
+        writer_time(writer, recorder->last_commit_ms);
+    else
+        writer_null(writer);
+    writer_key_int(writer, "bytes", file_size(gateway->directory, STORE_FILE));
+    writer_key_int(writer, "wal_bytes", file_size(gateway->directory, STORE_FILE "-wal"));
+    struct statvfs disk;
+    bool known = statvfs(gateway->directory, &disk) == 0;
+    writer_key(writer, "disk_free_bytes");
+    if (known)
+        writer_int(writer, (int64_t)(disk.f_bavail * disk.f_frsize));
+    else
+        writer_null(writer);
+    writer_end(writer);
+}
+
+static void print_lanes(const struct office_status *office, struct writer *writer)
+{
+    writer_key(writer, "lanes");
+    writer_object(writer);
+    for (enum lane lane = LANE_ALERT; lane < LANES_END; lane++) {
+        const struct outbox_state *state = &office->lanes[lane];
+        // Acknowledgements run ahead of the once-a-second look at what was given.
+        int64_t last = state->last > state->acknowledged ? state->last : state->acknowledged;
+        writer_key(writer, lane_text(lane));
+        writer_object(writer);
+        writer_key_int(writer, "last", last);
+        writer_key_int(writer, "acknowledged", state->acknowledged);
+        writer_key_int(writer, "waiting", last - state->acknowledged);
+        writer_key(writer, "oldest");
+        if (state->oldest_at_ms)
+            writer_time(writer, state->oldest_at_ms);
+        else
+            writer_null(writer);
+        writer_end(writer);
+    }
+    writer_end(writer);
+}
+
+static void print_office(const struct config *config, const struct office_status *office,
+                         struct writer *writer)
+{
+    writer_key(writer, "office");
+    if (!config->office.present) {
+        writer_null(writer);
+        return;
+    }
+    writer_object(writer);
+    writer_key_text(writer, "url", config->office.url);
+    writer_key_text(writer, "state", office_state_text(office->state));
+    writer_key_text(writer, "error", office->error[0] ? office->error : NULL);
+    writer_key(writer, "since");
+    if (office->since_ms)
+        writer_time(writer, office->since_ms);
+    else
+        writer_null(writer);
+    writer_key_int(writer, "mqtt", office->version5 ? 5 : 4);
+    writer_key_int(writer, "published", (int64_t)office->published);
+    writer_key_int(writer, "acknowledged", (int64_t)office->acknowledged);
+    writer_key_int(writer, "reconnects", (int64_t)office->reconnects);
+    print_lanes(office, writer);
+    writer_end(writer);
+}
+
+static bool print_alert(void *context, const struct stored_alert *alert)
+{
+    struct writer *writer = context;
+    writer_object(writer);
+    writer_key_text(writer, "id", alert->id);
+    writer_key_text(writer, alert->change.of_link ? "link" : "meter", alert->change.subject);
+    writer_key_text(writer, "kind", alert_kind_text(alert->change.kind));
+    writer_key_text(writer, "severity", alert_severity_text(alert->change.severity));
+    writer_key_text(writer, "state", alert_state_text(alert->change.state));
+    writer_key_time(writer, "since", alert->change.since_ms);
+    writer_end(writer);
+    return true;
+}
+
+// The open alerts, from a connection of its own: status must answer also while the recorder waits
+// for the disk.
+static void print_alerts(struct gateway *gateway, struct writer *writer)
+{
+    struct store *reader = NULL;
+    struct err err = {0};
+    writer_key(writer, "alerts");
+    writer_array(writer);
+    if (store_open_reader(gateway->directory, &reader, &err) == 0)
+        store_alerts_open(reader, print_alert, writer, &err);
+    writer_end(writer);
+    store_close(reader);
+}
+
+void gateway_status_print(struct gateway *gateway, struct writer *writer)
+{
+    char reload_error[ERR_TEXT_MAX];
+    struct recorder_status recorder;
+    struct office_status office = {0};
+    pthread_mutex_lock(&gateway->lock);
+    struct config *config = config_ref(gateway->config);
+    memcpy(reload_error, gateway->reload_error, sizeof reload_error);
+    if (gateway->office)
+        office_status(gateway->office, &office);
+    pthread_mutex_unlock(&gateway->lock);
+    recorder_status(gateway->recorder, &recorder);
+
+    writer_object(writer);
+    writer_key_text(writer, "gateway", config->gateway_id);
+    writer_key_text(writer, "name", config->gateway_name);
+    writer_key_text(writer, "software", software_version);
+    writer_key_int(writer, "uptime_s",
+                   (clock_boot_ms(gateway->clock) - gateway->started_boot_ms) / 1000);
+    print_clock(gateway, &recorder, writer);
+    print_config(gateway, config, reload_error, writer);
+    print_store(gateway, &recorder, writer);
+    print_office(config, &office, writer);
+    print_alerts(gateway, writer);
+    writer_key(writer, "links");
+    live_print_links(gateway->live, writer);
+    writer_key(writer, "meters");
+    live_print_meters(gateway->live, writer);
+    writer_end(writer);
+    config_unref(config);
+}
