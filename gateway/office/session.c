@@ -12,10 +12,13 @@
 
 extern char **environ;
 
-static void prepare(void)
+// paho's trace, set by MQTT_C_*, would print payloads.
+static void clear_trace(void)
 {
     static const char prefix[] = "MQTT_C_";
-    for (char **at = environ; at && *at;) {
+    if (environ == NULL)
+        return;
+    for (char **at = environ; *at != NULL;) {
         char name[128];
         size_t length = strcspn(*at, "=");
         if (strncmp(*at, prefix, sizeof prefix - 1) != 0 || length >= sizeof name) {
@@ -26,6 +29,11 @@ static void prepare(void)
         name[length] = '\0';
         (void)unsetenv(name); // moves the rest of the list here
     }
+}
+
+static void prepare(void)
+{
+    clear_trace();
     MQTTAsync_init_options options = MQTTAsync_init_options_initializer;
     options.do_openssl_init = 0; // OpenSSL 1.1 and later does it by itself
     MQTTAsync_global_init(&options);

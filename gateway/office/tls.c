@@ -175,7 +175,7 @@ static int read_password(const char *path, char password[static PASSWORD_MAX], s
 int tls_check_files(const struct config_office *office, char password[static PASSWORD_MAX],
                     struct err *err)
 {
-    struct broker_url url;
+    struct broker_url url = {.tls = true};
     if (broker_url_parse(office->url, &url, err) != 0)
         return -1;
     if (url.tls) {

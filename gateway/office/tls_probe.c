@@ -47,14 +47,12 @@ static int connect_one(const struct addrinfo *address, int64_t deadline_ms, int 
     int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return errno;
-    int failure = 0;
-    if (connect(fd, address->ai_addr, address->ai_addrlen) != 0) {
+    int failure = connect(fd, address->ai_addr, address->ai_addrlen) == 0 ? 0 : errno;
+    if (failure == EINPROGRESS) {
         socklen_t size = sizeof failure;
-        if (errno != EINPROGRESS)
-            failure = errno;
-        else if (!wait_ready(fd, POLLOUT, deadline_ms))
-            failure = ETIMEDOUT;
-        else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size) != 0)
+        failure = ETIMEDOUT;
+        if (wait_ready(fd, POLLOUT, deadline_ms) &&
+            getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size) != 0)
             failure = errno;
     }
     if (failure != 0)
