@@ -83,11 +83,11 @@ size_t frame_rtu_reply_size(const struct request *request)
 __attribute__((format(printf, 2, 3))) static void refuse(struct reply *reply, const char *format,
                                                          ...)
 {
-    reply->why = WHY_FRAME;
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(reply->detail, sizeof reply->detail, format, arguments);
     va_end(arguments);
+    reply->why = WHY_FRAME;
 }
 
 static bool unit_fits(const struct request *request, uint8_t unit, struct reply *reply)

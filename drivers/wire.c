@@ -2,8 +2,9 @@
 
 #include "drivers/wire_inside.h"
 
+#include <poll.h>
 #include <stdlib.h>
-#include <sys/socket.h>
+#include <sys/ioctl.h>
 
 struct wire *wire_new(const struct wire_settings *settings, const struct clock *clock)
 {
@@ -63,10 +64,13 @@ void wire_close(struct wire *wire)
 // for.
 static bool is_stale(const struct wire *wire)
 {
-    uint8_t byte = 0;
     enum link_kind kind = wire->settings.url.kind;
-    ssize_t count = kind == LINK_RTU ? -1 : recv(wire->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    return count == 0 || (count > 0 && kind == LINK_TCP);
+    struct pollfd poll_fd = {.fd = wire->fd, .events = POLLIN};
+    int bytes = 0;
+    if (kind == LINK_RTU || poll(&poll_fd, 1, 0) <= 0) {
+        return false;
+    }
+    return ioctl(wire->fd, FIONREAD, &bytes) != 0 || bytes == 0 || kind == LINK_TCP;
 }
 
 int wire_open(struct wire *wire, struct err *err)

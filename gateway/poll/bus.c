@@ -235,13 +235,19 @@ static void show_frame(void *context, bool sent, const uint8_t *bytes, size_t le
     (void)pthread_mutex_unlock(&job->bus->mutex);
 }
 
+static void drop_job(struct bus *bus, int index)
+{
+    bus->job_count--;
+    for (int i = index; i < bus->job_count; i++) {
+        bus->jobs[i] = bus->jobs[i + 1];
+    }
+}
+
 // Called with the mutex held, and returns so.
 static void run_job(struct bus *bus)
 {
     struct job *job = bus->jobs[0];
-    bus->job_count--;
-    memmove((void *)&bus->jobs[0], (void *)&bus->jobs[1],
-            (size_t)bus->job_count * sizeof bus->jobs[0]);
+    drop_job(bus, 0);
     job->running = true;
     (void)pthread_mutex_unlock(&bus->mutex);
     const struct meter *meter = bus->meters[job->meter].meter;
@@ -277,9 +283,7 @@ static void forget_job(struct bus *bus, const struct job *job)
 {
     for (int i = 0; i < bus->job_count; i++) {
         if (bus->jobs[i] == job) {
-            bus->job_count--;
-            memmove((void *)&bus->jobs[i], (void *)&bus->jobs[i + 1],
-                    (size_t)(bus->job_count - i) * sizeof bus->jobs[0]);
+            drop_job(bus, i);
             return;
         }
     }
@@ -388,9 +392,10 @@ static struct bus_meter *first_due(struct bus *bus)
 
 static struct bus_meter *first_unseen(struct bus *bus, int64_t now_ms)
 {
-    for (int i = 0; i < bus->meter_count; i++) {
-        if (!bus->meters[i].seen && bus->meters[i].due_ms - now_ms > FIRST_LOOK_MS) {
-            return &bus->meters[i];
+    struct bus_meter *end = bus->meters + bus->meter_count;
+    for (struct bus_meter *meter = bus->meters; meter < end; meter++) {
+        if (!meter->seen && meter->due_ms - now_ms > FIRST_LOOK_MS) {
+            return meter;
         }
     }
     return NULL;
