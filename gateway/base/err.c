@@ -50,7 +50,7 @@ int err_set(struct err *err, const char *format, ...)
     if (err == NULL) {
         return -1;
     }
-    struct err fresh;
+    struct err fresh = {0};
     va_list arguments;
     va_start(arguments, format);
     print(&fresh, format, arguments);
@@ -64,7 +64,7 @@ int err_add(struct err *err, const char *format, ...)
     if (err == NULL) {
         return -1;
     }
-    struct err fresh;
+    struct err fresh = {0};
     va_list arguments;
     va_start(arguments, format);
     print(&fresh, format, arguments);

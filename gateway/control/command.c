@@ -238,7 +238,7 @@ static int run(struct command_context *context, const struct principal *who,
 int command_call(const struct command_context *context, const struct principal *who,
                  const char *name, const json_t *arguments, struct buf *result, struct err *err)
 {
-    struct err own;
+    struct err own = {0};
     struct err *message = err != NULL ? err : &own;
     const struct command *command = command_find(name);
     struct command_context copy = *context;
