@@ -271,3 +271,32 @@ def test_unknown_names(site):
 def test_help():
     done = run("read", "--help")
     assert done.status == 0 and done.stdout.startswith("usage: metergate read")
+
+
+def test_through_the_running_gateway(meters, gateway):
+    """The gateway holds the serial line: the reading goes between its polls, and nobody else gets at the line."""
+    bus = meters.serial([7, 8])
+    image = Image("fuxin-totalizer", random.Random(SEED))
+    image.load(bus[7])
+    Image("fd-tms", random.Random(SEED)).load(bus[8])
+    gateway.write(SITE.format(url=bus.url))
+    gateway.start()
+    bus[7].log.clear()
+    done = run("read", "--config", gateway.config, "--state", gateway.state, "boiler-1", "--json", "--frames")
+    assert done.status == 0, done.stderr
+    result = result_of(done)
+    assert result["meter"] == "boiler-1"
+    image.check(result["channels"], "good", None)
+    assert functions_sent(result["frames"], tcp=False) == {3}
+    assert bus[7].log
+
+    done = run("read", "--config", gateway.config, "--state", gateway.state, "boiler-9")
+    assert done.status == 1 and "boiler-9" in done.stderr
+    done = run("read", "--link", bus.url, "--unit", 7, "--profile", "fuxin-totalizer", "--profiles", PROFILES)
+    assert done.status == 1 and "in use by another program" in done.stderr
+    # Without its gateway the same command opens the line itself.
+    gateway.stop()
+    done = run("read", "--config", gateway.config, "--state", gateway.state, "--profiles", PROFILES, "boiler-1",
+               "--json")
+    assert done.status == 0, done.stderr
+    image.check(result_of(done)["channels"], "good", None)
