@@ -74,8 +74,9 @@ static bool read_hidden(const char *prompt, char line[static LINE_SIZE])
     if (terminal) {
         struct termios hidden = shown;
         hidden.c_lflag &= ~(tcflag_t)ECHO;
-        fputs(prompt, stderr);
+        // Before the prompt: what is typed as soon as it shows is neither shown nor lost.
         (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+        fputs(prompt, stderr);
     }
     bool got = fgets(line, LINE_SIZE, stdin) != NULL;
     if (terminal) {

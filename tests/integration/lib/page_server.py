@@ -13,25 +13,12 @@ from .wait import wait_until
 HEADERS = {"Content-Type": "application/json", "X-Metergate": "page"}
 
 
-class PageServer:
-    """The page's process."""
+class PageClient:
+    """Speaks with a page that listens on a port of loopback."""
 
-    def __init__(self, state, folder, *options):
-        self.port = free_port()
+    def __init__(self, port, state):
+        self.port = port
         self.state = state
-        self.child = Child([program(), "web", "--state", state, "--listen", f"127.0.0.1:{self.port}", *options], folder,
-                           "web")
-        wait_until(self.up, 20, lambda: f"the page listens; it says:\n{self.child.stderr()[-3000:]}")
-
-    def up(self):
-        assert self.child.runs(), f"the page ended:\n{self.child.stderr()[-3000:]}"
-        return listens(self.port)
-
-    def stop(self):
-        status = self.child.stop(signal.SIGTERM)
-        faults = sanitizer_faults(self.child.stderr())
-        assert not faults, self.child.stderr()[-4000:]
-        assert status == 0, f"the page ended with {status}:\n{self.child.stderr()[-3000:]}"
 
     def context(self, verify=False):
         context = ssl.create_default_context()
@@ -79,3 +66,23 @@ class PageServer:
         status, headers, body = self.call("login", {"name": name, "password": password})
         assert status == 200, body
         return headers["set-cookie"].split(";")[0]
+
+
+class PageServer(PageClient):
+    """The page's process alone."""
+
+    def __init__(self, state, folder, *options):
+        super().__init__(free_port(), state)
+        self.child = Child([program(), "web", "--state", state, "--listen", f"127.0.0.1:{self.port}", *options], folder,
+                           "web")
+        wait_until(self.up, 20, lambda: f"the page listens; it says:\n{self.child.stderr()[-3000:]}")
+
+    def up(self):
+        assert self.child.runs(), f"the page ended:\n{self.child.stderr()[-3000:]}"
+        return listens(self.port)
+
+    def stop(self):
+        status = self.child.stop(signal.SIGTERM)
+        faults = sanitizer_faults(self.child.stderr())
+        assert not faults, self.child.stderr()[-4000:]
+        assert status == 0, f"the page ended with {status}:\n{self.child.stderr()[-3000:]}"
