@@ -39,7 +39,7 @@ static struct principal with_role(enum role role)
 }
 
 // Calls with arguments in JSON; the answer stays in `answer`, the message in `failure`.
-static char answer[4096];
+static char answer[131072]; // all texts fit
 static int call(const struct command_context *context, const struct principal *who,
                 const char *name, const char *arguments)
 {
