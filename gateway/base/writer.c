@@ -60,8 +60,8 @@ void writer_end(struct writer *writer)
     writer->depth--;
     buf_add_byte(writer->out, writer->kind[writer->depth] == '{' ? '}' : ']');
     if (writer->depth == 0) {
-        writer->comma[0] =
-            true; // the group's own use of this place is over: the top value is written
+        // The group's own use of this place is over: the top value is written.
+        writer->comma[0] = true;
     }
 }
 

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define PART "run"
-#define STATE_DEFAULT "/var/lib/metergate"
+
 #define PAGE_PAUSE_FIRST_S 1 // before a page that ended is started again; doubled up to
 #define PAGE_PAUSE_LAST_S 60
 #define PAGE_WELL_S 60 // a page that ran so long starts again at the first pause

@@ -8,6 +8,7 @@
 #include "base/file.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,9 +16,25 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static char folder[64]; // also the working directory
+
+// Takes the C library's place in this program: write(2) may be interrupted and may write less.
+static size_t write_most = SIZE_MAX;
+static bool interrupt_next;
+
+ssize_t write(int fd, const void *bytes, size_t length)
+{
+    bool interrupt = interrupt_next;
+    interrupt_next = !interrupt && write_most != SIZE_MAX;
+    if (interrupt) {
+        errno = EINTR;
+        return -1;
+    }
+    return syscall(SYS_write, fd, bytes, length < write_most ? length : write_most);
+}
 
 static int set_up(void **state)
 {
@@ -78,6 +95,18 @@ static void test_round_trip(void **state)
         bytes[sizes[i]] = kept;
     }
     assert_false(exists("absolute.tmp") || exists("relative.tmp"));
+}
+
+static void test_short_writes(void **state)
+{
+    (void)state;
+    static const char text[] = "not all of this goes out in the first write";
+    write_most = 5;
+    int result = file_write("pieces", text, sizeof text - 1, 0600, NULL);
+    write_most = SIZE_MAX;
+    interrupt_next = false;
+    assert_int_equal(result, 0);
+    check_content("pieces", text, sizeof text - 1);
 }
 
 static void test_mode(void **state)
@@ -205,10 +234,15 @@ static void test_replaces_by_rename(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),      cmocka_unit_test(test_mode),
-        cmocka_unit_test(test_read_failures),   cmocka_unit_test(test_read_stdin),
-        cmocka_unit_test(test_disk_full),       cmocka_unit_test(test_write_failures),
-        cmocka_unit_test(test_stale_temporary), cmocka_unit_test(test_replaces_by_rename),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_short_writes),
+        cmocka_unit_test(test_mode),
+        cmocka_unit_test(test_read_failures),
+        cmocka_unit_test(test_read_stdin),
+        cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_write_failures),
+        cmocka_unit_test(test_stale_temporary),
+        cmocka_unit_test(test_replaces_by_rename),
     };
     return cmocka_run_group_tests_name("base/file", tests, set_up, tear_down);
 }
