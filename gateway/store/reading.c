@@ -174,6 +174,70 @@ static int page_fill(struct store *store, struct page *page, struct err *err)
     return more;
 }
 
+static int64_t instant_of(int64_t row)
+{
+    return row >> 16;
+}
+
+// Leaves the last instant of a full page to the next one, so that no page ends within an instant.
+// One that fills a whole page (STORE_PAGE readings in a millisecond) is ordered page by page.
+static void page_trim(struct page *page)
+{
+    if (page->count < STORE_PAGE) {
+        return;
+    }
+    int first = page->count - 1;
+    while (first > 0 && instant_of(page->rows[first - 1]) == instant_of(page->rows[first])) {
+        first--;
+    }
+    if (first > 0) {
+        page->next = page->rows[first];
+        page->count = first;
+    }
+}
+
+// Orders rows of one instant by their meters' ids: numbers are in the order of first sight.
+static int order_instant(struct store *store, int64_t *rows, int count, struct err *err)
+{
+    struct query query;
+    int64_t ordered[STORE_PAGE];
+    if (query_begin(&query, store, SLOT_READING_INSTANT,
+                    "SELECT reading.id FROM reading JOIN meter ON number = reading.id & 65535"
+                    " WHERE reading.id >= ?1 AND reading.id <= ?2 ORDER BY meter.id",
+                    err) != 0) {
+        return -1;
+    }
+    query_int(&query, rows[0]);
+    query_int(&query, rows[count - 1]);
+    int found = 0;
+    int more;
+    while ((more = query_row(&query, err)) == 1 && found < count) {
+        ordered[found++] = query_get_int(&query, 0);
+    }
+    if (more == 1) {
+        query_end(&query);
+    }
+    if (more == 0 && found == count) { // else some were deleted meanwhile: the visit will find so
+        memcpy(rows, ordered, (size_t)count * sizeof *rows);
+    }
+    return more < 0 ? -1 : 0;
+}
+
+static int page_order(struct store *store, struct page *page, struct err *err)
+{
+    int end = 0;
+    for (int first = 0; first < page->count; first = end) {
+        end = first + 1;
+        while (end < page->count && instant_of(page->rows[end]) == instant_of(page->rows[first])) {
+            end++;
+        }
+        if (end - first > 1 && order_instant(store, &page->rows[first], end - first, err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 // 1 go on, 0 the visitor has enough, -1.
 static int page_visit(struct store *store, const struct page *page, stored_reading_visit *visit,
                       void *context, struct err *err)
@@ -208,8 +272,12 @@ int store_readings(struct store *store, const char *meter, int64_t from_ms, int6
     int found = meter == NULL ? 1 : store_meter_find(store, meter, &number, err);
     page.meter = number;
     while (found == 1 && page.next < page.end) {
+        if (page_fill(store, &page, err) != 0) {
+            return -1;
+        }
+        page_trim(&page);
         found =
-            page_fill(store, &page, err) != 0 ? -1 : page_visit(store, &page, visit, context, err);
+            page_order(store, &page, err) != 0 ? -1 : page_visit(store, &page, visit, context, err);
     }
     return found < 0 ? -1 : 0;
 }

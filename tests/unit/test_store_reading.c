@@ -19,7 +19,7 @@ struct site {
 
 static void site_open(struct site *site)
 {
-    static const char *const ids[] = {"m1", "m2", "m3"};
+    static const char *const ids[] = {"m1", "m3", "m2"}; // not in the order of their numbers
     site->store = store_must_open();
     must(store_round_begin(site->store, &failure));
     for (int i = 0; i < 3; i++) {
