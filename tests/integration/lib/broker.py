@@ -35,8 +35,12 @@ class Broker:
 
     def start(self):
         self._child = Child(["/usr/sbin/mosquitto", "-c", self._file], self.folder, "mosquitto")
-        wait_until(lambda: listens(self.port) and (not self.tls_port or listens(self.tls_port)), 10,
-                   lambda: f"mosquitto listens; it says: {self._child.stderr()[-1000:]}")
+        try:
+            wait_until(lambda: listens(self.port) and (not self.tls_port or listens(self.tls_port)), 10,
+                       lambda: f"mosquitto listens; it says: {self._child.stderr()[-1000:]}")
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self):
         if self._child:

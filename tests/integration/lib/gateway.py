@@ -87,6 +87,10 @@ class Gateway:
     def status(self):
         return self.call("status")
 
+    def queue(self):
+        """{lane: {"last", "acknowledged", ...}} of the outbox."""
+        return self.status()["office"]["lanes"]
+
     def wait_status(self, condition, deadline_s, what):
         """The first status for which `condition` holds."""
         def holds():

@@ -9,7 +9,12 @@ from collections import namedtuple
 
 from pymodbus.datastore import ModbusServerContext
 from pymodbus.interfaces import IModbusSlaveContext
-from pymodbus.server.async_io import ModbusSerialServer, ModbusTcpServer
+from pymodbus.server.async_io import (
+    ModbusConnectedRequestHandler,
+    ModbusSerialServer,
+    ModbusSingleRequestHandler,
+    ModbusTcpServer,
+)
 from pymodbus.transaction import ModbusRtuFramer, ModbusSocketFramer
 
 from .ports import free_port
@@ -31,6 +36,7 @@ class Meter(IModbusSlaveContext):
         self.words = {}           # (function, register) -> word
         self.refused = set()      # (function, register) that answer exception 2
         self.silent = False       # answers nothing
+        self.delay_s = 0          # answers so much later
         self.log = []             # Request, in order
         self.before_read = None   # called with (meter, function, first, count) before words are taken
 
@@ -62,6 +68,31 @@ class Meter(IModbusSlaveContext):
 
     def setValues(self, fc_as_hex, address, values):
         raise AssertionError(f"something wrote to a meter: function {fc_as_hex} register {address}")
+
+
+class _Manners:
+    """What pymodbus's handlers do with a reply that is ready: nothing, or later, if its meter is so."""
+
+    def send(self, message, *addr, **kwargs):
+        meter = self.server.context[message.unit_id]
+        if meter.silent:
+            return
+        if meter.delay_s:
+            asyncio.get_running_loop().call_later(meter.delay_s, self._send_late, message, addr, kwargs)
+            return
+        super().send(message, *addr, **kwargs)
+
+    def _send_late(self, message, addr, kwargs):
+        if not self.transport.is_closing():
+            super().send(message, *addr, **kwargs)
+
+
+class _TcpHandler(_Manners, ModbusConnectedRequestHandler):
+    pass
+
+
+class _SerialHandler(_Manners, ModbusSingleRequestHandler):
+    pass
 
 
 class Bus:
@@ -100,23 +131,17 @@ class Meters:
     @staticmethod
     def _context(units):
         meters = {unit: Meter(unit) for unit in units}
-
-        def keep_silent(response):
-            if meters[response.unit_id].silent:
-                response.should_respond = False
-            return response, False
-
-        return meters, ModbusServerContext(slaves=meters, single=False), keep_silent
+        return meters, ModbusServerContext(slaves=meters, single=False)
 
     def tcp(self, units, port=None, rtu=False):
         """A Modbus TCP server, or with `rtu` a serial server that carries RTU frames over TCP."""
         port = port or free_port()
-        meters, context, keep_silent = self._context(units)
+        meters, context = self._context(units)
 
         async def start():
             server = ModbusTcpServer(context, framer=ModbusRtuFramer if rtu else ModbusSocketFramer,
                                      address=("127.0.0.1", port), allow_reuse_address=True, backlog=100,
-                                     response_manipulator=keep_silent, ignore_missing_slaves=True)
+                                     handler=_TcpHandler, ignore_missing_slaves=True)
             task = asyncio.ensure_future(server.serve_forever())
             await server.serving
             return server, task
@@ -130,11 +155,11 @@ class Meters:
         """A serial bus: two pseudo-terminals back to back, pymodbus on one end, the gateway's device at the other."""
         pair = PtyPair()
         self._ptys.append(pair)
-        meters, context, keep_silent = self._context(units)
+        meters, context = self._context(units)
 
         async def start():
             server = ModbusSerialServer(context, framer=ModbusRtuFramer, port=pair.far, baudrate=baud,
-                                        response_manipulator=keep_silent, ignore_missing_slaves=True)
+                                        handler=_SerialHandler, ignore_missing_slaves=True)
             await server.start()
             return server
 

@@ -1,5 +1,4 @@
 """Child processes that are always ended: by their own pid, never by name."""
-import os
 import signal
 import subprocess
 
@@ -12,15 +11,15 @@ def sanitizer_faults(text):
 
 
 class Child:
-    """A process with its output in files."""
+    """A process with its output in files, in a session of its own: Ctrl-C at the terminal reaches only its owner."""
 
-    def __init__(self, command, folder, name, environment=None, stdin=subprocess.DEVNULL):
+    def __init__(self, command, folder, name, cwd=None):
         self.name = name
         self.stdout_path = folder / f"{name}.out"
         self.stderr_path = folder / f"{name}.err"
         with open(self.stdout_path, "ab") as out, open(self.stderr_path, "ab") as err:
-            self.process = subprocess.Popen([str(part) for part in command], stdin=stdin, stdout=out, stderr=err,
-                                            env={**os.environ, **(environment or {})})
+            self.process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=out,
+                                            stderr=err, cwd=cwd, start_new_session=True)
 
     @property
     def pid(self):
