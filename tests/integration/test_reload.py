@@ -1,0 +1,110 @@
+"""SIGHUP: what changed restarts, what did not is not touched, and a broken file changes nothing."""
+import pytest
+
+from lib import fuxin
+from lib.site import Site, office_plain
+from lib.wait import wait_until
+
+CHECKED = {"display_checked": "2026-11-20"}
+
+
+@pytest.fixture
+def halls(meters):
+    served = [meters.tcp([1, 2]) for _ in range(2)]
+    for bus in served:
+        fuxin.count_up(bus[1])
+        fuxin.count_up(bus[2])
+    return served
+
+
+def two_halls(halls, broker):
+    site = Site(office=office_plain(broker))
+    for number, bus in enumerate(halls, 1):
+        site.link(f"hall-{number}", bus.url, response_timeout_ms=200)
+        site.meter(f"meter-{number}", f"hall-{number}", 1, **CHECKED)
+    return site
+
+
+def revision(gateway):
+    return gateway.status()["config"]["revision"]
+
+
+def reloaded(gateway, site):
+    """Writes another configuration, asks for it by SIGHUP, waits until it is in force."""
+    before = revision(gateway)
+    gateway.write(site)
+    gateway.reload()
+    wait_until(lambda: revision(gateway) != before, 15, lambda: f"the new revision: {gateway.status()['configuration']}")
+
+
+def rate(bus, unit, span_s=3):
+    """Requests of a unit within the next seconds."""
+    begin = len(bus[unit].log)
+    start = bus[unit].log[-1].at
+    wait_until(lambda: bus[unit].log[-1].at >= start + span_s, span_s + 5, "requests go on")
+    return len(bus[unit].log) - begin
+
+
+def test_a_changed_interval_touches_only_its_own_link(halls, broker, office, gateway):
+    first, second = halls
+    site = two_halls(halls, broker)
+    gateway.write(site)
+    gateway.start()
+    office.wait_for("reading", "meter-1", count=2)
+    office.wait_for("reading", "meter-2", count=2)
+    kept = second.connections()
+    assert kept
+    reloaded(gateway, site.changed(lambda doc: doc["meters"][0].update(interval_s=2)))
+    assert rate(first, 1, 6) <= 4
+    assert rate(second, 1, 4) >= 4
+    assert second.connections() == kept, "the other link's connection was touched"
+
+
+@pytest.mark.parametrize("text, words", [
+    ("gateway: {id: site-042\n", "site.yaml:2:1: "),
+    ("gateway: {id: site-042, timezone: Asia/Shanghai}\nmeters:\n  - {id: x, link: nowhere, unit: 1, profile: fuxin-totalizer}\n",
+     "meters[0].link"),
+])
+def test_a_broken_file_changes_nothing_and_is_named(halls, broker, office, gateway, text, words):
+    gateway.write(two_halls(halls, broker))
+    gateway.start()
+    office.wait_for("reading", "meter-1", count=2)
+    before, kept = revision(gateway), [bus.connections() for bus in halls]
+    gateway.write(text)
+    gateway.reload()
+    status = gateway.wait_status(lambda status: status["config"]["error"], 15, "the fault shows in status")
+    assert words in status["config"]["error"], status["config"]
+    assert revision(gateway) == before and [bus.connections() for bus in halls] == kept
+    count = len(office.of("reading", "meter-1"))
+    office.wait_for("reading", "meter-1", count=count + 2)
+    gateway.write(two_halls(halls, broker).changed(lambda doc: doc["gateway"].update(name="Mended")))
+    gateway.reload()
+    gateway.wait_status(lambda status: not status["config"]["error"], 15, "a good file clears the fault")
+
+
+def test_a_new_meter_appears_and_a_removed_one_closes_its_alerts(halls, broker, office, gateway):
+    first, second = halls
+    site = two_halls(halls, broker)
+    gateway.write(site)
+    gateway.start()
+    office.wait_for("reading", "meter-1", count=2)
+    second[1].silent = True
+    office.wait_for("alert", "meter-2", lambda body: body["state"] == "open", deadline_s=20)
+
+    def change(document):
+        document["meters"] = [document["meters"][0],
+                              {"id": "meter-new", "link": "hall-1", "unit": 2, "profile": "fuxin-totalizer",
+                               "interval_s": 1, **CHECKED}]
+        document["links"].pop()
+
+    reloaded(gateway, site.changed(change))
+    new = office.wait_for("reading", "meter-new", lambda body: body["channels"]["volume_base"]["value"] is not None)[0]
+    assert int(new["channels"]["volume_base"]["value"]) == 2 * 10**9 // 10**4, "the new meter is unit 2"
+    closed = office.wait_for("alert", "meter-2", lambda body: body["state"] == "closed")[0]
+    assert closed["reason"] == "removed"
+    asked = len(second[1].log)
+    count = len(office.of("reading", "meter-1"))
+    office.wait_for("reading", "meter-1", count=count + 3)
+    assert len(second[1].log) == asked and not second.connections(), "a removed link is left alone"
+    assert gateway.export("readings", "--meter", "meter-2"), "history of a removed meter stays"
+    assert "meter-2" not in str(office.of("meters")[-1]), "the retained list names it no more"
