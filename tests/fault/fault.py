@@ -1,0 +1,67 @@
+#!/usr/bin/python3
+"""The long fault runs of `make fault`: each prints its figure, its bar and its seed, and exits 1 where the bar is missed.
+
+usage: fault.py --build build [kill9 [--kills N] [--meters N] [--seed N] | outage [--minutes N] [--meters N]]
+"""
+import argparse
+import secrets
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+import kill9
+import outage
+
+
+def run_kill9(binary, arguments):
+    seed = arguments.seed if arguments.seed is not None else secrets.randbelow(10**9)
+    print(f"kill9: {arguments.kills} kills, {arguments.meters} meters x 1 s, seed {seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="metergate-kill9-") as folder:
+        figures = kill9.run(Path(folder), binary, arguments.kills, arguments.meters, seed, say=say)
+    print(f"kill9: {figures['stored_lost']} of {figures['witnessed']} witnessed readings lost (bar 0), "
+          f"{figures['holes']} holes in seq (bar 0), verify clean (bar clean); {figures['stored']} stored, "
+          f"{figures['replies_not_yet_stored']} replies not yet stored when a kill came, "
+          f"{figures['repeated_messages']} messages came again with the same content, {figures['exports']} exports, "
+          f"{figures['seconds']} s, seed {seed}", flush=True)
+
+
+def run_outage(binary, arguments):
+    print(f"outage: broker away {arguments.minutes} minutes, {arguments.meters} meters x 1 s", flush=True)
+    with tempfile.TemporaryDirectory(prefix="metergate-outage-") as folder:
+        figures = outage.run(Path(folder), binary, arguments.minutes, arguments.meters, say=say)
+    print(f"outage: {figures['lost']} of {figures['stored']} readings lost (bar 0), {figures['out_of_order']} out of order "
+          f"(bar 0); {figures['backlog']} waited, drained in {figures['drained_s']} s", flush=True)
+
+
+def say(text):
+    print(text, flush=True)
+
+
+RUNS = {"kill9": run_kill9, "outage": run_outage}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", type=Path, required=True, help="build folder with metergate")
+    parser.add_argument("run", nargs="?", choices=RUNS, help="one run alone; all without it")
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--meters", type=int, default=50)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--seed", type=int, help="of the moments of the kills; drawn and printed without it")
+    arguments = parser.parse_args()
+    binary = (arguments.build / "metergate").resolve()
+    failed = []
+    for name in [arguments.run] if arguments.run else RUNS:
+        try:
+            RUNS[name](binary, arguments)
+        except Exception:  # each run is told, whatever the others did
+            traceback.print_exc()
+            failed.append(name)
+    for name in failed:
+        print(f"{name}: FAILED")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""Short forms of the fault bars; `make fault` runs them in full (tests/fault)."""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "fault"))
+
+import kill9  # noqa: E402
+import outage  # noqa: E402
+
+from lib.gateway import program  # noqa: E402
+
+SEED = 20261123
+
+
+def test_ten_kills_lose_nothing_that_was_stored(tmp_path):
+    figures = kill9.run(tmp_path, program(), kills=10, meters=12, seed=SEED)
+    assert figures["stored"] > 100 and figures["witnessed"] > 50, figures
+
+
+def test_twenty_seconds_without_a_broker_lose_nothing(tmp_path):
+    figures = outage.run(tmp_path, program(), minutes=20 / 60, meters=12)
+    assert figures["backlog"] >= 12 * 10, figures
