@@ -23,22 +23,26 @@ struct visitor {
 };
 
 // Ends the connection from below: evhttp then tidies it up as if the visitor had left.
-static void on_timer(evutil_socket_t unused, short events, void *context)
+static void end(const struct visitor *visitor)
 {
-    const struct visitor *visitor = context;
-    (void)unused;
-    (void)events;
     evutil_socket_t fd = bufferevent_getfd(visitor->socket);
     if (fd >= 0) {
         (void)shutdown(fd, SHUT_RDWR);
     }
 }
 
+static void on_timer(evutil_socket_t unused, short events, void *context)
+{
+    (void)unused;
+    (void)events;
+    end(context);
+}
+
 static void arm(const struct visitor *visitor, int seconds)
 {
     const struct timeval wait = {.tv_sec = seconds};
     if (event_add(visitor->timer, &wait) != 0) {
-        on_timer(-1, 0, (void *)(uintptr_t)visitor); // without a timer it could stay for ever
+        end(visitor); // without a timer it could stay for ever
     }
 }
 

@@ -64,9 +64,6 @@ static int parse(int argc, char **argv, struct options *options)
     if (optind < argc) {
         return cli_usage("web", "'%s' is one too many", argv[optind]);
     }
-    if (options->state == NULL) {
-        return cli_usage("web", "say where the gateway keeps its state: --state DIR");
-    }
     if ((options->certificate == NULL) != (options->key == NULL)) {
         return cli_usage("web", "--certificate and --key go together");
     }
@@ -236,6 +233,9 @@ int web_main(int argc, char **argv)
     int fault = parse(argc, argv, &options);
     if (fault != 0 || options.help) {
         return fault != 0 ? fault : (fputs(help, stdout), EXIT_DONE);
+    }
+    if (options.state == NULL) {
+        return cli_usage("web", "say where the gateway keeps its state: --state DIR");
     }
     if (stat(options.state, &status) != 0) {
         return cli_problem("web", "%s: %s", options.state, strerror(errno));

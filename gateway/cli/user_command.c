@@ -55,10 +55,7 @@ static int parse(int argc, char **argv, struct options *options)
         default: return cli_usage("user", "unknown or incomplete option '%s'", argv[optind - 1]);
         }
     }
-    if (optind >= argc) {
-        return cli_usage("user", "say what to do: add, passwd, remove or list");
-    }
-    options->verb = argv[optind++];
+    options->verb = optind < argc ? argv[optind++] : NULL;
     options->name = optind < argc ? argv[optind++] : NULL;
     if (optind < argc) {
         return cli_usage("user", "'%s' is one too many", argv[optind]);
@@ -214,6 +211,9 @@ int user_main(int argc, char **argv)
     int fault = parse(argc, argv, &options);
     if (fault != 0 || options.help) {
         return fault != 0 ? fault : (fputs(help, stdout), EXIT_DONE);
+    }
+    if (options.verb == NULL) {
+        return cli_usage("user", "say what to do: add, passwd, remove or list");
     }
     const struct verb *verb = find_verb(options.verb);
     if (verb == NULL) {

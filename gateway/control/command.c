@@ -79,7 +79,7 @@ int command_unpack(const struct command_context *context, const json_t *argument
     va_list values;
     va_start(values, format);
     // jansson takes a non-const value here, and changes nothing of it.
-    int result = json_vunpack_ex((json_t *)(uintptr_t)arguments, &fault, 0, format, values);
+    int result = json_vunpack_ex((json_t *)arguments, &fault, 0, format, values);
     va_end(values);
     if (result != 0) {
         (void)err_set(err, "the arguments of %s are %s: %s", context->command->name,

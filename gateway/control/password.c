@@ -26,8 +26,6 @@
 #define LINE_BYTES_MAX (SALT_HEX + 2 * PASSWORD_BYTES_MAX + 64)
 #define HELPER_LIMIT_MS 30000 // a hash takes 0.3 s; a busy small machine is ten times slower
 
-extern char **environ;
-
 struct cost {
     unsigned n, r, p;
 };
@@ -97,7 +95,7 @@ static int from_hex(const char *text, unsigned char *bytes, size_t size, size_t 
     return 0;
 }
 
-static int derive(const struct cost *cost, const unsigned char *salt, size_t salt_length,
+static int derive(const struct cost *cost, unsigned char *salt, size_t salt_length,
                   unsigned char *password, size_t password_length, unsigned char *hash)
 {
     uint64_t n = cost->n;
@@ -108,8 +106,7 @@ static int derive(const struct cost *cost, const unsigned char *salt, size_t sal
     EVP_KDF_CTX *context = kdf != NULL ? EVP_KDF_CTX_new(kdf) : NULL;
     OSSL_PARAM parameters[] = {
         OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_PASSWORD, password, password_length),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, (void *)(uintptr_t)salt,
-                                          salt_length),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, salt, salt_length),
         OSSL_PARAM_construct_uint64(OSSL_KDF_PARAM_SCRYPT_N, &n),
         OSSL_PARAM_construct_uint32(OSSL_KDF_PARAM_SCRYPT_R, &r),
         OSSL_PARAM_construct_uint32(OSSL_KDF_PARAM_SCRYPT_P, &p),

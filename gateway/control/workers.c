@@ -114,7 +114,7 @@ static int start_threads(struct workers *workers, struct err *err)
     while (workers->count < CONTROL_WORKERS && why == 0) {
         why = pthread_create(&workers->threads[workers->count], &attributes, work, workers);
         if (why == 0) {
-            char name[16];
+            char name[32];
             (void)snprintf(name, sizeof name, "control-%d", workers->count + 1);
             (void)pthread_setname_np(workers->threads[workers->count], name);
             workers->count++;
