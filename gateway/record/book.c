@@ -95,30 +95,6 @@ static enum message_kind message_of(const struct book *book, const struct tracke
     return span == tracked->reported ? MESSAGE_SUMMARY : (enum message_kind)0;
 }
 
-static bool keep_part(void *context, const struct stored_period *period)
-{
-    struct book *book = context;
-    if (book->part_count == PARTS_MAX) {
-        return false;
-    }
-    book->parts[book->part_count++] = period->period;
-    return true;
-}
-
-// Due times in [from, to): what the parts expected, and the schedule where there is none.
-static int64_t expected_of(const struct book *book, const struct tracked *tracked, int64_t from_ms,
-                           int64_t to_ms)
-{
-    int64_t expected = 0;
-    int64_t at = from_ms > tracked->configured_ms ? from_ms : tracked->configured_ms;
-    for (int i = 0; i < book->part_count; i++) {
-        expected += schedule_count(&tracked->schedule, &book->calendar, at, book->parts[i].from_ms);
-        expected += book->parts[i].expected;
-        at = book->parts[i].to_ms > at ? book->parts[i].to_ms : at;
-    }
-    return expected + schedule_count(&tracked->schedule, &book->calendar, at, to_ms);
-}
-
 static int keep_period(struct book *book, struct tracked *tracked, int level,
                        const struct period *period)
 {
@@ -141,42 +117,24 @@ static int keep_period(struct book *book, struct tracked *tracked, int level,
     return 0;
 }
 
-// Sums the next longer period into `out` when `part` is its last one. 1: there is one, 0: not yet.
-static int sum_next(struct book *book, const struct tracked *tracked, int level,
-                    const struct period *part, struct period *out)
-{
-    enum span span = tracked->spans[level];
-    int64_t from = period_start(&book->calendar, span, part->from_ms);
-    int64_t to = period_end(&book->calendar, span, part->from_ms);
-    if (part->to_ms < to) {
-        return 0;
-    }
-    struct err err;
-    book->part_count = 0;
-    if (store_periods(book->store, tracked->meter->id, part->span, from, to, keep_part, book,
-                      &err) != 0) {
-        fail_round(book, &err);
-        return -1;
-    }
-    period_sum(book->parts, book->part_count, span, from, to, expected_of(book, tracked, from, to),
-               out);
-    return 1;
-}
-
 void book_close(void *context, const struct period *period)
 {
     struct book *book = context;
     struct tracked *tracked = book->current;
     struct period closed = *period;
-    for (int level = 0; level < tracked->span_count && !book->failed; level++) {
+    int summed = 1;
+    for (int level = 0; summed == 1 && !book->failed; level++) {
         if (keep_period(book, tracked, level, &closed) != 0 || level + 1 == tracked->span_count) {
             return;
         }
+        struct err err;
         struct period longer;
-        if (sum_next(book, tracked, level + 1, &closed, &longer) != 1) {
-            return;
+        summed = book_sum(book, tracked, tracked->spans[level + 1], &closed, &longer, &err);
+        if (summed < 0) {
+            fail_round(book, &err);
+        } else if (summed == 1) {
+            closed = longer;
         }
-        closed = longer;
     }
 }
 

@@ -25,6 +25,13 @@ struct tracked {
     int decoder;
 };
 
+// Periods in order that do not overlap: what a longer one is summed from.
+struct parts {
+    int count;
+    int64_t to_ms; // they end here at the latest
+    struct period list[PARTS_MAX];
+};
+
 struct book {
     struct store *store;
     struct config *config;
@@ -41,9 +48,13 @@ struct book {
     bool failed;
     struct err err;
     struct tracked *current; // whose periods close
-    int part_count;
-    struct period parts[PARTS_MAX];
+    struct parts parts, shorter;
 };
+
+// Sums the period of `span` that `part` belongs to, when `part` is the last of it. 1: into `out`;
+// 0: it goes on; -1.
+int book_sum(struct book *book, const struct tracked *tracked, enum span span,
+             const struct period *part, struct period *out, struct err *err);
 
 // Place of a meter, -1 when the configuration has none of that id.
 int book_find(const struct book *book, const char *id);

@@ -130,9 +130,9 @@ static int track(struct book *book, int place, int64_t configured_ms, struct err
 // --- alerts ---
 
 // An open over-range goes on looking for its peak where its newest change saw it.
-static void watch_since(const struct book *book, struct tracked *tracked, int64_t at_ms)
+static void watch_since(struct tracked *tracked, int64_t at_ms)
 {
-    int64_t oldest = book->now_ms - PEAK_REPLAY_MAX_MS;
+    int64_t oldest = tracked->watched_ms - PEAK_REPLAY_MAX_MS;
     int64_t since = at_ms > oldest ? at_ms : oldest;
     tracked->watched_ms = since < tracked->watched_ms ? since : tracked->watched_ms;
 }
@@ -144,7 +144,7 @@ static bool restore_alert(void *context, const struct stored_alert *stored)
     if (detect_watches(book->detect, &change)) {
         detect_restore(book->detect, &change);
         if (change.kind == ALERT_OVER_RANGE) {
-            watch_since(book, &book->tracked[book_find(book, change.subject)], change.at_ms);
+            watch_since(&book->tracked[book_find(book, change.subject)], change.at_ms);
         }
         return true;
     }
@@ -155,10 +155,10 @@ static bool restore_alert(void *context, const struct stored_alert *stored)
     return !book->failed;
 }
 
-static int restore_alerts(struct book *book, struct err *err)
+static int restore_alerts(struct book *book, int64_t newest_ms, struct err *err)
 {
     for (int i = 0; i < book->config->meter_count; i++) {
-        book->tracked[i].watched_ms = book->now_ms - detect_lookback_ms(&book->config->meters[i]);
+        book->tracked[i].watched_ms = newest_ms - detect_lookback_ms(&book->config->meters[i]);
     }
     if (store_alerts_open(book->store, restore_alert, book, err) != 0) {
         return -1;
@@ -192,9 +192,8 @@ static bool replay(void *context, const struct stored_reading *stored)
     return !book->failed;
 }
 
-static int replay_readings(struct book *book, struct err *err)
+static int replay_readings(struct book *book, int64_t newest_ms, struct err *err)
 {
-    int64_t newest = store_newest_ms(book->store);
     int64_t from = INT64_MAX;
     for (int i = 0; i < book->config->meter_count; i++) {
         const struct tracked *tracked = &book->tracked[i];
@@ -203,7 +202,7 @@ static int replay_readings(struct book *book, struct err *err)
         int64_t twice = 2 * span_nominal_ms(tracked->spans[0]);
         int64_t reach = twice > REPLAY_MAX_MS ? twice : REPLAY_MAX_MS;
         first = tracked->watched_ms < first ? tracked->watched_ms : first;
-        first = newest - reach > first ? newest - reach : first;
+        first = newest_ms - reach > first ? newest_ms - reach : first;
         from = first < from ? first : from;
     }
     if (from == INT64_MAX) {
@@ -222,7 +221,9 @@ static int build(struct book *book, int64_t configured_ms, struct err *err)
             return -1;
         }
     }
-    if (restore_alerts(book, err) != 0 || replay_readings(book, err) != 0) {
+    int64_t newest_ms;
+    if (store_reading_newest(book->store, &newest_ms, err) != 0 ||
+        restore_alerts(book, newest_ms, err) != 0 || replay_readings(book, newest_ms, err) != 0) {
         return -1;
     }
     for (int i = 0; i < book->config->meter_count; i++) {

@@ -234,12 +234,14 @@ static bool wait_for_work(struct recorder *recorder)
 
 static void step(struct recorder *recorder)
 {
+    // The clock first: a reading that comes after this look is not older.
+    int64_t now = clock_wall_ms(recorder->clock);
     take_readings(recorder);
     (void)pthread_mutex_lock(&recorder->mutex);
     bool drained = recorder->taken == recorder->offered;
     bool hurry = recorder->stopping || recorder->requests != NULL;
     (void)pthread_mutex_unlock(&recorder->mutex);
-    round_step(recorder->round, drained, hurry);
+    round_step(recorder->round, drained ? now : INT64_MIN, hurry);
 }
 
 static void *record(void *argument)
@@ -253,6 +255,10 @@ static void *record(void *argument)
     } while (wait_for_work(recorder));
     step(recorder); // what came while it waited
     publish(recorder);
+    if (recorder->taken != recorder->offered) {
+        log_error("recorder", "%llu readings waited and are lost",
+                  (unsigned long long)(recorder->offered - recorder->taken));
+    }
     round_finish(recorder->round);
     return NULL;
 }

@@ -3,6 +3,10 @@
 //
 // A round ends when RECORDER_ROUND_MAX readings wait, when one of them changes an alert or closes a
 // period, or commit_ms after its first reading.
+//
+// When the store takes nothing (a full disk) the readings of the round that failed, and those
+// behind them, wait in memory; it is tried again after 1 s, then twice as long, at most 30 s. Until
+// the clock is known readings wait in memory too, and are dated through the boot clock then.
 #ifndef METERGATE_RECORD_RECORDER_H
 #define METERGATE_RECORD_RECORDER_H
 
@@ -37,7 +41,7 @@ bool recorder_offer(void *recorder, struct reading *reading);
 
 // Switches to another configuration: alerts of what was removed are closed as `removed`, new meters
 // begin. Readings of the old configuration that still wait are recorded first. Waits until it is
-// done.
+// done. While the store takes nothing it fails and the old one stays.
 int recorder_apply(struct recorder *recorder, struct config *config, struct err *err);
 
 // Runs `task` on the writing connection inside a round of its own, and waits: 0 means that it

@@ -351,13 +351,12 @@ static bool round_is_over(const struct round *round, bool hurry)
            round->count >= RECORDER_ROUND_MAX || now - round->begun_boot_ms >= commit_ms;
 }
 
-static int work(struct round *round, bool drained, bool hurry, struct err *err)
+static int work(struct round *round, int64_t until_ms, bool hurry, struct err *err)
 {
     if (add_held(round, round->count, err) != 0) {
         return -1;
     }
-    int64_t now = wall_now(round);
-    if (drained && book_deadline(round->book) <= now && expire(round, NULL, now, err) != 0) {
+    if (book_deadline(round->book) <= until_ms && expire(round, NULL, until_ms, err) != 0) {
         return -1;
     }
     if (!round_is_over(round, hurry)) {
@@ -390,7 +389,7 @@ static void retain(struct round *round)
     round->retain_boot_ms = gone == RETAIN_ROWS ? now : now + RETAIN_EVERY_MS;
 }
 
-void round_step(struct round *round, bool drained, bool hurry)
+void round_step(struct round *round, int64_t until_ms, bool hurry)
 {
     struct err err;
     learn_clock(round);
@@ -407,7 +406,7 @@ void round_step(struct round *round, bool drained, bool hurry)
         }
         recovered(round);
     }
-    if (work(round, drained, hurry, &err) != 0) {
+    if (work(round, until_ms, hurry, &err) != 0) {
         fail(round, &err);
         return;
     }

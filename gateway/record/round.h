@@ -32,9 +32,10 @@ void round_take(struct round *round, struct reading *reading);
 void round_set_live(struct round *round, bool live);
 void round_acknowledge(struct round *round, enum lane lane, int64_t seq);
 
-// Does what there is to do. `drained`: no reading waits outside, so what is overdue may close.
+// Does what there is to do. Periods that are overdue at `until_ms` close: the wall clock as it was
+// when no reading waited outside; INT64_MIN while one does.
 // `hurry`: commits also a round that could still wait.
-void round_step(struct round *round, bool drained, bool hurry);
+void round_step(struct round *round, int64_t until_ms, bool hurry);
 // How long until round_step has something to do by itself; 0: now.
 int64_t round_wait_ms(const struct round *round);
 

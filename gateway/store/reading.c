@@ -281,3 +281,8 @@ int store_readings(struct store *store, const char *meter, int64_t from_ms, int6
     }
     return found < 0 ? -1 : 0;
 }
+
+int store_reading_newest(struct store *store, int64_t *at_ms, struct err *err)
+{
+    return store_ask(store, "SELECT coalesce(max(id) >> 16, 0) FROM reading", at_ms, err);
+}

@@ -96,6 +96,7 @@ int store_readings(struct store *store, const char *meter, int64_t from_ms, int6
                    stored_reading_visit *visit, void *context, struct err *err);
 int store_reading_get(struct store *store, int64_t row, struct stored_reading *out,
                       struct err *err); // 1 found, 0 not, -1
+int store_reading_newest(struct store *store, int64_t *at_ms, struct err *err); // 0 without any
 
 // --- periods ---
 #define PERIOD_ALERTS_MAX 64 // a flapping meter has more in a month: the first ones are named
