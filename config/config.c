@@ -229,7 +229,9 @@ static int next_meter(const struct config *config, int link, int at)
 
 bool config_link_equal(const struct config *a, int link_a, const struct config *b, int link_b)
 {
-    if (!same_link(&a->links[link_a], &b->links[link_b])) {
+    // Due times count from the boundaries of the shortest period, which summary_minutes may be.
+    if (!same_link(&a->links[link_a], &b->links[link_b]) ||
+        a->office.summary_minutes != b->office.summary_minutes) {
         return false;
     }
     int i = next_meter(a, link_a, 0);
@@ -242,4 +244,17 @@ bool config_link_equal(const struct config *a, int link_a, const struct config *
         j = next_meter(b, link_b, j + 1);
     }
     return i == a->meter_count && j == b->meter_count;
+}
+
+bool config_office_equal(const struct config *a, const struct config *b)
+{
+    const struct config_office *x = &a->office;
+    const struct config_office *y = &b->office;
+    return strcmp(a->gateway_id, b->gateway_id) == 0 && x->present == y->present &&
+           strcmp(x->url, y->url) == 0 && strcmp(x->ca, y->ca) == 0 &&
+           strcmp(x->certificate, y->certificate) == 0 && strcmp(x->key, y->key) == 0 &&
+           strcmp(x->username, y->username) == 0 &&
+           strcmp(x->password_file, y->password_file) == 0 &&
+           strcmp(x->client_id, y->client_id) == 0 && strcmp(x->prefix, y->prefix) == 0 &&
+           x->accept_unsubscribed == y->accept_unsubscribed;
 }

@@ -150,6 +150,9 @@ int profile_set_unit(struct profile *profile, int channel, const char *unit, str
 // untouched.
 bool config_link_equal(const struct config *a, int link_a, const struct config *b, int link_b);
 
+// Whether two configurations mean the same MQTT session: then it can stay connected.
+bool config_office_equal(const struct config *a, const struct config *b);
+
 // Index of a meter or link by id, -1 when there is none.
 int config_meter_find(const struct config *config, const char *id);
 int config_link_find(const struct config *config, const char *id);

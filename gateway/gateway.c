@@ -331,11 +331,6 @@ static int check_applicable(const struct config *old, const struct config *new, 
     return 0;
 }
 
-static bool office_section_equal(const struct config *a, const struct config *b)
-{
-    return memcmp(&a->office, &b->office, sizeof a->office) == 0;
-}
-
 // Buses of links that did not change move over; the others of the old configuration stop.
 static struct bus **take_over_buses(struct gateway *gateway, const struct config *new)
 {
@@ -374,7 +369,7 @@ static int apply_buses(struct gateway *gateway, struct config *new, struct bus *
 static int apply_office(struct gateway *gateway, const struct config *old, struct config *new,
                         struct err *err)
 {
-    if (office_section_equal(old, new)) {
+    if (config_office_equal(old, new)) {
         if (gateway->office)
             office_apply(gateway->office, new);
         return 0;

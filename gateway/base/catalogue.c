@@ -7,7 +7,7 @@ struct entry {
     const char *text[LANGUAGE_COUNT];
 };
 
-#define TEXT(key, english, chinese) {key, {[LANGUAGE_EN] = english, [LANGUAGE_ZH] = chinese}},
+#define TEXT(key, english, chinese) {(key), {[LANGUAGE_EN] = (english), [LANGUAGE_ZH] = (chinese)}},
 static const struct entry entries[] = {
 #include "base/catalogue.def"
 };

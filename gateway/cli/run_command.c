@@ -21,8 +21,6 @@
 #define PAGE_PAUSE_LAST_S 60
 #define PAGE_WELL_S 60 // a page that ran so long starts again at the first pause
 
-extern char **environ;
-
 struct page {
     bool wanted;
     char directory[CONFIG_PATH_MAX];
