@@ -125,7 +125,8 @@ void recorder_status(struct recorder *recorder, struct recorder_status *out)
         .waiting = (int)(recorder->offered - recorder->taken) + recorder->held,
         .last_commit_ms = status->last_commit_ms,
     };
-    (void)strncpy(out->error, status->error, sizeof out->error - 1);
+    _Static_assert(sizeof out->error == sizeof status->error, "one text");
+    memcpy(out->error, status->error, sizeof out->error);
     (void)pthread_mutex_unlock(&recorder->mutex);
 }
 

@@ -4,6 +4,7 @@
 #include "record/book.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,7 +127,8 @@ static void fail(struct round *round, const struct err *err)
         log_error("recorder", "the store takes nothing, readings wait in memory: %s", err->text);
     }
     round->failed = true;
-    (void)strncpy(round->status.error, err->text, sizeof round->status.error - 1);
+    (void)snprintf(round->status.error, sizeof round->status.error, "%.*s",
+                   (int)sizeof round->status.error - 1, err->text);
 }
 
 static void recovered(struct round *round)
