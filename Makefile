@@ -187,6 +187,12 @@ $(BUILD)/unit/%: tests/unit/%.c $(SUPPORT_OBJECTS) $(LIBRARY) $(BUILD)/flags
 	@echo "LD  $@"
 	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -o $@ $< $(SUPPORT_OBJECTS) $(LIBRARY) -lcmocka $(ALL_LDLIBS)
 
+# The yardstick holds nothing of ours: libmodbus alone, as somebody else would use it.
+$(BUILD)/tests/bench/bare_modbus: tests/bench/bare_modbus.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "LD  $@"
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -o $@ $< $(shell pkg-config --libs libmodbus)
+
 $(BUILD)/tests/%: tests/%.c $(SUPPORT_OBJECTS) $(LIBRARY) $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "LD  $@"

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Speed and size of `make bench`, each figure beside its limit, all measured in one run on this machine.
 
-usage: bench.py --build build [--seconds 60] [--raw]
+usage: bench.py --build build [--seconds 60] [--summaries]
 
 The load bar: 500 TCP meters x 20 registers at 1 s through the whole gateway (store, detection, feed to mosquitto), beside
 a bare libmodbus loop that reads the same registers of the same simulated meters and does nothing with them.
@@ -212,14 +212,14 @@ def load(build, arguments, table):
             bare = bare_loop(build, simulator, first, arguments.bare_seconds)
             broker = Broker(folder)
             try:
-                gateway = whole_gateway(build, simulator, broker, folder, arguments.seconds, arguments.raw)
+                gateway = whole_gateway(build, simulator, broker, folder, arguments.seconds, not arguments.summaries)
             finally:
                 broker.stop()
             report_load(table, bare, gateway, Arrivals(log), len(simulator.meters), arguments.seconds)
         finally:
             simulator.stop()
     table.print("load: the whole gateway (store, detection, feed to mosquitto"
-                f"{', raw readings' if arguments.raw else ''}) beside a bare libmodbus loop")
+                f"{'' if arguments.summaries else ' of every reading'}) beside a bare libmodbus loop")
 
 
 def programs(build):
@@ -237,7 +237,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=60, help="measured span of the gateway")
     parser.add_argument("--bare-seconds", type=int, default=30, help="measured span of the bare loop")
     parser.add_argument("--first-register", type=int, default=0, help="where the bare loop begins to read")
-    parser.add_argument("--raw", action="store_true", help="send every reading, not only summaries and alerts")
+    parser.add_argument("--summaries", action="store_true", help="send summaries and alerts only, not every reading")
     arguments = parser.parse_args()
     table = Table()
     print(f"{os.cpu_count()} cores, {os.uname().machine}, Linux {os.uname().release}")
