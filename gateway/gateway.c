@@ -412,14 +412,23 @@ static int apply(struct gateway *gateway, struct config *new, const char *who, s
     return result < 0 ? -1 : record_revision(gateway, new, who, err);
 }
 
+// The text is the same, and so is every profile that it points to.
+static bool says_the_same(const struct config *a, const struct config *b)
+{
+    bool same = strcmp(a->revision, b->revision) == 0;
+    for (int i = 0; same && i < a->link_count; i++)
+        same = config_link_equal(a, i, b, i);
+    return same;
+}
+
 int gateway_reload(struct gateway *gateway, const char *who, struct err *err)
 {
     struct err why = {0};
     pthread_mutex_lock(&gateway->reload_lock);
     int result = -1;
     struct config *new = load(gateway, &why);
-    if (new &&strcmp(new->revision, gateway->config->revision) == 0)
-        result = 0; // the same text: nothing to do
+    if (new &&says_the_same(gateway->config, new))
+        result = 0; // nothing to do
     else if (new)
         result = apply(gateway, new, who, &why);
     config_unref(new);

@@ -2,6 +2,7 @@
 import pytest
 
 from lib import fuxin
+from lib.gateway import PROFILES
 from lib.site import Site, office_plain
 from lib.wait import wait_until
 
@@ -108,3 +109,71 @@ def test_a_new_meter_appears_and_a_removed_one_closes_its_alerts(halls, broker, 
     assert len(second[1].log) == asked and not second.connections(), "a removed link is left alone"
     assert gateway.export("readings", "--meter", "meter-2"), "history of a removed meter stays"
     assert "meter-2" not in str(office.of("meters")[-1]), "the retained list names it no more"
+
+
+def test_a_changed_profile_file_is_taken_by_its_meters_alone(halls, broker, office, gateway):
+    """The configuration's own text is the same; the map that it points to is not."""
+    shipped = (PROFILES / "fuxin-totalizer.yaml").read_text()
+    own = gateway.folder / "own.yaml"
+    own.write_text(shipped)
+    site = two_halls(halls, broker).changed(lambda doc: doc["meters"][0].update(profile="./own.yaml"))
+    gateway.write(site)
+    gateway.start()
+    before = office.wait_for("reading", "meter-1")[0]["channels"]["volume_base"]["value"]
+    kept = halls[1].connections()
+    assert kept
+    own.write_text(shipped.replace("volume_base:     {register: 18, function: 3, type: bcd12, scale: 0.0001",
+                                   "volume_base:     {register: 18, function: 3, type: bcd12, scale: 0.01"))
+    assert own.read_text() != shipped
+    gateway.reload()
+    office.wait_for("reading", "meter-1", lambda body: (body["channels"]["volume_base"]["value"] or 0) > 99 * before)
+    assert halls[1].connections() == kept, "the other link's connection was touched"
+    # What was stored by the old map is still read by it.
+    oldest = gateway.export("readings", "--meter", "meter-1")[0]["channels"]["volume_base"]["value"]
+    assert oldest == before
+
+
+def test_office_taken_out_and_put_back(halls, broker, office, gateway):
+    """Without `office` nothing enters the outbox; what was in it goes out when it is back, and no seq is lost."""
+    site = two_halls(halls, broker)
+    gateway.write(site)
+    gateway.start()
+    office.wait_for("reading", "meter-1", count=2)
+    reloaded(gateway, site.changed(lambda doc: doc.pop("office")))
+    assert gateway.status()["office"] is None
+    office.wait_for("state", where=lambda body: not body["online"])
+    stored = len(gateway.export("readings"))
+    wait_until(lambda: len(gateway.export("readings")) >= stored + 4, 15, "readings are kept all the same")
+    highest = {lane: max(office.seqs(lane), default=0) for lane in ("live", "backfill")}
+    reloaded(gateway, site)
+    count = len(office.of("reading", "meter-1"))
+    office.wait_for("reading", "meter-1", count=count + 3)
+    assert not office.holes()
+    assert max(office.seqs("live")) > highest["live"]
+    assert len(office.of("reading")) < len(gateway.export("readings")), "what was read without an office stays here"
+
+
+def test_many_signals_at_once_do_no_harm(halls, broker, office, gateway):
+    site = two_halls(halls, broker)
+    gateway.write(site)
+    gateway.start()
+    office.wait_for("reading", "meter-1", count=2)
+    kept = [bus.connections() for bus in halls]
+    for _ in range(50):
+        gateway.reload()
+    count = len(office.of("reading", "meter-1"))
+    office.wait_for("reading", "meter-1", count=count + 3)
+    assert [bus.connections() for bus in halls] == kept
+
+
+def test_another_gateway_id_needs_a_restart(halls, broker, office, gateway):
+    site = two_halls(halls, broker)
+    gateway.write(site)
+    gateway.start()
+    office.wait_for("reading", "meter-1", count=2)
+    gateway.write(site.changed(lambda doc: doc["gateway"].update(id="other-site")))
+    gateway.reload()
+    status = gateway.wait_status(lambda status: status["config"]["error"], 15, "the reason shows in status")
+    assert "restart" in status["config"]["error"] and "id" in status["config"]["error"]
+    count = len(office.of("reading", "meter-1"))
+    office.wait_for("reading", "meter-1", count=count + 2)
