@@ -12,8 +12,10 @@ from lib.broker import Broker  # noqa: E402
 from lib.certificates import Authority  # noqa: E402
 from lib.demo_site import demo_site  # noqa: E402, F401
 from lib.gateway import Gateway  # noqa: E402
+from lib.lying_site import lying_site  # noqa: E402, F401
 from lib.meter import Meters  # noqa: E402
 from lib.office import Office  # noqa: E402
+from lib.restart_site import restart_site  # noqa: E402, F401
 from lib.values_site import values_site  # noqa: E402, F401
 
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # a silent meter is on purpose here

@@ -114,6 +114,20 @@ def test_silence_is_missing_and_never_an_old_value(values_site):
                                                  "why": "timeout"}
 
 
+def test_what_is_no_number_is_null_and_suspect(values_site):
+    case = values_site.faulty["fx-odd"]
+    wait_until(lambda: len(readings_as_text(values_site.office, case.meter)) >= 5, 60, "readings of fx-odd")
+    reasons = {"flow_measured": "not-a-number", "temperature": "not-a-number", "volume_measured": "bad-bcd"}
+    for reading in readings_as_text(values_site.office, case.meter):
+        words = served_before(case, milliseconds(reading["at"]))
+        for name, channel in MAPS[case.profile].channels.items():
+            value = reading["channels"][name]
+            if name in reasons:
+                assert value == {"value": None, "unit": channel.unit, "quality": "suspect", "why": reasons[name]}
+            else:
+                assert_value(case, name, channel, value, words, "good", None)
+
+
 def test_every_due_poll_makes_one_reading(values_site):
     """A second's interval: readings of a meter are one a second, answered or not."""
     for meter in ("fx", "fx-silent"):
@@ -180,6 +194,13 @@ def boundary_index(readings, boundary_ms, name):
     return None
 
 
+def time_weighted_mean(values, end_ms):
+    """A value stands until the next reading or the period's end, at most two intervals of 1 s."""
+    ends = [at for at, _ in values[1:]] + [end_ms]
+    spans = [min(end - at, 2000) for (at, _), end in zip(values, ends)]
+    return sum(value * span for (_, value), span in zip(values, spans)) / sum(spans)
+
+
 def assert_summary(summary, readings, table):
     """One whole minute, from the readings that the office itself got."""
     begin, end = milliseconds(summary["from"]), milliseconds(summary["to"])
@@ -197,12 +218,12 @@ def assert_summary(summary, readings, table):
             assert (entry["start"], entry["end"]) == (start, stop), f"{name}: {entry}"
             assert entry["delta"] == stop - start, f"{name}: {entry}"
         else:
-            values = [Decimal(reading["channels"][name]["value"]) for reading in within
+            values = [(milliseconds(reading["at"]), Decimal(reading["channels"][name]["value"])) for reading in within
                       if reading["channels"][name]["quality"] == "good"]
-            assert entry["min"] == min(values) and entry["max"] == max(values), f"{name}: {entry}"
-            assert entry["min"] <= entry["mean"] <= entry["max"]
-            plain = sum(values) / len(values)  # polls are a second apart: time weights differ by milliseconds
-            assert abs(entry["mean"] - plain) <= (entry["max"] - entry["min"]) * Decimal("0.05"), f"{name}: {entry}"
+            assert entry["min"] == min(value for _, value in values), f"{name}: {entry}"
+            assert entry["max"] == max(value for _, value in values), f"{name}: {entry}"
+            mean = time_weighted_mean(values, end)
+            assert abs(entry["mean"] - mean) <= abs(mean) * Decimal("0.000001"), f"{name}: {entry} and {mean}"
 
 
 def test_summaries_are_what_the_readings_say(values_site):

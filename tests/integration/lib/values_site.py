@@ -1,4 +1,4 @@
-"""The site of the bar "right values": every shipped profile on every kind of link, two meters with faults.
+"""The site of the bar "right values": every shipped profile on every kind of link, three meters with faults.
 
 Runs from the start of the session, because its summaries need whole minutes.
 """
@@ -7,6 +7,7 @@ from collections import namedtuple
 
 import pytest
 
+from . import fuxin
 from . import registers as r
 from .broker import Broker
 from .gateway import Gateway
@@ -79,6 +80,9 @@ def values_site(tmp_path_factory):
     varying(part, "eastron-sdm630", rng)
     part.refused = {(4, 342)}
     dead.silent = True
+    odd = tcp[8]
+    fuxin.put(odd, flow_measured=float("nan"), temperature=float("-inf"))
+    odd.put(fuxin.FUNCTION, 23, [0x1234, 0x5A78, 0x9012])  # a digit above 9
     checked = {"display_checked": "2026-11-20"}
     site = Site(office=office_plain(broker))
     site.link("tcp", tcp.url).link("serial", serial.url).link("over-tcp", over_tcp.url)
@@ -87,11 +91,13 @@ def values_site(tmp_path_factory):
     site.meter("tms", "tcp", 3, "fd-tms", units={"flow_base": "m3/h", "volume_base": "m3"}, **checked)
     site.meter("sdm", "tcp", 4, "eastron-sdm630", **checked).meter("pac", "tcp", 5, "siemens-pac2200", **checked)
     site.meter("sdm-part", "tcp", 7, "eastron-sdm630", **checked)
+    site.meter("fx-odd", "tcp", 8, **checked)
     site.meter("fx-serial", "serial", 5, **checked).meter("fx-over-tcp", "over-tcp", 6, **checked)
     site.meter("fx-silent", "silent", 1, **checked)
     gateway = Gateway(folder, site).start()
     faulty = {"sdm-part": Case("sdm-part", "eastron-sdm630", part, None, None),
-              "fx-silent": Case("fx-silent", "fuxin-totalizer", dead, None, None)}
+              "fx-silent": Case("fx-silent", "fuxin-totalizer", dead, None, None),
+              "fx-odd": Case("fx-odd", "fuxin-totalizer", odd, None, None)}
     yield Values(gateway, office, cases, faulty, tcp)
     try:
         gateway.stop()
