@@ -58,7 +58,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_SOURCES))
 TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TOOL_SOURCES))
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps-build deps-run deps-test deps-lint run test check unit integration bench fault \
+.PHONY: all help deps-build deps-run deps-test deps-lint run test check unit integration bench fault screenshots \
 	tools lint format format-check clean
 .SUFFIXES:
 .SECONDARY:
@@ -103,6 +103,11 @@ bench: deps-test all tools
 ## Run the long fault tests (kill -9, outages), each printing its figure and seed
 fault: deps-test all tools
 	@$(PYTHON) tests/fault/fault.py --build $(BUILD)
+
+## Take the README's pictures of the page from the demo site
+screenshots: deps-test all
+	$(call install_missing,fonts-wqy-microhei)
+	@$(PYTHON) tests/browser/screenshots.py --metergate $(BUILD)/metergate
 
 ## Check layout, clang-tidy, cppcheck and the direction of includes
 lint: deps-lint format-check

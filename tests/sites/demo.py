@@ -165,7 +165,7 @@ class Demo:
         def found():
             for line in (gateway.stderr() + gateway.stdout()).splitlines():
                 if "claim" in line.lower():
-                    return line.split("metergate: ", 1)[-1]
+                    return line.split("claim code: ", 1)[-1]
             return None
         return wait_until(found, 20, lambda: f"the gateway prints its claim code; it says:\n{gateway.stderr()}")
 
@@ -174,7 +174,7 @@ class Demo:
 metergate runs on a demo site. Ctrl-C ends it.
 
   the page:            https://localhost:{port}   (its certificate is the gateway's own: accept it once)
-                       {self.claim(gateway)}
+  its claim code:      {self.claim(gateway)}
   what is measured:    {self.binary} status --state {self.state}
   head office's feed:  mosquitto_sub -h 127.0.0.1 -p {broker.port} -t '{TOPICS}' -v
   readings as CSV:     {self.binary} export readings --state {self.state}

@@ -5,7 +5,6 @@
 #include "store/store.h"
 
 #include "property.h"
-#include "store_doubles.h"
 
 #include <dirent.h>
 #include <fcntl.h>

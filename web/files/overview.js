@@ -248,13 +248,15 @@ export class Overview {
       say(title, text("page.loading"));
       return;
     }
-    const count = this.wrong.length;
-    const worst = this.wrong[0]?.severity;
-    lamp(this.find(".lamp"), count === 0 ? "good" : worst === "minor" ? "warn" : "bad");
-    say(title, count === 0 ? text("page.summary.good")
-      : count === 1 ? text("page.summary.one") : text("page.summary.many", { count }));
     const meters = this.live.meters;
     const answering = meters.filter((meter) => meter.answered).length;
+    const count = this.wrong.length;
+    const worst = this.wrong[0]?.severity;
+    // A silent meter is not in order, also before its third miss makes an alert of it.
+    const quiet = answering === meters.length ? "good" : "warn";
+    lamp(this.find(".lamp"), count === 0 ? quiet : worst === "minor" ? "warn" : "bad");
+    say(title, count > 1 ? text("page.summary.many", { count })
+      : text(count === 1 ? "page.summary.one" : quiet === "good" ? "page.summary.good" : "page.summary.silent"));
     say(sub, meters.length === 0 ? text("page.summary.nometers")
       : text("page.summary.meters", { answering, count: meters.length }));
   }
