@@ -44,7 +44,8 @@ HARDENING += -D_FORTIFY_SOURCE=2
 endif
 
 SOURCES := $(sort $(wildcard gateway/*.c gateway/*/*.c drivers/*.c drivers/*/*.c config/*.c web/*.c))
-HEADERS := $(sort $(wildcard gateway/*.h gateway/*/*.h drivers/*.h drivers/*/*.h config/*.h web/*.h))
+HEADERS := $(sort $(wildcard gateway/*.h gateway/*/*.h drivers/*.h drivers/*/*.h config/*.h web/*.h \
+	tests/*/*.h))
 UNIT_SOURCES := $(sort $(wildcard tests/unit/test_*.c))
 SUPPORT_SOURCES := $(sort $(wildcard tests/support/*.c))
 TOOL_SOURCES := $(sort $(wildcard tests/bench/*.c tests/fault/*.c))

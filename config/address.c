@@ -15,21 +15,18 @@ struct address {
 static int address_parse(const char *text, struct address *out)
 {
     const char *colon = strrchr(text, ':');
-    if (colon == NULL) {
+    if (colon == NULL)
         return -1;
-    }
     size_t digits = strspn(colon + 1, "0123456789");
     long port = digits > 0 && digits <= 5 ? strtol(colon + 1, NULL, 10) : 0;
-    if (colon[1 + digits] != '\0' || port < 1 || port > 65535) {
+    if (colon[1 + digits] != '\0' || port < 1 || port > 65535)
         return -1;
-    }
     size_t length = (size_t)(colon - text);
     out->bracket = length >= 2 && text[0] == '[' && text[length - 1] == ']';
     text += out->bracket ? 1 : 0;
     length -= out->bracket ? 2 : 0;
-    if (length == 0 || length >= sizeof out->host) {
+    if (length == 0 || length >= sizeof out->host)
         return -1;
-    }
     memcpy(out->host, text, length);
     out->host[length] = '\0';
     return 0;
@@ -54,9 +51,8 @@ static bool is_loopback(const struct address *address)
 {
     struct in_addr v4;
     struct in6_addr v6;
-    if (address->bracket) {
+    if (address->bracket)
         return inet_pton(AF_INET6, address->host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
-    }
     return strcmp(address->host, "localhost") == 0 ||
            (inet_pton(AF_INET, address->host, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127);
 }

@@ -14,9 +14,8 @@
 // Frees what hangs on a configuration, not the struct.
 static void release(struct config *config)
 {
-    for (int i = 0; i < config->profile_count; i++) {
+    for (int i = 0; i < config->profile_count; i++)
         profile_free(config->profiles[i]);
-    }
     free(config->profiles);
     free(config->links);
     free(config->meters);
@@ -44,12 +43,10 @@ static int set_revision(struct config *config)
 {
     unsigned char hash[EVP_MAX_MD_SIZE];
     unsigned length = 0;
-    if (EVP_Digest(config->text, config->text_length, hash, &length, EVP_sha256(), NULL) != 1) {
+    if (EVP_Digest(config->text, config->text_length, hash, &length, EVP_sha256(), NULL) != 1)
         return -1;
-    }
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 8; i++)
         (void)snprintf(config->revision + 2 * i, 3, "%02x", hash[i]);
-    }
     return 0;
 }
 
@@ -62,17 +59,14 @@ static int keep(struct draft *draft, const char *text, size_t length)
     config->links = calloc((size_t)draft->links.count + 1, sizeof *config->links);
     config->meters = calloc((size_t)draft->meters.count + 1, sizeof *config->meters);
     config->text = malloc(length + 1);
-    if (config->links == NULL || config->meters == NULL || config->text == NULL) {
+    if (config->links == NULL || config->meters == NULL || config->text == NULL)
         return -1;
-    }
     config->link_count = draft->links.count;
-    for (int i = 0; i < config->link_count; i++) {
+    for (int i = 0; i < config->link_count; i++)
         config->links[i] = links[i].link;
-    }
     config->meter_count = draft->meters.count;
-    for (int i = 0; i < config->meter_count; i++) {
+    for (int i = 0; i < config->meter_count; i++)
         config->meters[i] = meters[i].meter;
-    }
     memcpy(config->text, text, length);
     config->text[length] = '\0';
     config->text_length = length;
@@ -100,9 +94,8 @@ static int finish(struct draft *draft, const char *path, const char *text, size_
     struct config *config = NULL;
     if (faults->count == 0) {
         config = malloc(sizeof *config);
-        if (config == NULL || keep(draft, text, length) != 0) {
+        if (config == NULL || keep(draft, text, length) != 0)
             fault_add(faults, path, 0, 0, "", "there is not enough memory to load the file");
-        }
     }
     if (config == NULL || faults->count > 0) {
         release(&draft->config);
@@ -164,21 +157,17 @@ int config_load(const char *path, const struct config_search *search, struct con
 
 int config_meter_find(const struct config *config, const char *id)
 {
-    for (int i = 0; i < config->meter_count; i++) {
-        if (strcmp(config->meters[i].id, id) == 0) {
+    for (int i = 0; i < config->meter_count; i++)
+        if (strcmp(config->meters[i].id, id) == 0)
             return i;
-        }
-    }
     return -1;
 }
 
 int config_link_find(const struct config *config, const char *id)
 {
-    for (int i = 0; i < config->link_count; i++) {
-        if (strcmp(config->links[i].id, id) == 0) {
+    for (int i = 0; i < config->link_count; i++)
+        if (strcmp(config->links[i].id, id) == 0)
             return i;
-        }
-    }
     return -1;
 }
 
@@ -221,9 +210,8 @@ static bool same_link(const struct config_link *a, const struct config_link *b)
 // Index of the next meter of a link from `at` on; meter_count at the end.
 static int next_meter(const struct config *config, int link, int at)
 {
-    while (at < config->meter_count && config->meters[at].link != link) {
+    while (at < config->meter_count && config->meters[at].link != link)
         at++;
-    }
     return at;
 }
 
@@ -231,15 +219,13 @@ bool config_link_equal(const struct config *a, int link_a, const struct config *
 {
     // Due times count from the boundaries of the shortest period, which summary_minutes may be.
     if (!same_link(&a->links[link_a], &b->links[link_b]) ||
-        a->office.summary_minutes != b->office.summary_minutes) {
+        a->office.summary_minutes != b->office.summary_minutes)
         return false;
-    }
     int i = next_meter(a, link_a, 0);
     int j = next_meter(b, link_b, 0);
     while (i < a->meter_count && j < b->meter_count) {
-        if (!same_meter(&a->meters[i], &b->meters[j])) {
+        if (!same_meter(&a->meters[i], &b->meters[j]))
             return false;
-        }
         i = next_meter(a, link_a, i + 1);
         j = next_meter(b, link_b, j + 1);
     }

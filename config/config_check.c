@@ -16,9 +16,8 @@ static void check_link(const struct load *load, struct link_entry *links, int in
 {
     struct link_entry *entry = &links[index];
     struct config_link *link = &entry->link;
-    if (link->url_text[0] == '\0' || link_url_parse(link->url_text, &link->url, NULL) != 0) {
+    if (link->url_text[0] == '\0' || link_url_parse(link->url_text, &link->url, NULL) != 0)
         return; // told
-    }
     for (int i = 0; i < index; i++) {
         const struct config_link *other = &links[i].link;
         if (link->url.kind == LINK_RTU && other->url.kind == LINK_RTU &&
@@ -59,9 +58,8 @@ static void find_link(const struct load *load, const struct draft *draft, struct
 {
     const struct link_entry *links = draft->links.items;
     entry->meter.link = -1;
-    if (entry->link[0] == '\0') {
+    if (entry->link[0] == '\0')
         return; // told
-    }
     const struct node *list = node_find(draft->node, "links");
     bool whole = list == NULL || (list->kind == NODE_LIST && list->count == draft->links.count);
     for (int i = 0; i < draft->links.count; i++) {
@@ -71,9 +69,8 @@ static void find_link(const struct load *load, const struct draft *draft, struct
         }
         whole = whole && links[i].link.id[0] != '\0';
     }
-    if (!whole) {
+    if (!whole)
         return; // it may be a link that could not be read
-    }
     const char *meant = suggest(entry->link, link_name, draft);
     TELL(load, node_find(entry->node, "link"),
          "there is no link '%s'%s%s%s; allowed: the id of one of the links", entry->link,
@@ -87,9 +84,8 @@ static void check_unit(const struct load *load, const struct draft *draft,
     const struct meter_entry *entry = &meters[index];
     const struct link_entry *links = draft->links.items;
     int unit = entry->meter.unit;
-    if (unit < 0 || entry->meter.link < 0) {
+    if (unit < 0 || entry->meter.link < 0)
         return; // told
-    }
     const struct config_link *link = &links[entry->meter.link].link;
     const struct node *node = node_find(entry->node, "unit");
     if (link->url.kind != LINK_TCP && link->url_text[0] != '\0' && (unit < 1 || unit > 247)) {
@@ -140,9 +136,8 @@ static void check_meter(const struct load *load, struct draft *draft, int index)
     }
     const struct node *gas = node_find(entry->node, "gas");
     schema_inherit(&gas_schema, gas, &draft->config.gas, &meter->gas);
-    if (gas != NULL && gas->kind == NODE_MAP) {
+    if (gas != NULL && gas->kind == NODE_MAP)
         check_gas(load, gas, &meter->gas);
-    }
 }
 
 // ---- office and page ----------------------------------------------------------------------------
@@ -166,12 +161,10 @@ static void check_office(const struct load *load, struct draft *draft)
     struct config_office *office = &draft->config.office;
     office->present = map != NULL;
     office->accept_unsubscribed = draft->unsubscribed == 1;
-    if (office->client_id[0] == '\0') {
+    if (office->client_id[0] == '\0')
         memcpy(office->client_id, draft->config.gateway_id, sizeof draft->config.gateway_id);
-    }
-    if (map == NULL || map->kind != NODE_MAP) {
+    if (map == NULL || map->kind != NODE_MAP)
         return;
-    }
     if (strncmp(office->url, "mqtts://", 8) == 0 && node_find(map, "ca") == NULL) {
         TELL_MISSING(load, map, "ca",
                      "the key is missing; mqtts:// needs the certificates that the broker is "
@@ -186,9 +179,8 @@ static void anchor(const struct load *load, const char *file, const char *sectio
                    const struct draft *draft, char path[static CONFIG_PATH_MAX])
 {
     char anchored[CONFIG_PATH_MAX];
-    if (path[0] == '\0') {
+    if (path[0] == '\0')
         return;
-    }
     if (path_beside(path, file, anchored) != 0) {
         const struct node *node = node_find(node_find(draft->node, section), key);
         TELL(load, node != NULL ? node : draft->node,
@@ -222,17 +214,14 @@ void config_check(const struct load *load, struct draft *draft)
     draft->config.gas_day_start_minutes =
         (start[0] - '0') * 600 + (start[1] - '0') * 60 + (start[3] - '0') * 10 + (start[4] - '0');
     const struct node *gas = node_find(draft->node, "gas");
-    if (gas != NULL && gas->kind == NODE_MAP) {
+    if (gas != NULL && gas->kind == NODE_MAP)
         check_gas(load, gas, &draft->config.gas);
-    }
     check_links(load, draft);
-    for (int i = 0; i < draft->meters.count; i++) {
+    for (int i = 0; i < draft->meters.count; i++)
         check_meter(load, draft, i);
-    }
     check_office(load, draft);
     const struct node *web = node_find(draft->node, "web");
-    if (web != NULL && web->kind == NODE_MAP) {
+    if (web != NULL && web->kind == NODE_MAP)
         check_pair(load, web, "certificate", "key");
-    }
     anchor_paths(load, draft);
 }

@@ -59,9 +59,8 @@ static int read_source(struct profiles *profiles, const struct node *node, const
         return -1;
     }
     int index = keep(profiles, profile);
-    if (index < 0) {
+    if (index < 0)
         TELL(profiles, node, "there is not enough memory");
-    }
     return index;
 }
 
@@ -69,9 +68,8 @@ static int find_source(struct profiles *profiles, const struct node *node, const
 {
     for (int i = 0; i < profiles->source_count; i++) {
         if (strcmp(profiles->sources[i].name, name) == 0) {
-            if (profiles->sources[i].profile < 0) {
+            if (profiles->sources[i].profile < 0)
                 TELL(profiles, node, "the profile '%.60s' cannot be used, as told above", name);
-            }
             return profiles->sources[i].profile;
         }
     }
@@ -134,9 +132,8 @@ static void set_units(struct profiles *profiles, const struct meter_entry *entry
     for (int i = 0; i < entry->units.count; i++) {
         struct err err;
         int channel = profile_channel_find(profile, items[i].node->key);
-        if (profile_set_unit(profile, channel, items[i].text, &err) != 0) {
+        if (profile_set_unit(profile, channel, items[i].text, &err) != 0)
             TELL(profiles, items[i].node, "%s", err.text);
-        }
     }
 }
 
@@ -144,13 +141,11 @@ static void set_units(struct profiles *profiles, const struct meter_entry *entry
 static struct profile *find_alike(const struct draft *draft, const struct meter_entry *entry)
 {
     const struct meter_entry *meters = draft->meters.items;
-    for (const struct meter_entry *other = meters; other < entry; other++) {
+    for (const struct meter_entry *other = meters; other < entry; other++)
         if (other->meter.profile != NULL &&
             strcmp(other->meter.profile_name, entry->meter.profile_name) == 0 &&
-            memcmp(other->meter.units, entry->meter.units, sizeof entry->meter.units) == 0) {
+            memcmp(other->meter.units, entry->meter.units, sizeof entry->meter.units) == 0)
             return other->meter.profile;
-        }
-    }
     return NULL;
 }
 
@@ -158,19 +153,16 @@ static void load_meter(struct profiles *profiles, const struct draft *draft,
                        struct meter_entry *entry)
 {
     const struct node *node = node_find(entry->node, "profile");
-    if (entry->meter.profile_name[0] == '\0') {
+    if (entry->meter.profile_name[0] == '\0')
         return; // told
-    }
     int index = find_source(profiles, node, entry->meter.profile_name);
-    if (index < 0) {
+    if (index < 0)
         return;
-    }
     struct profile *profile = profiles->config->profiles[index];
     bool right = take_units(profiles, entry, profile);
     entry->meter.unverified = !profile->verified && entry->meter.display_checked[0] == '\0';
-    if (!has_all_units(profiles, entry, profile) || !right) {
+    if (!has_all_units(profiles, entry, profile) || !right)
         return;
-    }
     struct profile *own = find_alike(draft, entry);
     if (own == NULL && entry->units.count > 0) {
         own = profile_copy(profile);
@@ -194,7 +186,6 @@ void config_profiles_load(const struct load *load, struct draft *draft, const ch
         TELL(&profiles, draft->node, "there is not enough memory");
         return;
     }
-    for (int i = 0; i < draft->meters.count; i++) {
+    for (int i = 0; i < draft->meters.count; i++)
         load_meter(&profiles, draft, &meters[i]);
-    }
 }

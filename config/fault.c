@@ -32,9 +32,8 @@ __attribute__((format(printf, 6, 0))) static void fault_print(struct faults *fau
                                                               const char *format, va_list arguments)
 {
     int index = faults->count++;
-    if (index >= FAULTS_MAX) {
+    if (index >= FAULTS_MAX)
         return;
-    }
     struct fault *fault = &faults->list[index];
     *fault = (struct fault){.line = line, .column = column};
     (void)snprintf(fault->file, sizeof fault->file, "%s", file);
@@ -79,9 +78,8 @@ void fault_at_key(struct faults *faults, const char *file, const struct node *no
 void fault_missing(struct faults *faults, const char *file, const struct node *map, const char *key,
                    const char *format, ...)
 {
-    if (map->incomplete) {
+    if (map->incomplete)
         return; // it may stand in what was refused
-    }
     char path[sizeof faults->list[0].path];
     node_path(map, path, sizeof path);
     size_t length = strlen(path);
@@ -101,9 +99,8 @@ static int compare(const void *left, const void *right, void *context)
     const char *file = context;
     bool a_main = strcmp(a->file, file) == 0;
     bool b_main = strcmp(b->file, file) == 0;
-    if (a_main != b_main) {
+    if (a_main != b_main)
         return a_main ? -1 : 1;
-    }
     int order = strcmp(a->file, b->file);
     order = order != 0 ? order : a->line - b->line;
     order = order != 0 ? order : a->column - b->column;
@@ -135,18 +132,16 @@ static int distance(const char *a, const char *b)
     int *above = rows[1];
     int *row = rows[2];
     int width = (int)strlen(b);
-    for (int j = 0; j <= width; j++) {
+    for (int j = 0; j <= width; j++)
         before[j] = above[j] = j;
-    }
     for (int i = 1; a[i - 1] != '\0'; i++) {
         row[0] = i;
         for (int j = 1; j <= width; j++) {
             int change = above[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
             row[j] = smallest(above[j] + 1, row[j - 1] + 1, change);
             bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-            if (swapped && before[j - 2] + 1 < row[j]) {
+            if (swapped && before[j - 2] + 1 < row[j])
                 row[j] = before[j - 2] + 1;
-            }
         }
         int *oldest = before;
         before = above;
@@ -159,17 +154,15 @@ static int distance(const char *a, const char *b)
 const char *suggest(const char *misspelt, name_at *names, const void *context)
 {
     size_t length = strlen(misspelt);
-    if (length < NAME_MIN_COMPARED || length > NAME_MAX_COMPARED) {
+    if (length < NAME_MIN_COMPARED || length > NAME_MAX_COMPARED)
         return NULL;
-    }
     int nearest =
         length == NAME_MIN_COMPARED ? 2 : (int)length / 3 + 1; // one more than what is near enough
     const char *best = NULL;
     const char *name = NULL;
     for (int i = 0; (name = names(context, i)) != NULL; i++) {
-        if (strlen(name) > NAME_MAX_COMPARED) {
+        if (strlen(name) > NAME_MAX_COMPARED)
             continue;
-        }
         int edits = distance(misspelt, name);
         if (edits < nearest) {
             nearest = edits;

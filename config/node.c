@@ -25,9 +25,8 @@ void *document_take(struct document *document, size_t size)
     if (block == NULL || block->size - block->used < aligned) {
         size_t room = aligned > BLOCK_SIZE ? aligned : BLOCK_SIZE;
         block = calloc(1, sizeof *block + room);
-        if (block == NULL) {
+        if (block == NULL)
             return NULL;
-        }
         block->size = room;
         block->next = document->blocks;
         document->blocks = block;
@@ -58,23 +57,18 @@ static const char *copy_text(struct document *document, const char *text, size_t
 size_t utf8_length(const char *text, size_t left)
 {
     const unsigned char *at = (const unsigned char *)text;
-    if (at[0] < 0x80) {
+    if (at[0] < 0x80)
         return 1;
-    }
     size_t length = at[0] >= 0xF0 ? 4 : at[0] >= 0xE0 ? 3 : 2;
-    if (at[0] < 0xC2 || at[0] > 0xF4 || left < length) {
+    if (at[0] < 0xC2 || at[0] > 0xF4 || left < length)
         return 0;
-    }
     unsigned char low = at[0] == 0xE0 ? 0xA0 : at[0] == 0xF0 ? 0x90 : 0x80;
     unsigned char high = at[0] == 0xED ? 0x9F : at[0] == 0xF4 ? 0x8F : 0xBF;
-    if (at[1] < low || at[1] > high) {
+    if (at[1] < low || at[1] > high)
         return 0;
-    }
-    for (size_t i = 2; i < length; i++) {
-        if ((at[i] & 0xC0) != 0x80) {
+    for (size_t i = 2; i < length; i++)
+        if ((at[i] & 0xC0) != 0x80)
             return 0;
-        }
-    }
     return length;
 }
 
@@ -86,9 +80,8 @@ static size_t walk(const char *text, size_t length, size_t end, int *line, int *
     size_t at = 0;
     while (at < end) {
         size_t step = utf8_length(text + at, length - at);
-        if (step == 0) {
+        if (step == 0)
             break;
-        }
         bool breaks =
             text[at] == '\n' || (text[at] == '\r' && (at + 1 == length || text[at + 1] != '\n'));
         *line += breaks ? 1 : 0;
@@ -145,9 +138,8 @@ static struct node *add(struct build *build, enum node_kind kind, const yaml_mar
         build->at_key = true;
         build->drop = false;
     }
-    if (drop) {
+    if (drop)
         return NULL;
-    }
     struct node *node = build->document->node_count < NODE_COUNT_MAX
                             ? document_take(build->document, sizeof *node)
                             : NULL;
@@ -173,11 +165,10 @@ static struct node *add(struct build *build, enum node_kind kind, const yaml_mar
         return node;
     }
     node->index = parent->count++;
-    if (parent->last != NULL) {
+    if (parent->last != NULL)
         parent->last->next = node;
-    } else {
+    else
         parent->first = node;
-    }
     parent->last = node;
     return node;
 }
@@ -185,9 +176,8 @@ static struct node *add(struct build *build, enum node_kind kind, const yaml_mar
 static void check_properties(struct build *build, const yaml_event_t *event, const char *anchor,
                              const char *tag)
 {
-    if (anchor != NULL) {
+    if (anchor != NULL)
         refuse(build, &event->start_mark, "anchors (&name) are not allowed; write the value out");
-    }
     if (tag != NULL) {
         refuse(build, &event->start_mark,
                "tags (!name) are not allowed; the type of each value is known from its key");
@@ -250,9 +240,8 @@ static void take_scalar(struct build *build, const yaml_event_t *event)
     const char *text = (const char *)event->data.scalar.value;
     size_t length = event->data.scalar.length;
     struct node *node = add(build, NODE_SCALAR, &event->start_mark);
-    if (node == NULL) {
+    if (node == NULL)
         return;
-    }
     node->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     if (strlen(text) != length) {
         fault_at(build->faults, build->document->file, node, "the value holds a NUL character");
@@ -260,9 +249,8 @@ static void take_scalar(struct build *build, const yaml_event_t *event)
         return;
     }
     node->text = copy_text(build->document, text, length);
-    if (node->text == NULL) {
+    if (node->text == NULL)
         stop(build, &event->start_mark, "there is not enough memory to read the file");
-    }
 }
 
 static void take_alias(struct build *build, const yaml_event_t *event)
@@ -324,9 +312,8 @@ static void take_document(struct build *build, const yaml_event_t *event, int *d
         return;
     }
     const yaml_tag_directive_t *start = event->data.document_start.tag_directives.start;
-    if (start != event->data.document_start.tag_directives.end) {
+    if (start != event->data.document_start.tag_directives.end)
         refuse(build, &event->start_mark, "tag directives (%TAG) are not allowed");
-    }
 }
 
 // One event of the parser. False at the end of the text.
@@ -335,14 +322,12 @@ static bool take_event(struct build *build, const yaml_event_t *event, int *docu
     switch (event->type) {
     case YAML_DOCUMENT_START_EVENT: take_document(build, event, documents); break;
     case YAML_SCALAR_EVENT:
-        if (build->skipped == 0) {
+        if (build->skipped == 0)
             take_scalar(build, event);
-        }
         break;
     case YAML_ALIAS_EVENT:
-        if (build->skipped == 0) {
+        if (build->skipped == 0)
             take_alias(build, event);
-        }
         break;
     case YAML_MAPPING_START_EVENT:
     case YAML_SEQUENCE_START_EVENT: open_container(build, event); break;
@@ -360,14 +345,12 @@ static void tell_syntax(struct build *build, const yaml_parser_t *parser, const 
                         size_t length)
 {
     const char *problem = parser->problem != NULL ? parser->problem : "it cannot be read";
-    if (parser->error == YAML_MEMORY_ERROR) {
+    if (parser->error == YAML_MEMORY_ERROR)
         problem = "there is not enough memory";
-    }
     int line = (int)parser->problem_mark.line + 1;
     int column = (int)parser->problem_mark.column + 1;
-    if (parser->error == YAML_READER_ERROR) {
+    if (parser->error == YAML_READER_ERROR)
         (void)walk(text, length, parser->problem_offset, &line, &column);
-    }
     // libyaml puts the end of a text without a last line break into a line that is not there.
     int end_line = 0;
     int end_column = 0;
@@ -377,9 +360,8 @@ static void tell_syntax(struct build *build, const yaml_parser_t *parser, const 
         column = end_column;
     }
     char path[sizeof build->faults->list[0].path] = "";
-    if (build->parent != NULL) {
+    if (build->parent != NULL)
         node_path(build->parent, path, sizeof path);
-    }
     fault_add(build->faults, build->document->file, line, column, path, "this is not YAML: %s%s%s",
               problem, parser->context != NULL ? ", " : "",
               parser->context != NULL ? parser->context : "");
@@ -422,9 +404,8 @@ int document_parse(struct document *document, const char *file, const char *text
         text += 3;
         length -= 3;
     }
-    if (check_text(file, text, length, faults) != 0) {
+    if (check_text(file, text, length, faults) != 0)
         return -1;
-    }
     yaml_parser_t parser;
     if (yaml_parser_initialize(&parser) == 0) {
         fault_add(faults, file, 0, 0, "", "there is not enough memory to read the file");
@@ -451,14 +432,11 @@ int document_parse(struct document *document, const char *file, const char *text
 
 const struct node *node_find(const struct node *map, const char *key)
 {
-    if (map == NULL || map->kind != NODE_MAP) {
+    if (map == NULL || map->kind != NODE_MAP)
         return NULL;
-    }
-    for (const struct node *child = map->first; child != NULL; child = child->next) {
-        if (strcmp(child->key, key) == 0) {
+    for (const struct node *child = map->first; child != NULL; child = child->next)
+        if (strcmp(child->key, key) == 0)
             return child;
-        }
-    }
     return NULL;
 }
 
@@ -466,9 +444,8 @@ void node_path(const struct node *node, char *text, size_t size)
 {
     const struct node *way[NODE_DEPTH_MAX + 1];
     int depth = 0;
-    for (; node->parent != NULL && depth <= NODE_DEPTH_MAX; node = node->parent) {
+    for (; node->parent != NULL && depth <= NODE_DEPTH_MAX; node = node->parent)
         way[depth++] = node;
-    }
     size_t length = 0;
     text[0] = '\0';
     while (depth > 0 && length < size) {

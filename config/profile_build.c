@@ -33,10 +33,8 @@ static int field_take(struct build *build, const struct node *node, struct field
     for (int i = 0; i < profile->field_count; i++) {
         const struct field *other = &profile->fields[i];
         if (other->first == field.first && other->function == field.function &&
-            other->words == field.words && other->type == field.type &&
-            other->order == field.order) {
+            other->words == field.words && other->type == field.type && other->order == field.order)
             return i;
-        }
     }
     if (field.first + field.words > 65536) {
         TELL(build, node, "the value would end at register %d; allowed: at most 65535",
@@ -62,9 +60,8 @@ static int order_take(struct build *build, const struct node *map, int order, in
                       bool is_text, uint8_t *out)
 {
     *out = ORDER_ABCD;
-    if (order < 0) {
+    if (order < 0)
         return 0;
-    }
     const struct node *node = place_of(map, "order");
     if (is_text || (words != 2 && words != 4)) {
         TELL(build, node, "%s has no order; allowed: order with values of two or four registers",
@@ -86,18 +83,16 @@ static int order_take(struct build *build, const struct node *map, int order, in
 // The field of a place. -1 when it is not whole or not right; told.
 static int place_take(struct build *build, const struct node *map, const struct place_entry *place)
 {
-    if (place->first < 0 || place->type < 0) {
+    if (place->first < 0 || place->type < 0)
         return -1; // told when it was loaded
-    }
     const struct type_form *form = &type_forms[place->type];
     struct field field = {.first = (uint16_t)place->first,
                           .function = (uint8_t)place->function,
                           .words = (uint8_t)form->words,
                           .type = (uint8_t)form->type};
     if (order_take(build, map, place->order, form->words, form->type == RAW_STRING, &field.order) !=
-        0) {
+        0)
         return -1;
-    }
     if (place->function <= 2 && form->type != RAW_U16) {
         TELL(build, place_of(map, "type"),
              "a coil or discrete input is one bit; allowed with function %d: u16", place->function);
@@ -112,9 +107,8 @@ static int scale_take(struct build *build, const struct place_entry *place,
 {
     static const struct type_form forms[] = {
         {RAW_I16, 1}, {RAW_U16, 1}, {RAW_I32, 2}, {RAW_U32, 2}};
-    if (scale->node == NULL || scale->first < 0) {
+    if (scale->node == NULL || scale->first < 0)
         return -1;
-    }
     int function = scale->function >= 0 ? scale->function : place->function;
     if (function <= 2) {
         TELL(build, scale->node,
@@ -143,9 +137,8 @@ static bool part_take(struct build *build, const struct node *map, const struct 
         return false;
     }
     int field = place_take(build, map, place);
-    if (field < 0) {
+    if (field < 0)
         return false;
-    }
     *out = (struct part){.field = (uint8_t)field,
                          .scale = place->scale,
                          .scale_field = scale_take(build, place, &place->scale_register),
@@ -178,15 +171,12 @@ static void parts_take(struct build *build, const struct channel_entry *entry,
         }
     }
     const struct place_entry *parts = entry->parts.items;
-    for (int i = 0; i < entry->parts.count; i++) {
-        if (part_take(build, parts[i].node, &parts[i], &channel->parts[channel->part_count])) {
+    for (int i = 0; i < entry->parts.count; i++)
+        if (part_take(build, parts[i].node, &parts[i], &channel->parts[channel->part_count]))
             channel->part_count++;
-        }
-    }
     const struct node *list = node_find(entry->node, "parts");
-    if (list->kind == NODE_LIST && list->count == 0) {
+    if (list->kind == NODE_LIST && list->count == 0)
         TELL(build, list, "there is no part; needed: at least one");
-    }
 }
 
 // "m3, l, dm3" of the units that fit.
@@ -209,14 +199,12 @@ static void unit_take(struct build *build, const struct node *map, const struct 
 {
     char units[160];
     const char *config = config_allowed ? ", or config" : "";
-    if (unit[0] == '\0' && strcmp(channel->unit, "1") == 0) {
+    if (unit[0] == '\0' && strcmp(channel->unit, "1") == 0)
         unit = "1";
-    }
     *conversion = (struct unit_conversion){{1, 0}, {0, 0}};
     (void)snprintf(out, 16, "%s", unit);
-    if (config_allowed && strcmp(unit, "config") == 0) {
+    if (config_allowed && strcmp(unit, "config") == 0)
         return;
-    }
     if (node_find(map, "unit") == NULL && unit[0] == '\0') {
         TELL_MISSING(build, map, "unit", "the key is missing; allowed: %s%s",
                      units_text(channel, units), config);
@@ -230,9 +218,8 @@ static void not_available_take(struct build *build, const struct channel_entry *
                                struct profile_channel *channel)
 {
     const struct item *items = entry->not_available.items;
-    if (channel->part_count == 0) {
+    if (channel->part_count == 0)
         return;
-    }
     int words = build->profile->fields[channel->parts[0].field].words;
     uint64_t most = words == 4 ? UINT64_MAX : (UINT64_C(1) << (16 * words)) - 1;
     for (int i = 0; i < entry->not_available.count; i++) {
@@ -248,9 +235,8 @@ static void channels_take(struct build *build)
 {
     const struct channel_entry *entries = build->draft->channels.items;
     const struct node *node = node_find(build->draft->node, "channels");
-    if (node != NULL && node->kind == NODE_MAP && node->count == 0) {
+    if (node != NULL && node->kind == NODE_MAP && node->count == 0)
         TELL(build, node, "there is no channel; needed: at least one");
-    }
     for (int i = 0; i < build->draft->channels.count; i++) {
         const struct channel_entry *entry = &entries[i];
         struct profile_channel *channel =
@@ -293,9 +279,8 @@ static void status_take(struct build *build)
     struct profile *profile = build->profile;
     for (int i = 0; i < build->draft->status.count; i++) {
         const struct status_entry *entry = &entries[i];
-        if (entry->first < 0) {
+        if (entry->first < 0)
             continue; // told
-        }
         status_check(build, entry);
         struct field field = {.first = (uint16_t)entry->first,
                               .function = (uint8_t)entry->function,
@@ -309,17 +294,15 @@ static void status_take(struct build *build)
         (void)snprintf(status->severity, sizeof status->severity, "%s",
                        entry->severity >= 0 ? severities[entry->severity] : "");
     }
-    if (profile->status_count > 0) {
+    if (profile->status_count > 0)
         profile->channels[profile->channel_count++].channel = channel_find("status");
-    }
 }
 
 static void identity_take(struct build *build)
 {
     const struct place_entry *place = &build->draft->serial_number;
-    if (place->node == NULL) {
+    if (place->node == NULL)
         return;
-    }
     enum raw_type type = place->type >= 0 ? type_forms[place->type].type : RAW_U16;
     if (type == RAW_F32 || type == RAW_F64) {
         TELL(build, place_of(place->node, "type"),
@@ -345,9 +328,8 @@ static void together_check(struct build *build, const struct node *node, int fir
     for (int i = 0; i < build->profile->field_count; i++) {
         const struct field *field = &build->profile->fields[i];
         int end = field->first + field->words - 1;
-        if (end < first || field->first > last) {
+        if (end < first || field->first > last)
             continue;
-        }
         if (field->first < first || end > last) {
             TELL(build, node,
                  "the group cuts the value of registers %d to %d in two; allowed: "
@@ -363,9 +345,8 @@ static void together_check(struct build *build, const struct node *node, int fir
         }
         function = field->function;
     }
-    if (held == 0) {
+    if (held == 0)
         TELL(build, node, "no value lies in the registers %d to %d", first, last);
-    }
     if (last - first + 1 > build->draft->max_registers) {
         TELL(build, node, "the group has %d registers, limits.max_registers is %d",
              last - first + 1, build->draft->max_registers);
@@ -395,13 +376,11 @@ static void together_take(struct build *build)
 static void archive_value_take(struct build *build, const struct archive_entry *archive,
                                const struct archive_value_entry *entry, struct archive_value *out)
 {
-    if (entry->offset < 0 || entry->type < 0) {
+    if (entry->offset < 0 || entry->type < 0)
         return; // told
-    }
     const struct type_form *form = &type_forms[entry->type];
-    if (form->type == RAW_STRING) {
+    if (form->type == RAW_STRING)
         TELL(build, place_of(entry->node, "type"), "text is no quantity; allowed: a number's type");
-    }
     if (entry->scale.mantissa == 0) {
         TELL(build, place_of(entry->node, "scale"),
              "a scale of 0 leaves nothing; allowed: any "
@@ -445,9 +424,8 @@ static void archive_take(struct build *build, const struct archive_entry *entry,
 {
     const struct node *time = node_find(entry->node, "time");
     int time_words = entry->time_type == 1 ? 3 : 2;
-    if (entry->first >= 0 && entry->record_registers > 0 && entry->records > 0) {
+    if (entry->first >= 0 && entry->record_registers > 0 && entry->records > 0)
         archive_check(build, entry, time_words);
-    }
     *out = (struct profile_archive){.span = entry->span == 1 ? ARCHIVE_DAY : ARCHIVE_HOUR,
                                     .function = (uint8_t)entry->function,
                                     .first_register = (uint16_t)entry->first,
@@ -457,22 +435,19 @@ static void archive_take(struct build *build, const struct archive_entry *entry,
                                     .time_offset = (uint16_t)entry->time_offset,
                                     .time_type = entry->time_type == 1 ? RAW_BCD : RAW_U32};
     memcpy(out->name, entry->name, sizeof out->name);
-    if (entry->time_type >= 0) {
+    if (entry->time_type >= 0)
         (void)order_take(build, time, entry->time_order, time_words, false, &out->time_order);
-    }
     const struct archive_value_entry *values = entry->values.items;
-    for (int i = 0; i < entry->values.count; i++) {
+    for (int i = 0; i < entry->values.count; i++)
         archive_value_take(build, entry, &values[i], &out->values[out->value_count++]);
-    }
 }
 
 static void archives_take(struct build *build)
 {
     const struct archive_entry *entries = build->draft->archives.items;
     int count = build->draft->archives.count;
-    if (count == 0) {
+    if (count == 0)
         return;
-    }
     build->profile->archives = calloc((size_t)count, sizeof build->profile->archives[0]);
     if (build->profile->archives == NULL) {
         TELL(build, build->draft->node, "there is not enough memory");

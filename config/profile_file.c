@@ -13,14 +13,12 @@
 
 int path_beside(const char *name, const char *beside, char path[static CONFIG_PATH_MAX])
 {
-    while (strncmp(name, "./", 2) == 0) {
+    while (strncmp(name, "./", 2) == 0)
         name += 2 + strspn(name + 2, "/");
-    }
     const char *slash = beside != NULL && name[0] != '/' ? strrchr(beside, '/') : NULL;
     size_t folder = slash != NULL ? (size_t)(slash - beside) + 1 : 0;
-    if (folder + strlen(name) >= CONFIG_PATH_MAX) {
+    if (folder + strlen(name) >= CONFIG_PATH_MAX)
         return -1;
-    }
     (void)snprintf(path, CONFIG_PATH_MAX, "%.*s%s", (int)folder, slash != NULL ? beside : "", name);
     return 0;
 }
@@ -29,9 +27,8 @@ static bool in_folder(const char *folder, const char *name, char path[static CON
 {
     char found[CONFIG_PATH_MAX];
     int length = snprintf(found, sizeof found, "%s/%s.yaml", folder, name);
-    if (length < 0 || length >= CONFIG_PATH_MAX || access(found, R_OK) != 0) {
+    if (length < 0 || length >= CONFIG_PATH_MAX || access(found, R_OK) != 0)
         return false;
-    }
     memcpy(path, found, (size_t)length + 1);
     return true;
 }
@@ -41,21 +38,18 @@ static bool beside_program(const char *name, char path[static CONFIG_PATH_MAX])
 {
     char program[CONFIG_PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (length <= 0) {
+    if (length <= 0)
         return false;
-    }
     program[length] = '\0';
     for (int level = 0; level <= LEVELS_ABOVE; level++) {
         char *slash = strrchr(program, '/');
-        if (slash == NULL || slash == program) {
+        if (slash == NULL || slash == program)
             return false;
-        }
         *slash = '\0';
         char folder[CONFIG_PATH_MAX + 20];
         (void)snprintf(folder, sizeof folder, "%s/drivers/profiles", program);
-        if (level > 0 && in_folder(folder, name, path)) {
+        if (level > 0 && in_folder(folder, name, path))
             return true;
-        }
     }
     return false;
 }
@@ -74,9 +68,8 @@ int profile_seek(const char *name, const char *beside, const struct config_searc
                    : err_set(err, "the profile's file %.200s cannot be read", path);
     }
     if ((directory != NULL && in_folder(directory, name, path)) || beside_program(name, path) ||
-        in_folder(PROFILE_SHARE_FOLDER, name, path)) {
+        in_folder(PROFILE_SHARE_FOLDER, name, path))
         return 0;
-    }
     return err_set(err,
                    "there is no profile '%.60s'; sought in %s%sdrivers/profiles beside the program "
                    "and " PROFILE_SHARE_FOLDER,
@@ -91,12 +84,10 @@ static void set_name(struct profile *profile, const char *path)
     const char *slash = strrchr(path, '/');
     const char *name = slash != NULL ? slash + 1 : path;
     size_t length = strlen(name);
-    if (length > 5 && strcmp(name + length - 5, ".yaml") == 0) {
+    if (length > 5 && strcmp(name + length - 5, ".yaml") == 0)
         length -= 5;
-    }
-    if (length >= sizeof profile->name) {
+    if (length >= sizeof profile->name)
         length = sizeof profile->name - 1;
-    }
     memcpy(profile->name, name, length);
 }
 
@@ -127,13 +118,11 @@ int profile_read_text(const char *path, const char *text, size_t length, struct 
         return -1;
     }
     struct document document;
-    if (document_parse(&document, path, text, length, faults) != 0) {
+    if (document_parse(&document, path, text, length, faults) != 0)
         return -1;
-    }
     struct profile *profile = calloc(1, sizeof *profile);
-    if (profile != NULL) {
+    if (profile != NULL)
         profile->source = strndup(text, length);
-    }
     if (profile == NULL || profile->source == NULL) {
         fault_add(faults, path, 0, 0, "", "there is not enough memory");
     } else {
@@ -155,11 +144,10 @@ int profile_read(const char *path, struct profile **out, struct faults *faults)
     struct err err;
     buf_init(&text, PROFILE_TEXT_MAX);
     int result = -1;
-    if (file_read(path, &text, &err) != 0) {
+    if (file_read(path, &text, &err) != 0)
         fault_add(faults, path, 0, 0, "", "%s", err.text);
-    } else {
+    else
         result = profile_read_text(path, text.data, text.length, out, faults);
-    }
     buf_release(&text);
     return result;
 }
@@ -202,23 +190,20 @@ void profile_free(struct profile *profile)
 struct profile *profile_copy(const struct profile *profile)
 {
     struct profile *copy = malloc(sizeof *copy);
-    if (copy == NULL) {
+    if (copy == NULL)
         return NULL;
-    }
     *copy = *profile;
     copy->source = strdup(profile->source);
     copy->archives = NULL;
     size_t size = (size_t)profile->archive_count * sizeof profile->archives[0];
-    if (size > 0) {
+    if (size > 0)
         copy->archives = malloc(size);
-    }
     if (copy->source == NULL || (size > 0 && copy->archives == NULL)) {
         profile_free(copy);
         return NULL;
     }
-    if (size > 0) {
+    if (size > 0)
         memcpy(copy->archives, profile->archives, size);
-    }
     return copy;
 }
 
@@ -231,9 +216,8 @@ int profile_set_unit(struct profile *profile, int channel, const char *unit, str
     }
     if (channel_unit_conversion(row->channel, unit, &row->conversion) != 0) {
         const char *fitting[3] = {"", "", ""};
-        for (int i = 0; i < 3 && channel_unit_at(row->channel, i) != NULL; i++) {
+        for (int i = 0; i < 3 && channel_unit_at(row->channel, i) != NULL; i++)
             fitting[i] = channel_unit_at(row->channel, i);
-        }
         return err_set(err, "'%.20s' is no unit of %s; allowed: %s %s %s and others of its kind",
                        unit, row->channel->name, fitting[0], fitting[1], fitting[2]);
     }

@@ -42,11 +42,9 @@ static bool is_given(const struct channel *channel)
 static const char *given_channel(const void *context, int index)
 {
     (void)context;
-    for (int i = 0; channel_at(i) != NULL; i++) {
-        if (is_given(channel_at(i)) && index-- == 0) {
+    for (int i = 0; channel_at(i) != NULL; i++)
+        if (is_given(channel_at(i)) && index-- == 0)
             return channel_at(i)->name;
-        }
-    }
     return NULL;
 }
 

@@ -21,9 +21,8 @@ static const char *node_kind_text(const struct node *node)
 // Whether the value has the shape that is needed; tells if not.
 static bool has_kind(const struct load *load, const struct node *node, enum node_kind kind)
 {
-    if (node->kind == kind) {
+    if (node->kind == kind)
         return true;
-    }
     if (node->kind != NODE_BROKEN) {
         fault_at(load->faults, load->document->file, node, "here stands %s; allowed: %s",
                  node_kind_text(node),
@@ -45,11 +44,9 @@ static void set_place(const struct schema *schema, const struct node *node, void
 
 static const struct key *key_find(const struct schema *schema, const char *name)
 {
-    for (int i = 0; i < schema->count; i++) {
-        if (strcmp(schema->keys[i].name, name) == 0) {
+    for (int i = 0; i < schema->count; i++)
+        if (strcmp(schema->keys[i].name, name) == 0)
             return &schema->keys[i];
-        }
-    }
     return NULL;
 }
 
@@ -59,9 +56,8 @@ static void load_scalar(const struct load *load, const struct key *key, const st
                         void *target)
 {
     struct err err;
-    if (!has_kind(load, node, NODE_SCALAR)) {
+    if (!has_kind(load, node, NODE_SCALAR))
         return;
-    }
     if (node->plain && node->text[0] == '\0') {
         fault_at(load->faults, load->document->file, node,
                  "the key has no value; write one, or remove the key");
@@ -73,9 +69,8 @@ static void load_scalar(const struct load *load, const struct key *key, const st
 static void load_range(const struct load *load, const struct key *key, const struct node *node,
                        void *target)
 {
-    if (!has_kind(load, node, NODE_LIST)) {
+    if (!has_kind(load, node, NODE_LIST))
         return;
-    }
     if (node->count != 2) {
         fault_at(load->faults, load->document->file, node,
                  "the list has %d items; allowed: two, [first, last]", node->count);
@@ -106,9 +101,8 @@ static void load_map(const struct load *load, const struct schema *schema, const
         set_place(schema, node, target);
         return;
     }
-    if (has_kind(load, node, NODE_MAP)) {
+    if (has_kind(load, node, NODE_MAP))
         schema_load(load, schema, node, target);
-    }
 }
 
 // False when there is no item to be had; told.
@@ -122,22 +116,19 @@ static bool load_item(const struct load *load, const struct key *key, const stru
     int before = load->faults->count;
     struct item *item = target;
     item->node = node;
-    if (key->item == TYPE_RANGE) {
+    if (key->item == TYPE_RANGE)
         load_range(load, key, node, item->range);
-    } else {
+    else
         load_scalar(load, key, node, item->text);
-    }
     return node->kind != NODE_BROKEN && load->faults->count == before;
 }
 
 static bool name_is_known(const struct load *load, const struct key *key, const struct node *child)
 {
     const char *name = NULL;
-    for (int i = 0; (name = key->names(NULL, i)) != NULL; i++) {
-        if (strcmp(name, child->key) == 0) {
+    for (int i = 0; (name = key->names(NULL, i)) != NULL; i++)
+        if (strcmp(name, child->key) == 0)
             return true;
-        }
-    }
     const char *meant = suggest(child->key, key->names, NULL);
     fault_at_key(load->faults, load->document->file, child,
                  "unknown name '%.60s'%s%s%s; the reference page lists the names", child->key,
@@ -150,9 +141,8 @@ static void load_items(const struct load *load, const struct key *key, const str
                        struct list *list)
 {
     bool named = key->type == TYPE_NAMED;
-    if (!has_kind(load, node, named ? NODE_MAP : NODE_LIST)) {
+    if (!has_kind(load, node, named ? NODE_MAP : NODE_LIST))
         return;
-    }
     if (node->count > key->most) {
         fault_at(load->faults, load->document->file, node,
                  "there are %d items; allowed: at most %d", node->count, key->most);
@@ -165,11 +155,9 @@ static void load_items(const struct load *load, const struct key *key, const str
         return;
     }
     int count = 0;
-    for (const struct node *child = node->first; child != NULL; child = child->next) {
-        if (!named || name_is_known(load, key, child)) {
+    for (const struct node *child = node->first; child != NULL; child = child->next)
+        if (!named || name_is_known(load, key, child))
             count += load_item(load, key, child, items + size * (size_t)count) ? 1 : 0;
-        }
-    }
     *list = (struct list){count, items};
 }
 
@@ -248,13 +236,12 @@ static void set_nothing(const struct key *key, void *target)
 static void set_standard(const struct load *load, const struct key *key, void *target)
 {
     struct err err;
-    if (key->type == TYPE_MAP) {
+    if (key->type == TYPE_MAP)
         schema_load(load, key->map, NULL, target);
-    } else if (key->standard == NULL) {
+    else if (key->standard == NULL)
         set_nothing(key, target);
-    } else if (scalar_read(key, key->standard, target, &err) != 0) {
+    else if (scalar_read(key, key->standard, target, &err) != 0)
         assert(!"a standard of our own table cannot be read");
-    }
 }
 
 void schema_load(const struct load *load, const struct schema *schema, const struct node *node,
@@ -274,11 +261,9 @@ void schema_load(const struct load *load, const struct schema *schema, const str
         }
     }
     for (const struct node *child = node != NULL ? node->first : NULL; child != NULL;
-         child = child->next) {
-        if (key_find(schema, child->key) == NULL) {
+         child = child->next)
+        if (key_find(schema, child->key) == NULL)
             tell_unknown(load, schema, child);
-        }
-    }
 }
 
 void schema_inherit(const struct schema *schema, const struct node *node, const void *source,

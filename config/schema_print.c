@@ -41,13 +41,11 @@ static void print_choices(const struct key *key, bool numbers, struct writer *wr
 {
     writer_key(writer, "enum");
     writer_array(writer);
-    for (int i = 0; key->choices[i] != NULL; i++) {
-        if (numbers) {
+    for (int i = 0; key->choices[i] != NULL; i++)
+        if (numbers)
             writer_raw(writer, key->choices[i], strlen(key->choices[i]));
-        } else {
+        else
             writer_text(writer, key->choices[i]);
-        }
-    }
     writer_end(writer);
 }
 
@@ -62,9 +60,8 @@ static void print_text_type(const struct key *key, struct writer *writer)
     writer_end(writer);
     writer_key_int(writer, "minLength", 1);
     writer_key_int(writer, "maxLength", (int64_t)key->size - 1);
-    if (key->pattern != NULL) {
+    if (key->pattern != NULL)
         writer_key_text(writer, "pattern", key->pattern);
-    }
 }
 
 static void print_range_type(const struct key *key, struct writer *writer)
@@ -93,9 +90,8 @@ static void print_scalar(const struct key *key, enum value_type type, struct wri
     case TYPE_INTEGER:
         writer_key_text(writer, "type", "integer");
         print_numbers(key, writer);
-        if (key->choices != NULL) {
+        if (key->choices != NULL)
             print_choices(key, true, writer);
-        }
         break;
     default:
         writer_key_text(writer, "type", "number");
@@ -107,11 +103,10 @@ static void print_scalar(const struct key *key, enum value_type type, struct wri
 static void print_item(const struct key *key, struct writer *writer)
 {
     writer_object(writer);
-    if (key->map != NULL) {
+    if (key->map != NULL)
         print_schema(key->map, writer);
-    } else {
+    else
         print_scalar(key, key->item, writer);
-    }
     writer_end(writer);
 }
 
@@ -124,9 +119,8 @@ static void print_named(const struct key *key, struct writer *writer)
     writer_key(writer, "enum");
     writer_array(writer);
     const char *name = NULL;
-    for (int i = 0; (name = key->names(NULL, i)) != NULL; i++) {
+    for (int i = 0; (name = key->names(NULL, i)) != NULL; i++)
         writer_text(writer, name);
-    }
     writer_end(writer);
     writer_end(writer);
     writer_key(writer, "additionalProperties");
@@ -136,11 +130,10 @@ static void print_named(const struct key *key, struct writer *writer)
 static void print_standard(const struct key *key, struct writer *writer)
 {
     writer_key(writer, "default");
-    if (key->type == TYPE_TEXT || key->type == TYPE_CHOICE) {
+    if (key->type == TYPE_TEXT || key->type == TYPE_CHOICE)
         writer_text(writer, key->standard);
-    } else {
+    else
         writer_raw(writer, key->standard, strlen(key->standard));
-    }
 }
 
 static void print_key(const struct key *key, struct writer *writer)
@@ -158,12 +151,10 @@ static void print_key(const struct key *key, struct writer *writer)
         break;
     default: print_scalar(key, key->type, writer); break;
     }
-    if (key->standard != NULL) {
+    if (key->standard != NULL)
         print_standard(key, writer);
-    }
-    if (key->unit != NULL) {
+    if (key->unit != NULL)
         writer_key_text(writer, "x-unit", key->unit);
-    }
     writer_key_text(writer, "x-restarts", restarts_text(key->restarts));
     writer_end(writer);
 }
@@ -181,11 +172,9 @@ static void print_object(const struct schema *schema, struct writer *writer)
     writer_end(writer);
     writer_key(writer, "required");
     writer_array(writer);
-    for (int i = 0; i < schema->count; i++) {
-        if (schema->keys[i].required) {
+    for (int i = 0; i < schema->count; i++)
+        if (schema->keys[i].required)
             writer_text(writer, schema->keys[i].name);
-        }
-    }
     writer_end(writer);
 }
 
@@ -247,28 +236,25 @@ static const char *type_text(enum value_type type)
 static void add_allowed(const struct key *key, struct buf *out)
 {
     bool listed = key->type == TYPE_LIST || key->type == TYPE_NAMED;
-    if (listed) {
+    if (listed)
         buf_addf(out, "at most %d", key->most);
-    } else if (key->choices != NULL) {
-        for (int i = 0; key->choices[i] != NULL; i++) {
+    else if (key->choices != NULL)
+        for (int i = 0; key->choices[i] != NULL; i++)
             buf_addf(out, "%s`%s`", i > 0 ? ", " : "", key->choices[i]);
-        }
-    } else if (is_bounded(key)) {
+    else if (is_bounded(key))
         buf_addf(out, "%.10g to %.10g", key->minimum, key->maximum);
-    } else if (key->form != NULL) {
+    else if (key->form != NULL)
         buf_add_text(out, key->form);
-    } else if (key->type == TYPE_TEXT) {
+    else if (key->type == TYPE_TEXT)
         buf_addf(out, "at most %zu bytes", key->size - 1);
-    }
 }
 
 static void add_row(const struct key *key, struct buf *out)
 {
     buf_addf(out, "| `%s`%s | %s", key->name, key->required ? " (required)" : "",
              type_text(key->type));
-    if (key->type == TYPE_LIST && key->map == NULL) {
+    if (key->type == TYPE_LIST && key->map == NULL)
         buf_addf(out, " of %s", type_text(key->item));
-    }
     buf_addf(out, " | %s | ", key->unit != NULL ? key->unit : "");
     add_allowed(key, out);
     buf_addf(out, " | %s%s%s | %s | %s |\n", key->standard != NULL ? "`" : "",
@@ -280,23 +266,20 @@ static void add_names(const struct key *key, const char *path, struct buf *out)
 {
     buf_addf(out, "\nNames under `%s`: ", path);
     const char *name = NULL;
-    for (int i = 0; (name = key->names(NULL, i)) != NULL; i++) {
+    for (int i = 0; (name = key->names(NULL, i)) != NULL; i++)
         buf_addf(out, "%s`%s`", i > 0 ? ", " : "", name);
-    }
     buf_add_text(out, ".\n");
 }
 
 static void add_section(const struct schema *schema, const char *path, struct buf *out)
 {
     buf_addf(out, "\n## %s\n\n%s\n", path[0] != '\0' ? path : "Top level", schema->help);
-    if (schema->shorthand != NULL) {
+    if (schema->shorthand != NULL)
         buf_addf(out, "\nA single value in its place is its `%s`.\n", schema->shorthand);
-    }
     buf_add_text(out, "\n| key | type | unit | allowed | default | meaning | a change restarts |\n"
                       "| --- | --- | --- | --- | --- | --- | --- |\n");
-    for (int i = 0; i < schema->count; i++) {
+    for (int i = 0; i < schema->count; i++)
         add_row(&schema->keys[i], out);
-    }
     for (int i = 0; i < schema->count; i++) {
         const struct key *key = &schema->keys[i];
         char below[128];
@@ -304,12 +287,10 @@ static void add_section(const struct schema *schema, const char *path, struct bu
                        key->type == TYPE_LIST    ? "[]"
                        : key->type == TYPE_NAMED ? ".NAME"
                                                  : "");
-        if (key->names != NULL) {
+        if (key->names != NULL)
             add_names(key, below, out);
-        }
-        if (key->map != NULL) {
+        if (key->map != NULL)
             add_section(key->map, below, out);
-        }
     }
 }
 

@@ -22,11 +22,9 @@ static const char *choices_text(const char *const *choices, char *text, size_t s
 
 static int choice_find(const char *const *choices, const char *text)
 {
-    for (int i = 0; choices[i] != NULL; i++) {
-        if (strcmp(choices[i], text) == 0) {
+    for (int i = 0; choices[i] != NULL; i++)
+        if (strcmp(choices[i], text) == 0)
             return i;
-        }
-    }
     return -1;
 }
 
@@ -78,12 +76,10 @@ static int natural_parse(const char *text, uint64_t *out)
     bool hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
     const char *digits = hex ? text + 2 : text;
     size_t count = strspn(digits, hex ? "0123456789abcdefABCDEF" : "0123456789");
-    if (count == 0 || digits[count] != '\0') {
+    if (count == 0 || digits[count] != '\0')
         return -1;
-    }
-    if (!hex && digits[0] == '0' && count > 1) {
+    if (!hex && digits[0] == '0' && count > 1)
         return -1; // some programs read 010 as eight
-    }
     errno = 0;
     *out = strtoull(digits, NULL, hex ? 16 : 10);
     return errno == 0 ? 0 : -1;
@@ -93,16 +89,12 @@ static int integer_read(const struct key *key, const char *text, void *target, s
 {
     bool negative = text[0] == '-';
     uint64_t magnitude = 0;
-    if (natural_parse(negative ? text + 1 : text, &magnitude) != 0) {
+    if (natural_parse(negative ? text + 1 : text, &magnitude) != 0)
         return number_refuse(key, text, "is no whole number", err);
-    }
-    if (magnitude > INT32_MAX ||
-        !in_range(key, negative ? -(double)magnitude : (double)magnitude)) {
+    if (magnitude > INT32_MAX || !in_range(key, negative ? -(double)magnitude : (double)magnitude))
         return number_refuse(key, text, "is out of range", err);
-    }
-    if (key->choices != NULL && choice_find(key->choices, text) < 0) {
+    if (key->choices != NULL && choice_find(key->choices, text) < 0)
         return choice_refuse(key, text, err);
-    }
     int value = negative ? -(int)magnitude : (int)magnitude;
     memcpy(target, &value, sizeof value);
     return 0;
@@ -111,13 +103,11 @@ static int integer_read(const struct key *key, const char *text, void *target, s
 static int number_read(const struct key *key, const char *text, void *target, struct err *err)
 {
     struct decimal exact;
-    if (decimal_parse(text, &exact) != 0) {
+    if (decimal_parse(text, &exact) != 0)
         return number_refuse(key, text, "is no number (written like 20 or 0.581)", err);
-    }
     double value = decimal_to_double(exact);
-    if (!in_range(key, value)) {
+    if (!in_range(key, value))
         return number_refuse(key, text, "is out of range", err);
-    }
     memcpy(target, &value, sizeof value);
     return 0;
 }
@@ -125,12 +115,10 @@ static int number_read(const struct key *key, const char *text, void *target, st
 static int decimal_read(const struct key *key, const char *text, void *target, struct err *err)
 {
     struct decimal value;
-    if (decimal_parse(text, &value) != 0) {
+    if (decimal_parse(text, &value) != 0)
         return number_refuse(key, text, "is no number (written like 0.0001, 1e-4 or 1000)", err);
-    }
-    if (!in_range(key, decimal_to_double(value))) {
+    if (!in_range(key, decimal_to_double(value)))
         return number_refuse(key, text, "is out of range", err);
-    }
     memcpy(target, &value, sizeof value);
     return 0;
 }
@@ -153,9 +141,8 @@ static int raw_read(const char *text, void *target, struct err *err)
 static bool matches(const char *pattern, const char *text)
 {
     regex_t expression;
-    if (regcomp(&expression, pattern, REG_EXTENDED | REG_NOSUB) != 0) {
+    if (regcomp(&expression, pattern, REG_EXTENDED | REG_NOSUB) != 0)
         return false;
-    }
     bool match = regexec(&expression, text, 0, NULL, 0) == 0;
     regfree(&expression);
     return match;
@@ -163,11 +150,9 @@ static bool matches(const char *pattern, const char *text)
 
 static bool has_control(const char *text, bool lines)
 {
-    for (; *text != '\0'; text++) {
-        if (((unsigned char)*text < ' ' && !(lines && *text == '\n')) || *text == 0x7F) {
+    for (; *text != '\0'; text++)
+        if (((unsigned char)*text < ' ' && !(lines && *text == '\n')) || *text == 0x7F)
             return true;
-        }
-    }
     return false;
 }
 
@@ -178,18 +163,14 @@ static int text_read(const struct key *key, const char *text, void *target, stru
         return err_set(err, "there is no text; allowed: %s",
                        key->form != NULL ? key->form : "at least one character");
     }
-    if (length >= key->size) {
+    if (length >= key->size)
         return err_set(err, "the text has %zu bytes; allowed: at most %zu", length, key->size - 1);
-    }
-    if (has_control(text, key->lines)) {
+    if (has_control(text, key->lines))
         return err_set(err, "the text holds a control character; allowed: one line of text");
-    }
-    if (key->pattern != NULL && !matches(key->pattern, text)) {
+    if (key->pattern != NULL && !matches(key->pattern, text))
         return err_set(err, "'%.60s' is not possible; allowed: %s", text, key->form);
-    }
-    if (key->check != NULL && key->check(text, err) != 0) {
+    if (key->check != NULL && key->check(text, err) != 0)
         return -1;
-    }
     memcpy(target, text, length + 1);
     return 0;
 }
@@ -197,9 +178,8 @@ static int text_read(const struct key *key, const char *text, void *target, stru
 static int boolean_read(const char *text, void *target, struct err *err)
 {
     bool value = strcmp(text, "true") == 0;
-    if (!value && strcmp(text, "false") != 0) {
+    if (!value && strcmp(text, "false") != 0)
         return err_set(err, "'%.40s' is not possible; allowed: true, false", text);
-    }
     memcpy(target, &value, sizeof value);
     return 0;
 }
@@ -207,9 +187,8 @@ static int boolean_read(const char *text, void *target, struct err *err)
 static int choice_read(const struct key *key, const char *text, void *target, struct err *err)
 {
     int value = choice_find(key->choices, text);
-    if (value < 0) {
+    if (value < 0)
         return choice_refuse(key, text, err);
-    }
     memcpy(target, &value, sizeof value);
     return 0;
 }

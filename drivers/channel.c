@@ -136,11 +136,9 @@ static const struct unit units[] = {
 
 const struct channel *channel_find(const char *name)
 {
-    for (size_t i = 0; i < COUNT(channels); i++) {
-        if (strcmp(channels[i].name, name) == 0) {
+    for (size_t i = 0; i < COUNT(channels); i++)
+        if (strcmp(channels[i].name, name) == 0)
             return &channels[i];
-        }
-    }
     return NULL;
 }
 
@@ -159,9 +157,8 @@ static bool unit_fits(const struct channel *channel, const struct unit *unit)
 int channel_unit_conversion(const struct channel *channel, const char *unit,
                             struct unit_conversion *out)
 {
-    if (channel->unit[0] == '\0') {
+    if (channel->unit[0] == '\0')
         return -1; // bits and identity have no unit
-    }
     if (strcmp(unit, channel->unit) == 0) {
         *out = (struct unit_conversion){{1, 0}, {0, 0}};
         return 0;
@@ -177,16 +174,12 @@ int channel_unit_conversion(const struct channel *channel, const char *unit,
 
 const char *channel_unit_at(const struct channel *channel, int index)
 {
-    if (channel->unit[0] == '\0' || index < 0) {
+    if (channel->unit[0] == '\0' || index < 0)
         return NULL;
-    }
-    if (index == 0) {
+    if (index == 0)
         return channel->unit;
-    }
-    for (size_t i = 0; i < COUNT(units); i++) {
-        if (unit_fits(channel, &units[i]) && --index == 0) {
+    for (size_t i = 0; i < COUNT(units); i++)
+        if (unit_fits(channel, &units[i]) && --index == 0)
             return units[i].name;
-        }
-    }
     return NULL;
 }

@@ -31,9 +31,8 @@ static uint64_t bits_of(const struct image *image, const struct field *field)
 {
     assert(field->words <= 4);
     uint64_t bits = 0;
-    for (int i = 0; i < field->words; i++) {
+    for (int i = 0; i < field->words; i++)
         bits = bits << 16 | word_at(image, field, i);
-    }
     return bits;
 }
 
@@ -48,9 +47,8 @@ static bool set_bcd(struct raw *raw, uint64_t bits, int digits)
 {
     for (int i = digits - 1; i >= 0; i--) {
         uint64_t digit = bits >> (4 * i) & 0xF;
-        if (digit > 9) {
+        if (digit > 9)
             return false;
-        }
         raw->magnitude = raw->magnitude * 10 + digit;
     }
     return true;
@@ -107,18 +105,16 @@ static uint16_t scaled_of(const struct profile *profile, const struct image *ima
 {
     *scaled = (struct scaled){.scale = part->scale};
     uint16_t why = raw_of(image, &profile->fields[part->field], &scaled->raw);
-    if (why != WHY_NONE || part->scale_field < 0) {
+    if (why != WHY_NONE || part->scale_field < 0)
         return why;
-    }
     why = raw_of(image, &profile->fields[part->scale_field], &scaled->factor);
     if (why != WHY_NONE || !part->scale_is_exponent) {
         scaled->has_factor = true;
         return why;
     }
     const struct raw *exponent = &scaled->factor;
-    if (exponent->is_float || exponent->magnitude > 18) {
+    if (exponent->is_float || exponent->magnitude > 18)
         return WHY_OUT_OF_RANGE;
-    }
     int tens = (int)exponent->magnitude;
     scaled->scale.exponent += exponent->negative ? -tens : tens;
     return WHY_NONE;
@@ -148,17 +144,15 @@ static void add_exact(struct exact *sum, const struct scaled *scaled, int unit_t
         .tens = scaled->scale.exponent + unit_tens,
     };
     term_multiply(&term, 0, &scaled->raw);
-    if (scaled->has_factor) {
+    if (scaled->has_factor)
         term_multiply(&term, 2, &scaled->factor);
-    }
     exact_add(sum, &term);
 }
 
 static double number_of(const struct raw *raw)
 {
-    if (raw->is_float) {
+    if (raw->is_float)
         return raw->number;
-    }
     return raw->negative ? -(double)raw->magnitude : (double)raw->magnitude;
 }
 
@@ -167,9 +161,8 @@ static double scale_number(double number, struct decimal scale)
 {
     double product = number * (double)scale.mantissa;
     double power = 1;
-    for (int i = scale.exponent < 0 ? -scale.exponent : scale.exponent; i > 0; i--) {
+    for (int i = scale.exponent < 0 ? -scale.exponent : scale.exponent; i > 0; i--)
         power *= 10;
-    }
     return scale.exponent < 0 ? product / power : product * power;
 }
 
@@ -192,9 +185,8 @@ static void set_bad(struct value *value, enum quality quality, uint16_t why)
 static int conversion_tens(const struct unit_conversion *conversion)
 {
     int tens = conversion->factor.exponent;
-    for (int64_t mantissa = conversion->factor.mantissa; mantissa > 1; mantissa /= 10) {
+    for (int64_t mantissa = conversion->factor.mantissa; mantissa > 1; mantissa /= 10)
         tens++;
-    }
     return tens;
 }
 
@@ -203,9 +195,8 @@ static void decode_counter(const struct profile_channel *channel, const struct s
 {
     struct exact sum = {0};
     int tens = conversion_tens(&channel->conversion);
-    for (int i = 0; i < channel->part_count; i++) {
+    for (int i = 0; i < channel->part_count; i++)
         add_exact(&sum, &scaled[i], tens);
-    }
     struct scaled offset = {.raw = {.magnitude = 1}, .scale = channel->offset};
     add_exact(&sum, &offset, tens);
     int64_t micro = 0;
@@ -239,15 +230,12 @@ static void decode_gauge(const struct profile_channel *channel, const struct sca
 static bool matches_not_available(const struct profile *profile,
                                   const struct profile_channel *channel, const struct image *image)
 {
-    if (channel->not_available_count == 0) {
+    if (channel->not_available_count == 0)
         return false;
-    }
     uint64_t bits = bits_of(image, &profile->fields[channel->parts[0].field]);
-    for (int i = 0; i < channel->not_available_count; i++) {
-        if (channel->not_available[i] == bits) {
+    for (int i = 0; i < channel->not_available_count; i++)
+        if (channel->not_available[i] == bits)
             return true;
-        }
-    }
     return false;
 }
 
@@ -262,13 +250,12 @@ static void decode_number(const struct profile *profile, const struct profile_ch
             return;
         }
     }
-    if (strcmp(channel->unit, "config") == 0) { // nobody has said what it counts
+    if (strcmp(channel->unit, "config") == 0) // nobody has said what it counts
         set_bad(value, QUALITY_SUSPECT, WHY_OUT_OF_RANGE);
-    } else if (channel->channel->kind == CHANNEL_COUNTER) {
+    else if (channel->channel->kind == CHANNEL_COUNTER)
         decode_counter(channel, scaled, value);
-    } else {
+    else
         decode_gauge(channel, scaled, value);
-    }
 }
 
 static void decode_bits(const struct profile *profile, const struct image *image,
@@ -293,14 +280,11 @@ static void text_of_string(const struct image *image, const struct field *field,
         text[length++] = (char)word;
     }
     text[length] = '\0';
-    for (length = strlen(text); length > 0 && text[length - 1] == ' '; length--) {
+    for (length = strlen(text); length > 0 && text[length - 1] == ' '; length--)
         text[length - 1] = '\0';
-    }
-    for (char *at = text; *at != '\0'; at++) {
-        if ((unsigned char)*at < ' ' || *at == 0x7F) {
+    for (char *at = text; *at != '\0'; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7F)
             *at = '?';
-        }
-    }
 }
 
 // A number that names a meter is its digits: those of BCD with their leading zeros.
@@ -308,9 +292,8 @@ static uint16_t text_of_number(const struct image *image, const struct field *fi
 {
     struct raw raw;
     uint16_t why = raw_of(image, field, &raw);
-    if (why != WHY_NONE) {
+    if (why != WHY_NONE)
         return why;
-    }
     if (raw.is_float) {
         (void)snprintf(text, VALUE_TEXT_MAX, "%.17g", raw.number);
     } else {
@@ -326,11 +309,10 @@ static void decode_identity(const struct field *field, const struct image *image
 {
     char text[VALUE_TEXT_MAX] = "";
     uint16_t why = WHY_NONE;
-    if (field->type == RAW_STRING) {
+    if (field->type == RAW_STRING)
         text_of_string(image, field, text);
-    } else {
+    else
         why = text_of_number(image, field, text);
-    }
     if (why != WHY_NONE) {
         set_bad(value, QUALITY_SUSPECT, why);
     } else if (text[0] == '\0') {
@@ -348,21 +330,18 @@ static uint16_t why_unread(const struct profile *profile, const struct profile_c
     if (channel->channel->kind == CHANNEL_BITS) {
         for (int i = 0; i < profile->status_count; i++) {
             uint16_t why = image->why[profile->status[i].field];
-            if (why != WHY_NONE) {
+            if (why != WHY_NONE)
                 return why;
-            }
         }
         return WHY_NONE;
     }
     for (int i = 0; i < channel->part_count; i++) {
         const struct part *part = &channel->parts[i];
         uint16_t why = image->why[part->field];
-        if (why == WHY_NONE && part->scale_field >= 0) {
+        if (why == WHY_NONE && part->scale_field >= 0)
             why = image->why[part->scale_field];
-        }
-        if (why != WHY_NONE) {
+        if (why != WHY_NONE)
             return why;
-        }
     }
     return WHY_NONE;
 }
@@ -376,16 +355,15 @@ static void decode_channel(const struct profile *profile, const struct profile_c
         return;
     }
     enum channel_kind kind = channel->channel->kind;
-    if (kind == CHANNEL_BITS) {
+    if (kind == CHANNEL_BITS)
         decode_bits(profile, image, value);
-    } else if (profile->fields[channel->parts[0].field].words <= 4 &&
-               matches_not_available(profile, channel, image)) {
+    else if (profile->fields[channel->parts[0].field].words <= 4 &&
+             matches_not_available(profile, channel, image))
         set_bad(value, QUALITY_MISSING, WHY_NOT_AVAILABLE);
-    } else if (kind == CHANNEL_IDENTITY) {
+    else if (kind == CHANNEL_IDENTITY)
         decode_identity(&profile->fields[channel->parts[0].field], image, value);
-    } else {
+    else
         decode_number(profile, channel, image, value);
-    }
 }
 
 void image_decode(const struct profile *profile, const struct image *image, bool unverified,
@@ -403,12 +381,10 @@ void image_decode(const struct profile *profile, const struct image *image, bool
 
 enum quality values_worst(const struct value *values, int count)
 {
-    if (count == 0) {
+    if (count == 0)
         return QUALITY_MISSING;
-    }
     enum quality worst = QUALITY_GOOD;
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++)
         worst = quality_worst(worst, (enum quality)values[i].quality);
-    }
     return worst;
 }

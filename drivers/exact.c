@@ -36,11 +36,9 @@ static uint64_t divide(uint64_t limb[EXACT_LIMBS], uint64_t divisor)
 
 static bool shift_left(uint64_t limb[EXACT_LIMBS], int count)
 {
-    for (; count > 0; count -= 32) {
-        if (!multiply(limb, UINT64_C(1) << (count < 32 ? count : 32))) {
+    for (; count > 0; count -= 32)
+        if (!multiply(limb, UINT64_C(1) << (count < 32 ? count : 32)))
             return false;
-        }
-    }
     return true;
 }
 
@@ -48,31 +46,26 @@ static bool shift_left(uint64_t limb[EXACT_LIMBS], int count)
 static bool shift_right(uint64_t limb[EXACT_LIMBS], int count)
 {
     uint64_t lost = 0;
-    if (count > 64 * EXACT_LIMBS) {
+    if (count > 64 * EXACT_LIMBS)
         count = 64 * EXACT_LIMBS;
-    }
-    for (; count > 0; count -= 32) {
+    for (; count > 0; count -= 32)
         lost |= divide(limb, UINT64_C(1) << (count < 32 ? count : 32));
-    }
     return lost != 0;
 }
 
 static bool is_zero(const uint64_t limb[EXACT_LIMBS])
 {
     uint64_t any = 0;
-    for (int i = 0; i < EXACT_LIMBS; i++) {
+    for (int i = 0; i < EXACT_LIMBS; i++)
         any |= limb[i];
-    }
     return any == 0;
 }
 
 static int compare(const uint64_t a[EXACT_LIMBS], const uint64_t b[EXACT_LIMBS])
 {
-    for (int i = EXACT_LIMBS - 1; i >= 0; i--) {
-        if (a[i] != b[i]) {
+    for (int i = EXACT_LIMBS - 1; i >= 0; i--)
+        if (a[i] != b[i])
             return a[i] < b[i] ? -1 : 1;
-        }
-    }
     return 0;
 }
 
@@ -103,21 +96,16 @@ static bool measure(const struct exact_term *term, uint64_t limb[EXACT_LIMBS], b
 {
     memset(limb, 0, sizeof(uint64_t) * EXACT_LIMBS);
     limb[0] = 1;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3; i++)
         (void)multiply(limb, term->factor[i]); // 192 bits
-    }
     *rest = false;
-    if (is_zero(limb)) {
+    if (is_zero(limb))
         return true;
-    }
-    if (term->tens < -UNIT_TENS || term->tens > TENS_MAX) {
+    if (term->tens < -UNIT_TENS || term->tens > TENS_MAX)
         return false;
-    }
-    for (int i = -UNIT_TENS; i < term->tens; i++) {
-        if (!multiply(limb, 10)) {
+    for (int i = -UNIT_TENS; i < term->tens; i++)
+        if (!multiply(limb, 10))
             return false;
-        }
-    }
     int twos = term->twos + UNIT_TWOS;
     if (twos < 0) {
         *rest = shift_right(limb, -twos);
@@ -155,19 +143,15 @@ int exact_round(const struct exact *sum, int64_t *micro)
     bool rest = divide(limb, UINT64_C(1000000000000)) != 0;
     rest = divide(limb, UINT64_C(1000000000000)) != 0 || rest;
     rest = shift_right(limb, UNIT_TWOS - 1) || rest || sum->rest;
-    for (int i = 2; i < EXACT_LIMBS; i++) {
-        if (limb[i] != 0) {
+    for (int i = 2; i < EXACT_LIMBS; i++)
+        if (limb[i] != 0)
             return -1;
-        }
-    }
     u128 twice = (u128)limb[1] << 64 | limb[0];
     u128 whole = twice >> 1;
-    if ((twice & 1) != 0 && (rest || (whole & 1) != 0)) {
+    if ((twice & 1) != 0 && (rest || (whole & 1) != 0))
         whole++;
-    }
-    if (sum->overflow || whole >= (u128)MICRO_LIMIT) {
+    if (sum->overflow || whole >= (u128)MICRO_LIMIT)
         return -1;
-    }
     *micro = sum->negative ? -(int64_t)whole : (int64_t)whole;
     return 0;
 }

@@ -28,9 +28,8 @@ uint16_t frame_crc16(const uint8_t *bytes, size_t length)
     uint16_t crc = 0xFFFF;
     for (size_t i = 0; i < length; i++) {
         crc ^= bytes[i];
-        for (int bit = 0; bit < 8; bit++) {
+        for (int bit = 0; bit < 8; bit++)
             crc = (uint16_t)((crc & 1) != 0 ? crc >> 1 ^ 0xA001 : crc >> 1);
-        }
     }
     return crc;
 }
@@ -124,15 +123,14 @@ static void judge_pdu(const struct request *request, const uint8_t *pdu, size_t 
         return;
     }
     size_t expected = frame_data_size(request);
-    if (pdu[0] != request->function) {
+    if (pdu[0] != request->function)
         refuse(reply, "function %d answered, function %d was asked", pdu[0], request->function);
-    } else if (pdu[1] != expected) {
+    else if (pdu[1] != expected)
         refuse(reply, "byte count %d, %zu were asked", pdu[1], expected);
-    } else if (length != 2 + expected) {
+    else if (length != 2 + expected)
         refuse(reply, "%zu data bytes, byte count says %zu", length - 2, expected);
-    } else {
+    else
         take_words(request, pdu + 2, reply);
-    }
 }
 
 static bool is_echo(const struct request *request, const uint8_t *frame, size_t length)
@@ -175,23 +173,21 @@ void frame_rtu_judge(const struct request *request, const uint8_t *frame, size_t
         refuse_crc(request, frame, length, reply);
         return;
     }
-    if (unit_fits(request, frame[0], reply)) {
+    if (unit_fits(request, frame[0], reply))
         judge_pdu(request, frame + 1, length - 1 - CRC_SIZE, reply);
-    }
 }
 
 void frame_tcp_judge(const struct request *request, uint16_t transaction, const uint8_t *frame,
                      size_t length, struct reply *reply)
 {
-    if (length < MBAP_SIZE + 2) {
+    if (length < MBAP_SIZE + 2)
         refuse(reply, "only %zu bytes came, the shortest reply has 9", length);
-    } else if (get_u16(frame) != transaction) {
+    else if (get_u16(frame) != transaction)
         refuse(reply, "transaction %d answered, %d was asked", get_u16(frame), transaction);
-    } else if (get_u16(frame + 2) != 0) {
+    else if (get_u16(frame + 2) != 0)
         refuse(reply, "protocol %d, Modbus is 0", get_u16(frame + 2));
-    } else if (get_u16(frame + 4) != length - 6) {
+    else if (get_u16(frame + 4) != length - 6)
         refuse(reply, "the header says %d bytes follow, %zu came", get_u16(frame + 4), length - 6);
-    } else if (unit_fits(request, frame[6], reply)) {
+    else if (unit_fits(request, frame[6], reply))
         judge_pdu(request, frame + MBAP_SIZE, length - MBAP_SIZE, reply);
-    }
 }

@@ -8,9 +8,8 @@
 void late_init(struct late *late, int response_timeout_ms)
 {
     int64_t window_ms = (int64_t)response_timeout_ms * LATE_WINDOW_TIMEOUTS;
-    if (window_ms < LATE_WINDOW_LEAST_MS) {
+    if (window_ms < LATE_WINDOW_LEAST_MS)
         window_ms = LATE_WINDOW_LEAST_MS;
-    }
     *late = (struct late){.window_ns = window_ms * 1000000};
 }
 
@@ -23,19 +22,16 @@ static void remove_at(struct late *late, int index)
 
 static void forget_old(struct late *late, int64_t now_ns)
 {
-    for (int i = late->count - 1; i >= 0; i--) {
-        if (late->list[i].until_ns <= now_ns) {
+    for (int i = late->count - 1; i >= 0; i--)
+        if (late->list[i].until_ns <= now_ns)
             remove_at(late, i);
-        }
-    }
 }
 
 void late_add(struct late *late, const struct request *request, int64_t now_ns)
 {
     forget_old(late, now_ns);
-    if (late->count == LATE_MAX) {
+    if (late->count == LATE_MAX)
         return; // late_blocks holds everything back while it is full
-    }
     late->list[late->count++] = (struct late_request){
         .unit = request->unit,
         .function = request->function,
@@ -47,38 +43,32 @@ void late_add(struct late *late, const struct request *request, int64_t now_ns)
 bool late_blocks(struct late *late, const struct request *request, int64_t now_ns)
 {
     forget_old(late, now_ns);
-    if (late->count == LATE_MAX) {
+    if (late->count == LATE_MAX)
         return true;
-    }
     for (int i = 0; i < late->count; i++) {
         const struct late_request *entry = &late->list[i];
         if (entry->unit == request->unit && entry->function == request->function &&
-            entry->data_size == frame_data_size(request)) {
+            entry->data_size == frame_data_size(request))
             return true;
-        }
     }
     return false;
 }
 
 bool late_expects(const struct late *late, const struct request *request)
 {
-    for (int i = 0; i < late->count; i++) {
-        if (late->list[i].unit == request->unit && late->list[i].function == request->function) {
+    for (int i = 0; i < late->count; i++)
+        if (late->list[i].unit == request->unit && late->list[i].function == request->function)
             return true;
-        }
-    }
     return false;
 }
 
 // Length of the reply to one entry that the bytes (three at least) begin with, 0 when they do not.
 static size_t entry_reply_size(const struct late_request *entry, const uint8_t *bytes)
 {
-    if (bytes[0] != entry->unit) {
+    if (bytes[0] != entry->unit)
         return 0;
-    }
-    if (bytes[1] == (entry->function | EXCEPTION_BIT)) {
+    if (bytes[1] == (entry->function | EXCEPTION_BIT))
         return EXCEPTION_SIZE;
-    }
     bool reply = bytes[1] == entry->function && bytes[2] == entry->data_size;
     return reply ? EXCEPTION_SIZE + (size_t)entry->data_size : 0;
 }
@@ -87,9 +77,8 @@ size_t late_reply_size(const struct late *late, const uint8_t *bytes, size_t len
 {
     for (int i = 0; i < late->count && length >= 3; i++) {
         size_t size = entry_reply_size(&late->list[i], bytes);
-        if (size > 0) {
+        if (size > 0)
             return size;
-        }
     }
     return 0;
 }
@@ -98,9 +87,8 @@ size_t late_reply_size(const struct late *late, const uint8_t *bytes, size_t len
 static bool strike_at(struct late *late, const uint8_t *bytes, size_t size)
 {
     uint16_t crc = (uint16_t)(bytes[size - 2] | bytes[size - 1] << 8);
-    if (frame_crc16(bytes, size - 2) != crc) {
+    if (frame_crc16(bytes, size - 2) != crc)
         return false;
-    }
     int found = -1;
     int matches = 0;
     for (int i = late->count - 1; i >= 0; i--) {
@@ -109,9 +97,8 @@ static bool strike_at(struct late *late, const uint8_t *bytes, size_t size)
             matches++;
         }
     }
-    if (matches == 1) {
+    if (matches == 1)
         remove_at(late, found);
-    }
     return true;
 }
 

@@ -26,9 +26,8 @@ static int baud_parse(const char *text, struct link_url *out)
 // Copies a part of the text; -1 where it is empty or does not fit.
 static int copy_part(char *out, size_t size, const char *from, size_t length)
 {
-    if (length == 0 || length >= size) {
+    if (length == 0 || length >= size)
         return -1;
-    }
     memcpy(out, from, length);
     out[length] = '\0';
     return 0;
@@ -40,9 +39,8 @@ static int port_parse(const char *text, int *port, struct err *err)
 {
     size_t digits = strspn(text, "0123456789");
     long value = digits > 0 && digits <= 5 ? strtol(text, NULL, 10) : 0;
-    if (text[digits] != '\0' || value < 1 || value > 65535) {
+    if (text[digits] != '\0' || value < 1 || value > 65535)
         return err_set(err, "'%s' is no port; allowed: 1 to 65535", text);
-    }
     *port = (int)value;
     return 0;
 }
@@ -56,19 +54,16 @@ static int address_split(const char *text, struct link_url *out, const char **po
     size_t length = strcspn(from, bracket ? "]" : ":");
     const char *rest = from + length;
     if (bracket) {
-        if (*rest != ']') {
+        if (*rest != ']')
             return -1;
-        }
         rest++;
     }
     if ((*rest != '\0' && *rest != ':') ||
-        copy_part(out->address, sizeof out->address, from, length) != 0) {
+        copy_part(out->address, sizeof out->address, from, length) != 0)
         return -1;
-    }
     unsigned char bytes[sizeof(struct in6_addr)];
-    if (inet_pton(bracket ? AF_INET6 : AF_INET, out->address, bytes) != 1) {
+    if (inet_pton(bracket ? AF_INET6 : AF_INET, out->address, bytes) != 1)
         return -1;
-    }
     *port = *rest == ':' ? rest + 1 : NULL;
     return 0;
 }
@@ -108,9 +103,8 @@ static int setting_parse(const char *name, const char *value, struct link_url *o
         return 0;
     }
     if (strcmp(name, "stop") == 0) {
-        if (strcmp(value, "1") != 0 && strcmp(value, "2") != 0) {
+        if (strcmp(value, "1") != 0 && strcmp(value, "2") != 0)
             return err_set(err, "stop=%.20s is not possible; allowed: 1, 2", value);
-        }
         out->stop = value[0] - '0';
         return 0;
     }
@@ -129,26 +123,21 @@ static int setting_read(const char **at, char *seen, struct link_url *out, struc
     *at += length;
     char *value = strchr(text, '=');
     *value++ = '\0';
-    if (setting_parse(text, value, out, err) != 0) {
+    if (setting_parse(text, value, out, err) != 0)
         return -1;
-    }
-    if (strchr(seen, text[0]) != NULL) {
+    if (strchr(seen, text[0]) != NULL)
         return err_set(err, "the setting '%s' is given twice", text);
-    }
     seen[strlen(seen)] = text[0];
     return 0;
 }
 
 static bool device_is_valid(const char *device)
 {
-    if (device[0] != '/' || device[1] == '\0') {
+    if (device[0] != '/' || device[1] == '\0')
         return false;
-    }
-    for (const char *at = device; *at != '\0'; at++) {
-        if ((unsigned char)*at <= ' ' || *at == 0x7F) {
+    for (const char *at = device; *at != '\0'; at++)
+        if ((unsigned char)*at <= ' ' || *at == 0x7F)
             return false;
-        }
-    }
     return true;
 }
 
@@ -169,9 +158,8 @@ static int rtu_parse(const char *text, struct link_url *out, struct err *err)
     char seen[4] = ""; // first letters: baud, parity, stop
     while (*at != '\0') {
         at++; // '?' or '&'
-        if (setting_read(&at, seen, out, err) != 0) {
+        if (setting_read(&at, seen, out, err) != 0)
             return -1;
-        }
     }
     return 0;
 }
@@ -185,15 +173,13 @@ int link_url_parse(const char *text, struct link_url *out, struct err *err)
         {"tcp://", LINK_TCP}, {"rtu://", LINK_RTU}, {"rtu-over-tcp://", LINK_RTU_OVER_TCP}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         size_t length = strlen(kinds[i].prefix);
-        if (strncmp(text, kinds[i].prefix, length) != 0) {
+        if (strncmp(text, kinds[i].prefix, length) != 0)
             continue;
-        }
         struct link_url url = {.kind = kinds[i].kind};
         int result = url.kind == LINK_RTU ? rtu_parse(text + length, &url, err)
                                           : tcp_parse(text + length, &url, err);
-        if (result == 0) {
+        if (result == 0)
             *out = url;
-        }
         return result;
     }
     return err_set(err,

@@ -26,21 +26,19 @@ static const char *const why_texts[] = {
 
 const char *why_text(uint16_t why, char text[static WHY_TEXT_MAX])
 {
-    if (why < sizeof why_texts / sizeof why_texts[0]) {
+    if (why < sizeof why_texts / sizeof why_texts[0])
         (void)snprintf(text, WHY_TEXT_MAX, "%s", why_texts[why]);
-    } else if (why >= WHY_EXCEPTION && why <= WHY_EXCEPTION + UINT8_MAX) {
+    else if (why >= WHY_EXCEPTION && why <= WHY_EXCEPTION + UINT8_MAX)
         (void)snprintf(text, WHY_TEXT_MAX, "exception-%d", why - WHY_EXCEPTION);
-    } else { // a row of a newer program
+    else // a row of a newer program
         (void)snprintf(text, WHY_TEXT_MAX, "why-%u", (unsigned)why);
-    }
     return text;
 }
 
 const char *quality_text(enum quality quality)
 {
-    if (quality < 0 || (size_t)quality >= sizeof quality_texts / sizeof quality_texts[0]) {
+    if (quality < 0 || (size_t)quality >= sizeof quality_texts / sizeof quality_texts[0])
         return "missing"; // never show what is not understood as better than it is
-    }
     return quality_texts[quality];
 }
 

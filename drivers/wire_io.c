@@ -21,12 +21,10 @@ int wire_wait(struct wire *wire, int64_t until_ns)
 {
     for (;;) {
         int64_t left = until_ns - clock_boot_ns(wire->clock);
-        if (left <= 0) {
+        if (left <= 0)
             return 0;
-        }
-        if (atomic_load(&wire->interrupted)) {
+        if (atomic_load(&wire->interrupted))
             return -1;
-        }
         struct timespec slice = timespec_of(earlier(left, WIRE_SLICE_NS));
         struct pollfd poll_fd = {.fd = wire->fd, .events = POLLIN};
         int ready = ppoll(&poll_fd, 1, &slice, NULL);
@@ -37,9 +35,8 @@ int wire_wait(struct wire *wire, int64_t until_ns)
                 wire->settings.url.kind == LINK_RTU && (poll_fd.revents & (POLLHUP | POLLERR)) != 0;
             return !pulled && (poll_fd.revents & POLLIN) != 0 ? 1 : -1;
         }
-        if (ready < 0 && errno != EINTR) {
+        if (ready < 0 && errno != EINTR)
             return -1;
-        }
     }
 }
 
@@ -47,12 +44,10 @@ int wire_sleep(struct wire *wire, int64_t until_ns)
 {
     for (;;) {
         int64_t left = until_ns - clock_boot_ns(wire->clock);
-        if (left <= 0) {
+        if (left <= 0)
             return 0;
-        }
-        if (atomic_load(&wire->interrupted)) {
+        if (atomic_load(&wire->interrupted))
             return -1;
-        }
         struct timespec slice = timespec_of(earlier(left, WIRE_SLICE_NS));
         (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &slice, NULL);
     }
@@ -65,9 +60,8 @@ long wire_read(struct wire *wire, uint8_t *bytes, size_t size)
         wire->last_byte_ns = clock_boot_ns(wire->clock);
         return count;
     }
-    if (count < 0) {
+    if (count < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -1;
-    }
     // A serial device says 0 when nothing is there; a socket when the other side has closed it.
     return wire->settings.url.kind == LINK_RTU ? 0 : -1;
 }
@@ -79,9 +73,8 @@ int wire_send(struct wire *wire, const uint8_t *bytes, size_t length)
     ssize_t count = wire->settings.url.kind == LINK_RTU
                         ? write(wire->fd, bytes, length)
                         : send(wire->fd, bytes, length, MSG_NOSIGNAL);
-    if (count != (ssize_t)length) {
+    if (count != (ssize_t)length)
         return -1;
-    }
     wire->last_byte_ns = clock_boot_ns(wire->clock) + (int64_t)length * wire->char_ns;
     wire_show(wire, true, bytes, length);
     return 0;
@@ -89,9 +82,8 @@ int wire_send(struct wire *wire, const uint8_t *bytes, size_t length)
 
 void wire_show(const struct wire *wire, bool sent, const uint8_t *bytes, size_t length)
 {
-    if (wire->trace.frame != NULL && length > 0) {
+    if (wire->trace.frame != NULL && length > 0)
         wire->trace.frame(wire->trace.context, sent, bytes, length);
-    }
 }
 
 void reply_fail(struct reply *reply, enum why why, const char *detail)

@@ -19,9 +19,8 @@
 // ends the process.
 static int refuse_high_fd(int fd, struct err *err)
 {
-    if (fd < FD_SETSIZE) {
+    if (fd < FD_SETSIZE)
         return 0;
-    }
     return err_set(
         err,
         "too many open files: descriptor %d, libmodbus can use those below %d; lower the "
@@ -31,9 +30,8 @@ static int refuse_high_fd(int fd, struct err *err)
 
 static int adopt(struct wire *wire, modbus_t *context, struct err *err)
 {
-    if (context == NULL) {
+    if (context == NULL)
         return err_set(err, "libmodbus cannot make a context: %s", modbus_strerror(errno));
-    }
     uint32_t ms = (uint32_t)wire->settings.response_timeout_ms;
     // A byte time-out starts again with each byte: a meter that drips could hold the line for
     // minutes. Zero makes the response time-out that of the whole reply. And libmodbus's own
@@ -73,12 +71,10 @@ static int connect_result(struct wire *wire, int fd, int64_t until_ns)
 {
     for (;;) {
         int64_t left = until_ns - clock_boot_ns(wire->clock);
-        if (left <= 0) {
+        if (left <= 0)
             return ETIMEDOUT;
-        }
-        if (atomic_load(&wire->interrupted)) {
+        if (atomic_load(&wire->interrupted))
             return ECANCELED;
-        }
         struct timespec slice = {.tv_nsec = (long)(left < WIRE_SLICE_NS ? left : WIRE_SLICE_NS)};
         struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
         int ready = ppoll(&poll_fd, 1, &slice, NULL);
@@ -87,9 +83,8 @@ static int connect_result(struct wire *wire, int fd, int64_t until_ns)
             socklen_t size = sizeof error;
             return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
         }
-        if (ready < 0 && errno != EINTR) {
+        if (ready < 0 && errno != EINTR)
             return errno;
-        }
     }
 }
 
@@ -99,30 +94,25 @@ static int connect_socket(struct wire *wire, struct err *err)
     const struct link_url *url = &wire->settings.url;
     struct sockaddr_storage address;
     socklen_t size = address_of(url, &address);
-    if (size == 0) {
+    if (size == 0)
         return err_set(err, "'%s' is no IP address", url->address);
-    }
     int fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
-    if (fd < 0) {
+    if (fd < 0)
         return err_set(err, "cannot make a socket: %s", strerror(errno));
-    }
     int error = 0;
     int on = 1;
-    if (refuse_high_fd(fd, err) != 0) {
+    if (refuse_high_fd(fd, err) != 0)
         goto fail;
-    }
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-    if (connect(fd, (struct sockaddr *)&address, size) != 0) {
+    if (connect(fd, (struct sockaddr *)&address, size) != 0)
         error = errno;
-    }
     if (error == EINPROGRESS) {
         int64_t limit = wire->settings.response_timeout_ms * NS_PER_MS;
         error = connect_result(wire, fd, clock_boot_ns(wire->clock) + limit);
     }
-    if (error == 0) {
+    if (error == 0)
         return fd;
-    }
     (void)err_set(err, "no connection to %s port %d: %s", url->address, url->port, strerror(error));
 fail:
     close(fd);
@@ -134,9 +124,8 @@ fail:
 int wire_open_socket(struct wire *wire, struct err *err)
 {
     int fd = connect_socket(wire, err);
-    if (fd < 0) {
+    if (fd < 0)
         return -1;
-    }
     bool tcp = wire->settings.url.kind == LINK_TCP;
     modbus_t *context =
         tcp ? modbus_new_tcp_pi(wire->settings.url.address, "502") // set_socket overrides both
@@ -158,9 +147,8 @@ int wire_open_serial(struct wire *wire, struct err *err)
 {
     const struct link_url *url = &wire->settings.url;
     modbus_t *context = modbus_new_rtu(url->device, url->baud, url->parity, 8, url->stop);
-    if (adopt(wire, context, err) != 0) {
+    if (adopt(wire, context, err) != 0)
         return -1;
-    }
     if (modbus_connect(context) != 0) {
         (void)err_set(err, "cannot open serial device %s: %s", url->device,
                       errno == ENOENT ? "it is not there; is the adapter plugged in?"

@@ -27,9 +27,8 @@ static int64_t ready_at(const struct wire *wire, const struct request *request)
     int pause_ms = wire->settings.pause_ms > wire->meter_pause_ms ? wire->settings.pause_ms
                                                                   : wire->meter_pause_ms;
     int64_t ready_ns = wire->last_byte_ns + wire->silence_ns + pause_ms * NS_PER_MS;
-    if (wire->drain_from_ns == 0) {
+    if (wire->drain_from_ns == 0)
         return ready_ns;
-    }
     ready_ns = later(ready_ns, wire->last_byte_ns + timeout_ns(wire));
     // The unit that failed gets the time to finish what it may be at; another one need not wait for
     // it: its replies are told apart by the unit.
@@ -60,24 +59,20 @@ static enum why settle(struct wire *wire, const struct request *request, struct 
     for (;;) {
         uint8_t bytes[DRAIN_KEEP / 4];
         long count = wire_read(wire, bytes, sizeof bytes);
-        if (count < 0) {
+        if (count < 0)
             return WHY_LINK_DOWN;
-        }
         if (count > 0) {
             wire_show(wire, false, bytes, (size_t)count);
             keep(drained, bytes, (size_t)count);
             wire->mute = 0;
         }
         int64_t until_ns = ready_at(wire, request);
-        if (count == 0 && clock_boot_ns(wire->clock) >= until_ns) {
+        if (count == 0 && clock_boot_ns(wire->clock) >= until_ns)
             return WHY_NONE;
-        }
-        if (until_ns > limit_ns) {
+        if (until_ns > limit_ns)
             return WHY_FRAME;
-        }
-        if (wire_wait(wire, until_ns) < 0) {
+        if (wire_wait(wire, until_ns) < 0)
             return WHY_LINK_DOWN;
-        }
     }
 }
 
@@ -86,9 +81,8 @@ static enum why fall_silent(struct wire *wire, const struct request *request)
     struct drained drained = {0};
     enum why why = settle(wire, request, &drained);
     (void)late_strike(&wire->late, drained.bytes, drained.length);
-    if (why == WHY_NONE) {
+    if (why == WHY_NONE)
         wire->drain_from_ns = 0;
-    }
     return why;
 }
 
@@ -98,24 +92,19 @@ static enum why fall_silent(struct wire *wire, const struct request *request)
 static size_t frame_size(const struct wire *wire, const struct request *request,
                          const uint8_t *bytes, size_t length)
 {
-    if (length < 3) {
+    if (length < 3)
         return 0;
-    }
     size_t expected = frame_rtu_reply_size(request);
     if (bytes[0] == request->unit && bytes[1] == request->function &&
-        bytes[2] == frame_data_size(request)) {
+        bytes[2] == frame_data_size(request))
         return expected;
-    }
     size_t late = late_reply_size(&wire->late, bytes, length);
-    if (late > 0) {
+    if (late > 0)
         return late;
-    }
-    if ((bytes[1] & EXCEPTION_BIT) != 0) {
+    if ((bytes[1] & EXCEPTION_BIT) != 0)
         return EXCEPTION_SIZE;
-    }
-    if (bytes[1] >= 1 && bytes[1] <= 4) {
+    if (bytes[1] >= 1 && bytes[1] <= 4)
         return EXCEPTION_SIZE + (size_t)bytes[2];
-    }
     return 0;
 }
 
@@ -128,9 +117,8 @@ static void strike_late(struct wire *wire, const struct request *request, uint8_
         bool ours = size > 0 && bytes[0] == request->unit &&
                     (bytes[1] & ~EXCEPTION_BIT) == request->function &&
                     (size == EXCEPTION_SIZE || size == frame_rtu_reply_size(request));
-        if (size == 0 || size > *length || ours || late_strike(&wire->late, bytes, size) == 0) {
+        if (size == 0 || size > *length || ours || late_strike(&wire->late, bytes, size) == 0)
             return;
-        }
         wire_show(wire, false, bytes, size);
         *length -= size;
         memmove(bytes, bytes + size, *length);
@@ -144,22 +132,18 @@ static long receive(struct wire *wire, const struct request *request, int64_t un
     size_t length = 0;
     for (;;) {
         long count = wire_read(wire, bytes + length, FRAME_RTU_MAX - length);
-        if (count < 0) {
+        if (count < 0)
             return -1;
-        }
         length += (size_t)count;
         strike_late(wire, request, bytes, &length);
         size_t size = frame_size(wire, request, bytes, length);
-        if ((size > 0 && length >= size) || length == FRAME_RTU_MAX) {
+        if ((size > 0 && length >= size) || length == FRAME_RTU_MAX)
             return (long)length;
-        }
         int waited = wire_wait(wire, until_ns);
-        if (waited < 0) {
+        if (waited < 0)
             return -1;
-        }
-        if (waited == 0) {
+        if (waited == 0)
             return (long)length;
-        }
     }
 }
 
@@ -180,11 +164,10 @@ static void judge(struct wire *wire, const struct request *request, const uint8_
     }
     wire->mute = length > 0 ? 0 : wire->mute + 1;
     wire_show(wire, false, bytes, (size_t)length);
-    if (length == 0) {
+    if (length == 0)
         reply_fail(reply, WHY_TIMEOUT, "no reply");
-    } else {
+    else
         frame_rtu_judge(request, bytes, (size_t)length, reply);
-    }
 }
 
 // A reply that was not seen may still come; so may ours when the exception that was taken for it
@@ -192,9 +175,8 @@ static void judge(struct wire *wire, const struct request *request, const uint8_
 static void remember(struct wire *wire, const struct request *request, const struct reply *reply)
 {
     bool exception = reply->why >= WHY_EXCEPTION;
-    if (reply->why == WHY_NONE || (exception && !late_expects(&wire->late, request))) {
+    if (reply->why == WHY_NONE || (exception && !late_expects(&wire->late, request)))
         return;
-    }
     int64_t now_ns = clock_boot_ns(wire->clock);
     late_add(&wire->late, request, now_ns);
     if (!exception) {

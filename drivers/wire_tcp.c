@@ -59,7 +59,6 @@ void wire_tcp_transact(struct wire *wire, const struct request *request, struct 
     // nothing old in it. The same where bytes follow that nobody asked for.
     int trailing = 0;
     bool well_formed = reply->why == WHY_NONE || reply->why >= WHY_EXCEPTION;
-    if (!well_formed || ioctl(wire->fd, FIONREAD, &trailing) != 0 || trailing > 0) {
+    if (!well_formed || ioctl(wire->fd, FIONREAD, &trailing) != 0 || trailing > 0)
         wire_close(wire);
-    }
 }

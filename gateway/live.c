@@ -15,25 +15,22 @@ struct live {
 struct live *live_new(void)
 {
     struct live *live = calloc(1, sizeof *live);
-    if (live != NULL) {
+    if (live != NULL)
         (void)pthread_mutex_init(&live->mutex, NULL);
-    }
     return live;
 }
 
 static void drop_readings(struct reading **readings, int count)
 {
-    for (int i = 0; i < count && readings != NULL; i++) {
+    for (int i = 0; i < count && readings != NULL; i++)
         reading_free(readings[i]);
-    }
     free((void *)readings);
 }
 
 void live_free(struct live *live)
 {
-    if (live == NULL) {
+    if (live == NULL)
         return;
-    }
     drop_readings(live->readings, live->config != NULL ? live->config->meter_count : 0);
     free(live->links);
     config_unref(live->config);
@@ -46,9 +43,8 @@ static struct reading *take_old(struct live *live, const struct meter *meter)
 {
     int old = live->config != NULL ? config_meter_find(live->config, meter->id) : -1;
     if (old < 0 || live->readings[old] == NULL ||
-        strcmp(live->config->meters[old].profile_name, meter->profile_name) != 0) {
+        strcmp(live->config->meters[old].profile_name, meter->profile_name) != 0)
         return NULL;
-    }
     struct reading *reading = live->readings[old];
     live->readings[old] = NULL;
     return reading;
@@ -59,15 +55,13 @@ static void carry_over(struct live *live, struct config *config, struct reading 
 {
     for (int i = 0; i < config->meter_count; i++) {
         readings[i] = take_old(live, &config->meters[i]);
-        if (readings[i] == NULL) {
+        if (readings[i] == NULL)
             readings[i] = reading_new(config, &config->meters[i]);
-        }
     }
     for (int i = 0; i < config->link_count; i++) {
         int old = live->config != NULL ? config_link_find(live->config, config->links[i].id) : -1;
-        if (old >= 0) {
+        if (old >= 0)
             links[i] = live->links[old];
-        }
     }
 }
 
@@ -101,12 +95,10 @@ void live_apply(struct live *live, struct config *config)
 // -1 when the configuration shown has no such meter any more.
 static int index_of(const struct live *live, const struct reading *reading)
 {
-    if (live->config == NULL) {
+    if (live->config == NULL)
         return -1;
-    }
-    if (live->config == reading->config) {
+    if (live->config == reading->config)
         return (int)(reading->meter - live->config->meters);
-    }
     return config_meter_find(live->config, reading->meter->id);
 }
 
@@ -130,9 +122,8 @@ void live_reading(struct live *live, const struct reading *reading)
             reading_free(*shown);
             *shown = reading_new(reading->config, reading->meter);
         }
-        if (*shown != NULL) {
+        if (*shown != NULL)
             copy_reading(*shown, reading);
-        }
     }
     (void)pthread_mutex_unlock(&live->mutex);
 }
@@ -141,9 +132,8 @@ void live_link(struct live *live, const char *link, const struct live_link *coun
 {
     (void)pthread_mutex_lock(&live->mutex);
     int index = live->config != NULL ? config_link_find(live->config, link) : -1;
-    if (index >= 0) {
+    if (index >= 0)
         live->links[index] = *counters;
-    }
     (void)pthread_mutex_unlock(&live->mutex);
 }
 
@@ -158,11 +148,10 @@ static void print_meter(struct writer *writer, const struct config *config,
     writer_key_text(writer, "link", config->links[meter->link].id);
     writer_key_int(writer, "unit", meter->unit);
     writer_key_text(writer, "profile", meter->profile_name);
-    if (reading == NULL || reading->at_ms == 0) { // not polled yet
+    if (reading == NULL || reading->at_ms == 0) // not polled yet
         writer_key_null(writer, "at");
-    } else {
+    else
         writer_key_time(writer, "at", reading->at_ms);
-    }
     writer_key_bool(writer, "answered", reading != NULL && reading->answered);
     writer_key(writer, "channels");
     if (reading == NULL) {
@@ -182,9 +171,8 @@ void live_print_meters(struct live *live, struct writer *writer)
         // One meter at a time: a bus waits for one meter's print, not for that of thousands.
         (void)pthread_mutex_lock(&live->mutex);
         more = live->config != NULL && i < live->config->meter_count;
-        if (more) {
+        if (more)
             print_meter(writer, live->config, &live->config->meters[i], live->readings[i]);
-        }
         (void)pthread_mutex_unlock(&live->mutex);
     }
     writer_end(writer);
@@ -216,9 +204,8 @@ void live_print_links(struct live *live, struct writer *writer)
 {
     writer_array(writer);
     (void)pthread_mutex_lock(&live->mutex);
-    for (int i = 0; live->config != NULL && i < live->config->link_count; i++) {
+    for (int i = 0; live->config != NULL && i < live->config->link_count; i++)
         print_link(writer, &live->config->links[i], &live->links[i]);
-    }
     (void)pthread_mutex_unlock(&live->mutex);
     writer_end(writer);
 }

@@ -33,10 +33,9 @@ static void print_help(FILE *out)
           "over MQTT\n\n"
           "usage: metergate COMMAND [OPTION]...   'metergate COMMAND --help' says more\n\n",
           out);
-    for (const struct subcommand *row = subcommands; row->name; row++) {
+    for (const struct subcommand *row = subcommands; row->name; row++)
         if (row->help)
             fprintf(out, "  %-10s %s\n", row->name, row->help);
-    }
 }
 
 int main(int argc, char **argv)
@@ -53,10 +52,9 @@ int main(int argc, char **argv)
         printf("metergate %s\n", software_version);
         return EXIT_DONE;
     }
-    for (const struct subcommand *row = subcommands; row->name; row++) {
+    for (const struct subcommand *row = subcommands; row->name; row++)
         if (strcmp(argv[1], row->name) == 0)
             return row->run(argc - 1, argv + 1);
-    }
     fprintf(stderr, "metergate: there is no command '%s'; 'metergate --help' lists them\n",
             argv[1]);
     return EXIT_USAGE;

@@ -14,27 +14,23 @@ static bool port(const char *text)
 
 bool guard_host(const char *host)
 {
-    if (host == NULL || strlen(host) > HOST_MAX) {
+    if (host == NULL || strlen(host) > HOST_MAX)
         return false;
-    }
     const char *rest = host;
     if (host[0] == '[') {
         size_t length = strspn(host + 1, "0123456789abcdefABCDEF:.");
-        if (length < 2 || host[1 + length] != ']') {
+        if (length < 2 || host[1 + length] != ']')
             return false;
-        }
         rest = host + 2 + length;
     } else {
         size_t length = 0;
         while (isalnum((unsigned char)host[length]) || strchr(".-_", host[length]) != NULL) {
-            if (host[length] == '\0') {
+            if (host[length] == '\0')
                 break;
-            }
             length++;
         }
-        if (length == 0 || host[0] == '.' || host[0] == '-') {
+        if (length == 0 || host[0] == '.' || host[0] == '-')
             return false;
-        }
         rest = host + length;
     }
     return *rest == '\0' || (*rest == ':' && port(rest + 1));
@@ -54,18 +50,16 @@ bool guard_cookie(const char *cookie, char token[static GUARD_TOKEN_SIZE])
     for (const char *at = cookie; at != NULL && *at != '\0';) {
         at += strspn(at, " \t");
         if (strncmp(at, name, sizeof name - 1) == 0) {
-            if (value != NULL) {
+            if (value != NULL)
                 return false; // somebody plants one
-            }
             value = at + sizeof name - 1;
         }
         at = strchr(at, ';');
         at = at != NULL ? at + 1 : NULL;
     }
     if (value == NULL || strspn(value, "0123456789abcdef") != GUARD_TOKEN_SIZE - 1 ||
-        (value[GUARD_TOKEN_SIZE - 1] != '\0' && value[GUARD_TOKEN_SIZE - 1] != ';')) {
+        (value[GUARD_TOKEN_SIZE - 1] != '\0' && value[GUARD_TOKEN_SIZE - 1] != ';'))
         return false;
-    }
     memcpy(token, value, GUARD_TOKEN_SIZE - 1);
     token[GUARD_TOKEN_SIZE - 1] = '\0';
     return true;

@@ -49,13 +49,11 @@ static void send_json(struct evhttp_request *request, int status, const char *te
     struct evbuffer *body = evbuffer_new();
     say(request, "Content-Type", "application/json");
     say(request, "Cache-Control", "no-store");
-    if (body != NULL) {
+    if (body != NULL)
         (void)evbuffer_add(body, text, length);
-    }
     evhttp_send_reply(request, status, NULL, body);
-    if (body != NULL) {
+    if (body != NULL)
         evbuffer_free(body);
-    }
 }
 
 // `code` and `error` are our own: nothing in them needs an escape.
@@ -75,13 +73,11 @@ static void make_tag(const struct asset *asset, char tag[static 20])
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned length = 0;
-    if (EVP_Digest(asset->bytes, asset->length, digest, &length, EVP_sha256(), NULL) != 1) {
+    if (EVP_Digest(asset->bytes, asset->length, digest, &length, EVP_sha256(), NULL) != 1)
         digest[0] = 0; // the browser will only ask for it again
-    }
     tag[0] = '"';
-    for (size_t i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 8; i++)
         (void)snprintf(tag + 1 + 2 * i, 3, "%02x", digest[i]);
-    }
     (void)snprintf(tag + 17, 2, "\"");
 }
 
@@ -98,13 +94,11 @@ static void send_asset(struct evhttp_request *request, const struct asset *asset
     }
     struct evbuffer *body = evbuffer_new();
     say(request, "Content-Type", asset->type);
-    if (body != NULL) {
+    if (body != NULL)
         (void)evbuffer_add_reference(body, asset->bytes, asset->length, NULL, NULL);
-    }
     evhttp_send_reply(request, 200, NULL, body);
-    if (body != NULL) {
+    if (body != NULL)
         evbuffer_free(body);
-    }
 }
 
 // The catalogue of a language as a JSON object: the page can speak also while no gateway runs.
@@ -113,24 +107,19 @@ static void fill_texts(struct buf *out, enum language language)
     struct writer writer;
     writer_init(&writer, out);
     writer_object(&writer);
-    for (size_t i = 0; catalogue_key(i) != NULL; i++) {
+    for (size_t i = 0; catalogue_key(i) != NULL; i++)
         writer_key_text(&writer, catalogue_key(i), catalogue_text(catalogue_key(i), language));
-    }
     writer_end(&writer);
 }
 
 static const struct asset *find_asset(const struct page *page, const char *path)
 {
-    for (const struct asset *asset = assets; asset->path != NULL; asset++) {
-        if (strcmp(asset->path, path) == 0) {
+    for (const struct asset *asset = assets; asset->path != NULL; asset++)
+        if (strcmp(asset->path, path) == 0)
             return asset;
-        }
-    }
-    for (int i = 0; i < LANGUAGE_COUNT; i++) {
-        if (strcmp(page->texts[i].path, path) == 0) {
+    for (int i = 0; i < LANGUAGE_COUNT; i++)
+        if (strcmp(page->texts[i].path, path) == 0)
             return &page->texts[i];
-        }
-    }
     return NULL;
 }
 
@@ -169,9 +158,8 @@ int page_init(struct page *page, struct err *err)
 
 void page_release(struct page *page)
 {
-    for (int i = 0; i < LANGUAGE_COUNT; i++) {
+    for (int i = 0; i < LANGUAGE_COUNT; i++)
         buf_release(&page->text_bytes[i]);
-    }
 }
 
 // --- answers of the gateway ---
@@ -184,11 +172,9 @@ static const struct {
 
 static int status_of(const char *code)
 {
-    for (size_t i = 0; code != NULL && i < sizeof statuses / sizeof statuses[0]; i++) {
-        if (strcmp(statuses[i].code, code) == 0) {
+    for (size_t i = 0; code != NULL && i < sizeof statuses / sizeof statuses[0]; i++)
+        if (strcmp(statuses[i].code, code) == 0)
             return statuses[i].status;
-        }
-    }
     return 422;
 }
 
@@ -254,9 +240,8 @@ static void send_reply(const struct waiting *waiting, const char *text, size_t l
         status = status_of(json_string_value(json_object_get(reply, "code")));
         json_decref(reply);
     }
-    if (status == 401 || (ok && waiting->closes)) {
+    if (status == 401 || (ok && waiting->closes))
         say_cookie(request, "");
-    }
     struct evbuffer *body = evbuffer_new();
     say(request, "Content-Type", "application/json");
     say(request, "Cache-Control", "no-store");
@@ -265,9 +250,8 @@ static void send_reply(const struct waiting *waiting, const char *text, size_t l
         (void)evbuffer_add(body, text, length);
     }
     evhttp_send_reply(request, status, NULL, body);
-    if (body != NULL) {
+    if (body != NULL)
         evbuffer_free(body);
-    }
 }
 
 static void on_reply(void *context, enum relay_result result, const char *text, size_t length)
@@ -301,15 +285,12 @@ static const char *check_origin(struct evhttp_request *request, const char *host
     const char *origin = header(request, "Origin");
     const char *site = header(request, "Sec-Fetch-Site");
     const char *own = header(request, "X-Metergate");
-    if (origin != NULL && !guard_origin(origin, host)) {
+    if (origin != NULL && !guard_origin(origin, host))
         return "the request comes from another page";
-    }
-    if (site != NULL && strcmp(site, "same-origin") != 0) {
+    if (site != NULL && strcmp(site, "same-origin") != 0)
         return "the request comes from another site";
-    }
-    if (own == NULL || (strcmp(own, "page") != 0 && strcmp(own, "background") != 0)) {
+    if (own == NULL || (strcmp(own, "page") != 0 && strcmp(own, "background") != 0))
         return "the header X-Metergate is missing";
-    }
     return NULL;
 }
 
@@ -357,9 +338,8 @@ static void relay_command(struct page *page, struct evhttp_request *request, con
     // Set before: an answer may come at once, and then frees `waiting`.
     evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_closed, waiting);
     unsigned long number = relay_send(page->relay, &order, on_reply, waiting);
-    if (number != 0) {
+    if (number != 0)
         waiting->number = number;
-    }
 }
 
 static void answer_api(struct page *page, struct evhttp_request *request, const char *name,
@@ -389,9 +369,8 @@ static int count_headers(struct evhttp_request *request, const char *name)
 {
     int count = 0;
     const struct evkeyvalq *headers = evhttp_request_get_input_headers(request);
-    for (const struct evkeyval *one = headers->tqh_first; one != NULL; one = one->next.tqe_next) {
+    for (const struct evkeyval *one = headers->tqh_first; one != NULL; one = one->next.tqe_next)
         count += evutil_ascii_strcasecmp(one->key, name) == 0;
-    }
     return count;
 }
 
@@ -405,11 +384,10 @@ void page_answer(struct evhttp_request *request, void *context)
     visitors_request(page->visitors, request);
     say_security(request);
     if (path == NULL || count_headers(request, "Host") != 1 || !guard_host(host) ||
-        evhttp_uri_get_host(uri) != NULL) {
+        evhttp_uri_get_host(uri) != NULL)
         send_error(request, 400, "host", "the request does not say well where it goes");
-    } else if (strncmp(path, api, sizeof api - 1) == 0) {
+    else if (strncmp(path, api, sizeof api - 1) == 0)
         answer_api(page, request, path + sizeof api - 1, host);
-    } else {
+    else
         answer_file(page, request, path);
-    }
 }

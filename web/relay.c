@@ -50,11 +50,9 @@ static void disconnect(struct relay *relay)
         bufferevent_free(relay->socket);
         relay->socket = NULL;
     }
-    for (int i = 0; i < RELAY_PENDING_MAX; i++) {
-        if (relay->pending[i].number != 0) {
+    for (int i = 0; i < RELAY_PENDING_MAX; i++)
+        if (relay->pending[i].number != 0)
             finish(&relay->pending[i], RELAY_AWAY, NULL, 0);
-        }
-    }
 }
 
 static void on_tick(evutil_socket_t fd, short events, void *context)
@@ -64,9 +62,8 @@ static void on_tick(evutil_socket_t fd, short events, void *context)
     (void)events;
     for (int i = 0; i < RELAY_PENDING_MAX; i++) {
         struct pending *pending = &relay->pending[i];
-        if (pending->number != 0 && --pending->ticks_left <= 0) {
+        if (pending->number != 0 && --pending->ticks_left <= 0)
             finish(pending, RELAY_LATE, NULL, 0);
-        }
     }
 }
 
@@ -99,9 +96,8 @@ static void on_read(struct bufferevent *socket, void *context)
         char head[FRAME_HEAD];
         const char *text = NULL;
         size_t length = 0;
-        if (evbuffer_copyout(in, head, sizeof head) < (ssize_t)sizeof head) {
+        if (evbuffer_copyout(in, head, sizeof head) < (ssize_t)sizeof head)
             return;
-        }
         // Only the head is looked at here: the bytes are made one piece when all are there.
         if (frame_next(head, sizeof head, CONTROL_FRAME_MAX, &text, &length) < 0) {
             log_warn("web", "the gateway sent a frame that is none: connection closed");
@@ -112,18 +108,16 @@ static void on_read(struct bufferevent *socket, void *context)
         size_t whole = ((size_t)byte[0] << 24 | (size_t)byte[1] << 16 | (size_t)byte[2] << 8 |
                         (size_t)byte[3]) +
                        FRAME_HEAD;
-        if (evbuffer_get_length(in) < whole) {
+        if (evbuffer_get_length(in) < whole)
             return;
-        }
         const char *frame = (const char *)evbuffer_pullup(in, (ev_ssize_t)whole);
         if (frame == NULL) {
             disconnect(relay);
             return;
         }
         take_reply(relay, frame + FRAME_HEAD, whole - FRAME_HEAD);
-        if (relay->socket != socket) {
+        if (relay->socket != socket)
             return;
-        }
         (void)evbuffer_drain(in, whole);
     }
 }
@@ -131,22 +125,19 @@ static void on_read(struct bufferevent *socket, void *context)
 static void on_event(struct bufferevent *socket, short events, void *context)
 {
     (void)socket;
-    if (events & (BEV_EVENT_EOF | BEV_EVENT_ERROR)) {
+    if (events & (BEV_EVENT_EOF | BEV_EVENT_ERROR))
         disconnect(context);
-    }
 }
 
 static int ensure_connected(struct relay *relay)
 {
-    if (relay->socket != NULL) {
+    if (relay->socket != NULL)
         return 0;
-    }
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, relay->path, sizeof address.sun_path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
+    if (fd < 0)
         return -1;
-    }
     if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
         (void)close(fd);
         return -1;
@@ -170,12 +161,10 @@ static int write_request(struct relay *relay, unsigned long number,
     buf_init(&frame, request->arguments_length + REQUEST_HEAD_MAX + FRAME_HEAD);
     // Every request says that it comes through the page: without a token it then gets nothing.
     buf_addf(&text, "{\"id\":%lu,\"door\":\"page\",\"command\":\"%s\"", number, request->command);
-    if (request->token != NULL) {
+    if (request->token != NULL)
         buf_addf(&text, ",\"token\":\"%s\"", request->token);
-    }
-    if (request->background) {
+    if (request->background)
         buf_add_text(&text, ",\"background\":true");
-    }
     buf_add_text(&text, ",\"arguments\":");
     buf_add(&text, request->arguments, request->arguments_length);
     buf_add_text(&text, "}");
@@ -197,11 +186,9 @@ unsigned long relay_send(struct relay *relay, const struct relay_request *reques
                          void *context)
 {
     struct pending *place = NULL;
-    for (int i = 0; i < RELAY_PENDING_MAX && place == NULL; i++) {
-        if (relay->pending[i].number == 0) {
+    for (int i = 0; i < RELAY_PENDING_MAX && place == NULL; i++)
+        if (relay->pending[i].number == 0)
             place = &relay->pending[i];
-        }
-    }
     if (place == NULL) {
         done(context, RELAY_FULL, NULL, 0);
         return 0;
@@ -218,19 +205,16 @@ unsigned long relay_send(struct relay *relay, const struct relay_request *reques
 
 void relay_forget(struct relay *relay, unsigned long number)
 {
-    for (int i = 0; i < RELAY_PENDING_MAX; i++) {
-        if (relay->pending[i].number == number) {
+    for (int i = 0; i < RELAY_PENDING_MAX; i++)
+        if (relay->pending[i].number == number)
             relay->pending[i] = (struct pending){0};
-        }
-    }
 }
 
 struct relay *relay_new(struct event_base *base, const char *directory)
 {
     struct relay *relay = calloc(1, sizeof *relay);
-    if (relay == NULL) {
+    if (relay == NULL)
         return NULL;
-    }
     relay->base = base;
     if ((size_t)snprintf(relay->path, sizeof relay->path, "%s/%s", directory, CONTROL_SOCKET) >=
         sizeof relay->path) {
@@ -248,14 +232,11 @@ struct relay *relay_new(struct event_base *base, const char *directory)
 
 void relay_free(struct relay *relay)
 {
-    if (relay == NULL) {
+    if (relay == NULL)
         return;
-    }
-    if (relay->socket != NULL) {
+    if (relay->socket != NULL)
         bufferevent_free(relay->socket);
-    }
-    if (relay->tick != NULL) {
+    if (relay->tick != NULL)
         event_free(relay->tick);
-    }
     free(relay);
 }

@@ -37,22 +37,19 @@ static void add_addresses(struct buf *names)
 {
     struct ifaddrs *all = NULL;
     int count = 0;
-    if (getifaddrs(&all) != 0) {
+    if (getifaddrs(&all) != 0)
         return; // the host name alone will do
-    }
     for (const struct ifaddrs *one = all; one != NULL && count < ADDRESSES_MAX;
          one = one->ifa_next) {
         char text[INET6_ADDRSTRLEN];
         const void *address = NULL;
-        if (one->ifa_addr == NULL || (one->ifa_flags & IFF_LOOPBACK)) {
+        if (one->ifa_addr == NULL || (one->ifa_flags & IFF_LOOPBACK))
             continue;
-        }
         int family = one->ifa_addr->sa_family;
-        if (family == AF_INET) {
+        if (family == AF_INET)
             address = &((const struct sockaddr_in *)(const void *)one->ifa_addr)->sin_addr;
-        } else if (family == AF_INET6) {
+        else if (family == AF_INET6)
             address = &((const struct sockaddr_in6 *)(const void *)one->ifa_addr)->sin6_addr;
-        }
         if (address != NULL && inet_ntop(family, address, text, sizeof text) != NULL) {
             buf_addf(names, ",IP:%s", text);
             count++;
@@ -66,9 +63,8 @@ static void host_name(char name[static 65])
 {
     if (gethostname(name, 64) != 0 ||
         strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") !=
-            strlen(name)) {
+            strlen(name))
         name[0] = '\0';
-    }
     name[64] = '\0';
 }
 
@@ -92,9 +88,8 @@ static int add_names(X509 *certificate)
     buf_add_text(&names, "DNS:localhost,IP:127.0.0.1,IP:::1");
     if (name[0] != '\0') {
         buf_addf(&names, ",DNS:%s", name);
-        if (strchr(name, '.') == NULL) {
+        if (strchr(name, '.') == NULL)
             buf_addf(&names, ",DNS:%s.local", name);
-        }
     }
     add_addresses(&names);
     int result = -1;
@@ -103,9 +98,8 @@ static int add_names(X509 *certificate)
     if (!names.failed &&
         X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)common, -1,
                                    -1, 0) == 1 &&
-        X509_set_issuer_name(certificate, subject) == 1) {
+        X509_set_issuer_name(certificate, subject) == 1)
         result = add_extension(certificate, NID_subject_alt_name, names.data);
-    }
     buf_release(&names);
     return result;
 }
@@ -117,9 +111,8 @@ static int fill_certificate(X509 *certificate, EVP_PKEY *key)
     time_t now = time(NULL);
     time_t floor = (time_t)(clock_floor_ms() / 1000);
     now = now > floor ? now : floor;
-    if (RAND_bytes(serial, sizeof serial) != 1) {
+    if (RAND_bytes(serial, sizeof serial) != 1)
         return -1;
-    }
     serial[0] &= 0x7F; // positive
     BIGNUM *number = BN_bin2bn(serial, sizeof serial, NULL);
     int result = -1;
@@ -131,9 +124,8 @@ static int fill_certificate(X509 *certificate, EVP_PKEY *key)
         add_extension(certificate, NID_basic_constraints, "critical,CA:FALSE") == 0 &&
         add_extension(certificate, NID_key_usage, "critical,digitalSignature") == 0 &&
         add_extension(certificate, NID_ext_key_usage, "serverAuth") == 0 &&
-        X509_sign(certificate, key, EVP_sha256()) > 0) {
+        X509_sign(certificate, key, EVP_sha256()) > 0)
         result = 0;
-    }
     BN_free(number);
     return result;
 }
@@ -152,9 +144,8 @@ static EVP_PKEY *own_key(const char *path, struct err *err)
     if (file != NULL) {
         EVP_PKEY *old = PEM_read_PrivateKey(file, NULL, NULL, NULL);
         (void)fclose(file);
-        if (old != NULL) {
+        if (old != NULL)
             return old;
-        }
         ERR_clear_error(); // damaged: a new one replaces it
     }
     EVP_PKEY *key = EVP_EC_gen("P-256");
@@ -175,18 +166,16 @@ static EVP_PKEY *own_key(const char *path, struct err *err)
 static int make_certificate(const struct tls_files *files, struct err *err)
 {
     EVP_PKEY *key = own_key(files->key, err);
-    if (key == NULL) {
+    if (key == NULL)
         return -1;
-    }
     X509 *certificate = X509_new();
     BIO *bio = BIO_new(BIO_s_mem());
     int result = -1;
     if (certificate == NULL || bio == NULL || fill_certificate(certificate, key) != 0 ||
-        PEM_write_bio_X509(bio, certificate) != 1) {
+        PEM_write_bio_X509(bio, certificate) != 1)
         (void)openssl_error(err, "the page's certificate cannot be made");
-    } else {
+    else
         result = write_bio(files->certificate, bio, 0644, err);
-    }
     BIO_free(bio);
     X509_free(certificate);
     EVP_PKEY_free(key);
@@ -213,12 +202,10 @@ static bool is_good(const struct tls_files *files)
 int tls_own_files(const char *directory, struct tls_files *files, struct err *err)
 {
     char folder[400];
-    if ((size_t)snprintf(folder, sizeof folder, "%s/web", directory) >= sizeof folder) {
+    if ((size_t)snprintf(folder, sizeof folder, "%s/web", directory) >= sizeof folder)
         return err_set(err, "%s: the path is too long", directory);
-    }
-    if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST)
         return err_set(err, "%s: cannot be made: %s", folder, strerror(errno));
-    }
     (void)snprintf(files->certificate, sizeof files->certificate, "%s/certificate.pem", folder);
     (void)snprintf(files->key, sizeof files->key, "%s/key.pem", folder);
     return is_good(files) ? 0 : make_certificate(files, err);
@@ -245,13 +232,12 @@ SSL_CTX *tls_server(const struct tls_files *files, struct err *err)
     (void)SSL_CTX_set_num_tickets(context, 0);
     // What many idle connections hold is given back between records.
     (void)SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
-    if (SSL_CTX_use_certificate_chain_file(context, files->certificate) != 1) {
+    if (SSL_CTX_use_certificate_chain_file(context, files->certificate) != 1)
         (void)openssl_error(err, files->certificate);
-    } else if (SSL_CTX_use_PrivateKey_file(context, files->key, SSL_FILETYPE_PEM) != 1) {
+    else if (SSL_CTX_use_PrivateKey_file(context, files->key, SSL_FILETYPE_PEM) != 1)
         (void)openssl_error(err, files->key);
-    } else {
+    else
         return context;
-    }
     SSL_CTX_free(context);
     return NULL;
 }
@@ -261,10 +247,8 @@ void tls_fingerprint(SSL_CTX *context, char text[static TLS_FINGERPRINT_SIZE])
     unsigned char digest[32];
     unsigned length = 0;
     text[0] = '\0';
-    if (X509_digest(SSL_CTX_get0_certificate(context), EVP_sha256(), digest, &length) != 1) {
+    if (X509_digest(SSL_CTX_get0_certificate(context), EVP_sha256(), digest, &length) != 1)
         return;
-    }
-    for (unsigned i = 0; i < length; i++) {
+    for (unsigned i = 0; i < length; i++)
         (void)snprintf(text + 3 * i, 4, i + 1 < length ? "%02X:" : "%02X", digest[i]);
-    }
 }

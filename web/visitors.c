@@ -26,9 +26,8 @@ struct visitor {
 static void end(const struct visitor *visitor)
 {
     evutil_socket_t fd = bufferevent_getfd(visitor->socket);
-    if (fd >= 0) {
+    if (fd >= 0)
         (void)shutdown(fd, SHUT_RDWR);
-    }
 }
 
 static void on_timer(evutil_socket_t unused, short events, void *context)
@@ -41,9 +40,8 @@ static void on_timer(evutil_socket_t unused, short events, void *context)
 static void arm(const struct visitor *visitor, int seconds)
 {
     const struct timeval wait = {.tv_sec = seconds};
-    if (event_add(visitor->timer, &wait) != 0) {
+    if (event_add(visitor->timer, &wait) != 0)
         end(visitor); // without a timer it could stay for ever
-    }
 }
 
 // Called by OpenSSL when the connection's SSL object goes.
@@ -56,30 +54,26 @@ static void visitor_gone(void *parent, void *record, CRYPTO_EX_DATA *data, int p
     (void)place;
     (void)number;
     (void)argument;
-    if (visitor == NULL) {
+    if (visitor == NULL)
         return;
-    }
     struct visitors *visitors = visitor->visitors;
     event_free(visitor->timer);
     free(visitor);
     visitors->count--;
-    if (visitors->listener != NULL && visitors->count == VISITORS_MAX - 1) {
+    if (visitors->listener != NULL && visitors->count == VISITORS_MAX - 1)
         (void)evconnlistener_enable(visitors->listener);
-    }
 }
 
 static struct visitor *visitor_new(struct visitors *visitors, SSL *ssl)
 {
     struct visitor *visitor = calloc(1, sizeof *visitor);
-    if (visitor == NULL) {
+    if (visitor == NULL)
         return NULL;
-    }
     visitor->visitors = visitors;
     visitor->timer = evtimer_new(visitors->base, on_timer, visitor);
     if (visitor->timer == NULL || SSL_set_ex_data(ssl, visitors->place, visitor) != 1) {
-        if (visitor->timer != NULL) {
+        if (visitor->timer != NULL)
             event_free(visitor->timer);
-        }
         free(visitor);
         return NULL;
     }
@@ -106,9 +100,8 @@ static struct bufferevent *new_connection(struct event_base *base, void *context
     }
     bufferevent_openssl_set_allow_dirty_shutdown(visitor->socket, 1);
     arm(visitor, VISITOR_REQUEST_S);
-    if (visitors->count >= VISITORS_MAX) {
+    if (visitors->count >= VISITORS_MAX)
         (void)evconnlistener_disable(visitors->listener);
-    }
     return visitor->socket;
 }
 
@@ -116,9 +109,8 @@ struct visitors *visitors_new(struct event_base *base, struct evhttp *http,
                               struct evconnlistener *listener, SSL_CTX *context)
 {
     struct visitors *visitors = calloc(1, sizeof *visitors);
-    if (visitors == NULL) {
+    if (visitors == NULL)
         return NULL;
-    }
     visitors->base = base;
     visitors->listener = listener;
     visitors->context = context;

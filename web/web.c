@@ -61,12 +61,10 @@ static int parse(int argc, char **argv, struct options *options)
         default: return cli_usage("web", "unknown or incomplete option '%s'", argv[optind - 1]);
         }
     }
-    if (optind < argc) {
+    if (optind < argc)
         return cli_usage("web", "'%s' is one too many", argv[optind]);
-    }
-    if ((options->certificate == NULL) != (options->key == NULL)) {
+    if ((options->certificate == NULL) != (options->key == NULL))
         return cli_usage("web", "--certificate and --key go together");
-    }
     return 0;
 }
 
@@ -77,9 +75,8 @@ static json_t *ask_settings(const char *directory)
     struct err err;
     int result =
         control_call(directory, "page-settings", NULL, SETTINGS_TIMEOUT_MS, &settings, &err);
-    if (result != 0 && result != CONTROL_NOT_RUNNING) {
+    if (result != 0 && result != CONTROL_NOT_RUNNING)
         log_warn("web", "the gateway does not say where the page listens: %s", err.text);
-    }
     return result == 0 ? settings : NULL;
 }
 
@@ -98,14 +95,12 @@ static int choose_files(const struct options *options, const json_t *settings,
         certificate = setting(settings, "certificate");
         key = setting(settings, "key");
     }
-    if (certificate == NULL || key == NULL) {
+    if (certificate == NULL || key == NULL)
         return tls_own_files(options->state, files, err);
-    }
     if ((size_t)snprintf(files->certificate, sizeof files->certificate, "%s", certificate) >=
             sizeof files->certificate ||
-        (size_t)snprintf(files->key, sizeof files->key, "%s", key) >= sizeof files->key) {
+        (size_t)snprintf(files->key, sizeof files->key, "%s", key) >= sizeof files->key)
         return err_set(err, "the path of the certificate or its key is too long");
-    }
     return 0;
 }
 
@@ -120,13 +115,11 @@ static void follow_parent(void)
     ssize_t own_length = readlink("/proc/self/exe", own, sizeof own);
     ssize_t parent_length = readlink(path, parent, sizeof parent);
     if (own_length <= 0 || own_length != parent_length ||
-        memcmp(own, parent, (size_t)own_length) != 0) {
+        memcmp(own, parent, (size_t)own_length) != 0)
         return;
-    }
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != pid) {
+    if (getppid() != pid)
         _exit(EXIT_DONE); // it ended meanwhile
-    }
 }
 
 static struct evconnlistener *listen_on(struct event_base *base, const char *where, struct err *err)
@@ -140,9 +133,8 @@ static struct evconnlistener *listen_on(struct event_base *base, const char *whe
     struct evconnlistener *listener = evconnlistener_new_bind(
         base, NULL, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
         LISTEN_QUEUE, (struct sockaddr *)&address, size);
-    if (listener == NULL) {
+    if (listener == NULL)
         (void)err_set(err, "%s cannot be listened on: %s", where, strerror(errno));
-    }
     return listener;
 }
 
@@ -159,15 +151,12 @@ static void serve(struct event_base *base)
     struct event *term = evsignal_new(base, SIGTERM, on_signal, base);
     struct event *interrupt = evsignal_new(base, SIGINT, on_signal, base);
     if (term != NULL && interrupt != NULL && event_add(term, NULL) == 0 &&
-        event_add(interrupt, NULL) == 0) {
+        event_add(interrupt, NULL) == 0)
         (void)event_base_dispatch(base);
-    }
-    if (term != NULL) {
+    if (term != NULL)
         event_free(term);
-    }
-    if (interrupt != NULL) {
+    if (interrupt != NULL)
         event_free(interrupt);
-    }
 }
 
 static void set_up_http(struct evhttp *http, struct page *page)
@@ -185,9 +174,8 @@ static void set_up_http(struct evhttp *http, struct page *page)
 static int run_server(const char *directory, const char *where, SSL_CTX *context, struct err *err)
 {
     struct page page;
-    if (page_init(&page, err) != 0) {
+    if (page_init(&page, err) != 0)
         return -1;
-    }
     struct event_base *base = event_base_new();
     struct evhttp *http = base != NULL ? evhttp_new(base) : NULL;
     int result = err_set(err, "not enough memory for the page");
@@ -204,21 +192,18 @@ static int run_server(const char *directory, const char *where, SSL_CTX *context
             evconnlistener_free(listener);
         }
     }
-    if (page.visitors != NULL) {
+    if (page.visitors != NULL)
         visitors_stop(page.visitors);
-    }
-    if (http != NULL) {
+    if (http != NULL)
         evhttp_free(http);
-    }
     if (base != NULL) {
         // libevent frees connections in its loop.
         (void)event_base_loop(base, EVLOOP_NONBLOCK);
     }
     relay_free(page.relay);
     visitors_free(page.visitors);
-    if (base != NULL) {
+    if (base != NULL)
         event_base_free(base);
-    }
     page_release(&page);
     return result;
 }
@@ -231,15 +216,12 @@ int web_main(int argc, char **argv)
     struct stat status;
     char fingerprint[TLS_FINGERPRINT_SIZE];
     int fault = parse(argc, argv, &options);
-    if (fault != 0 || options.help) {
+    if (fault != 0 || options.help)
         return fault != 0 ? fault : (fputs(help, stdout), EXIT_DONE);
-    }
-    if (options.state == NULL) {
+    if (options.state == NULL)
         return cli_usage("web", "say where the gateway keeps its state: --state DIR");
-    }
-    if (stat(options.state, &status) != 0) {
+    if (stat(options.state, &status) != 0)
         return cli_problem("web", "%s: %s", options.state, strerror(errno));
-    }
     follow_parent();
     (void)umask(0077);
     (void)signal(SIGPIPE, SIG_IGN);

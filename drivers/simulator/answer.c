@@ -32,17 +32,15 @@ static void put_u16(uint8_t *bytes, unsigned number)
 
 static enum ask_found take_tcp(const uint8_t *bytes, size_t length, struct ask *out)
 {
-    if (length < MBAP_SIZE + 1) {
+    if (length < MBAP_SIZE + 1)
         return ASK_MORE;
-    }
     size_t rest = get_u16(bytes + 4);
     if (get_u16(bytes + 2) != 0 || rest < 2 || rest > PDU_MAX + 1) {
         out->length = length;
         return ASK_GARBAGE;
     }
-    if (length < MBAP_SIZE - 1 + rest) {
+    if (length < MBAP_SIZE - 1 + rest)
         return ASK_MORE;
-    }
     *out = (struct ask){
         .kind = LINK_TCP,
         .transaction = get_u16(bytes),
@@ -59,12 +57,10 @@ static enum ask_found take_tcp(const uint8_t *bytes, size_t length, struct ask *
 static size_t rtu_length(const uint8_t *bytes, size_t length)
 {
     uint8_t function = bytes[1];
-    if (function >= 1 && function <= 6) {
+    if (function >= 1 && function <= 6)
         return 8;
-    }
-    if (function == 15 || function == 16) {
+    if (function == 15 || function == 16)
         return length > 6 ? 9 + (size_t)bytes[6] : FRAME_RTU_MAX;
-    }
     return 0;
 }
 
@@ -117,9 +113,8 @@ static size_t registers_pdu(uint8_t function, const uint16_t *words, unsigned co
 {
     pdu[0] = function;
     pdu[1] = (uint8_t)(2 * count);
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count; i++)
         put_u16(pdu + 2 + 2 * (size_t)i, words[i]);
-    }
     return 2 + 2 * (size_t)count;
 }
 
@@ -129,9 +124,8 @@ static size_t coils_pdu(uint8_t function, const uint16_t *words, unsigned count,
     memset(pdu, 0, 2 + bytes);
     pdu[0] = function;
     pdu[1] = (uint8_t)bytes;
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i < count; i++)
         pdu[2 + i / 8] |= (uint8_t)((words[i] & 1) << i % 8);
-    }
     return 2 + bytes;
 }
 
@@ -139,22 +133,18 @@ static size_t coils_pdu(uint8_t function, const uint16_t *words, unsigned count,
 static int check_request(const struct sim_meter *meter, const struct ask *ask)
 {
     uint8_t function = ask->pdu[0];
-    if (function < 1 || function > 4) {
+    if (function < 1 || function > 4)
         return EXCEPTION_FUNCTION;
-    }
-    if (ask->pdu_length != 5) {
+    if (ask->pdu_length != 5)
         return EXCEPTION_COUNT;
-    }
     unsigned most = function <= 2 ? COILS_MAX : REGISTERS_MAX;
     const struct profile *profile = meter->kind->profile;
-    if (meter->kind->strict && profile->limits.max_registers < most) {
+    if (meter->kind->strict && profile->limits.max_registers < most)
         most = profile->limits.max_registers;
-    }
     unsigned first = get_u16(ask->pdu + 1);
     unsigned count = get_u16(ask->pdu + 3);
-    if (count == 0 || count > most) {
+    if (count == 0 || count > most)
         return EXCEPTION_COUNT;
-    }
     return first + count > 0x10000 ? EXCEPTION_ADDRESS : 0;
 }
 
@@ -172,12 +162,10 @@ static size_t make_pdu(struct sim_meter *meter, const struct ask *ask, const str
         code = sim_meter_registers(meter, &image, function, get_u16(ask->pdu + 1), (uint16_t)count,
                                    words);
     }
-    if (code == 0 && struck->of[FAULT_EXCEPTION] != NULL) {
+    if (code == 0 && struck->of[FAULT_EXCEPTION] != NULL)
         code = struck->of[FAULT_EXCEPTION]->code;
-    }
-    if (code != 0) {
+    if (code != 0)
         return exception_pdu(function, code, pdu);
-    }
     if (struck->of[FAULT_WRONG_COUNT] != NULL && function >= 3) {
         words[1] = count > 1 ? words[1] : 0;
         count = count > 1 ? count - 1 : 2;
@@ -256,14 +244,11 @@ static void make_noise(struct sim_meter *meter, int bytes, struct answer *answer
 // Which check fails over TCP, where there is no CRC.
 static enum fault_kind header_fault(struct sim_meter *meter, const struct struck *struck)
 {
-    if (struck->of[FAULT_BAD_CRC] != NULL) {
+    if (struck->of[FAULT_BAD_CRC] != NULL)
         return (enum fault_kind)(FAULT_WRONG_TRANSACTION + sim_meter_random(meter) % 3);
-    }
-    for (int kind = FAULT_WRONG_TRANSACTION; kind <= FAULT_WRONG_LENGTH; kind++) {
-        if (struck->of[kind] != NULL) {
+    for (int kind = FAULT_WRONG_TRANSACTION; kind <= FAULT_WRONG_LENGTH; kind++)
+        if (struck->of[kind] != NULL)
             return (enum fault_kind)kind;
-        }
-    }
     return FAULT_KIND_COUNT;
 }
 
@@ -282,24 +267,21 @@ static void damage_header(struct sim_meter *meter, const struct struck *struck,
 static void damage_frame(struct sim_meter *meter, const struct ask *ask,
                          const struct struck *struck, struct answer *answer)
 {
-    if (ask->kind == LINK_TCP) {
+    if (ask->kind == LINK_TCP)
         damage_header(meter, struck, answer);
-    } else if (struck->of[FAULT_BAD_CRC] != NULL) {
+    else if (struck->of[FAULT_BAD_CRC] != NULL)
         answer->bytes[answer->length - 1] ^= (uint8_t)(1U << sim_meter_random(meter) % 8);
-    }
     const struct meter_fault *fault = struck->of[FAULT_TRUNCATED];
     if (fault != NULL) {
         size_t lost = fault->bytes > 0 ? (size_t)fault->bytes : answer->length / 2;
         answer->length -= lost < answer->length ? lost : answer->length - 1;
     }
     fault = struck->of[FAULT_NOISE];
-    if (fault != NULL) {
+    if (fault != NULL)
         make_noise(meter, fault->bytes, answer);
-    }
     fault = struck->of[FAULT_TRAILING];
-    for (int i = 0; fault != NULL && i < (fault->bytes > 0 ? fault->bytes : 2); i++) {
+    for (int i = 0; fault != NULL && i < (fault->bytes > 0 ? fault->bytes : 2); i++)
         answer->bytes[answer->length++] = (uint8_t)sim_meter_random(meter);
-    }
     if (struck->of[FAULT_ECHO] != NULL) {
         memmove(answer->bytes + ask->length, answer->bytes, answer->length);
         memcpy(answer->bytes, ask->frame, ask->length);
@@ -315,18 +297,16 @@ static void set_timing(struct sim_meter *meter, const struct struck *struck, str
         answer->delay_ms +=
             late->delay_ms + (int)(sim_meter_random(meter) % (unsigned)(spread + 1));
     }
-    if (struck->of[FAULT_DRIP] != NULL) {
+    if (struck->of[FAULT_DRIP] != NULL)
         answer->byte_ms = struck->of[FAULT_DRIP]->delay_ms;
-    }
 }
 
 static void name_faults(const struct struck *struck, struct answer *answer)
 {
     size_t length = 0;
     for (int kind = 0; kind < FAULT_KIND_COUNT; kind++) {
-        if (struck->of[kind] == NULL) {
+        if (struck->of[kind] == NULL)
             continue;
-        }
         size_t left = sizeof answer->fault - length;
         int added = snprintf(answer->fault + length, left, "%s%s", length > 0 ? "+" : "",
                              fault_kind_name(kind));
@@ -358,18 +338,15 @@ void answer_make(struct sim_meter *meter, const struct ask *ask, const struct si
     answer->none = struck.of[FAULT_SILENCE] != NULL;
     answer->disconnect = struck.of[FAULT_DISCONNECT] != NULL && ask->kind != LINK_RTU;
     answer->none = answer->none || struck.of[FAULT_DISCONNECT] != NULL;
-    if (answer->none) {
+    if (answer->none)
         return;
-    }
     uint8_t pdu[PDU_MAX + 2];
     size_t length = make_pdu(meter, ask, now, &struck, pdu);
     uint8_t unit = ask->unit;
-    if (struck.of[FAULT_WRONG_UNIT] != NULL) {
+    if (struck.of[FAULT_WRONG_UNIT] != NULL)
         unit++;
-    }
-    if (struck.of[FAULT_WRONG_FUNCTION] != NULL) {
+    if (struck.of[FAULT_WRONG_FUNCTION] != NULL)
         pdu[0] = other_function(pdu[0]);
-    }
     answer->length = ask->kind == LINK_TCP
                          ? wrap_tcp(ask->transaction, unit, pdu, length, answer->bytes)
                          : wrap_rtu(unit, pdu, length, answer->bytes);

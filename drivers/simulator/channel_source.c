@@ -102,11 +102,9 @@ static const struct row rows[] = {
 
 static const struct row *row_find(const char *channel)
 {
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (strcmp(rows[i].channel, channel) == 0) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (strcmp(rows[i].channel, channel) == 0)
             return &rows[i];
-        }
-    }
     return NULL;
 }
 
@@ -118,9 +116,8 @@ bool source_knows(const char *channel)
 int64_t source_counter(const char *channel, const struct model_state *state)
 {
     const struct row *row = row_find(channel);
-    if (row == NULL || (row->source != TOTAL_BASE && row->source != TOTAL_MEASURED)) {
+    if (row == NULL || (row->source != TOTAL_BASE && row->source != TOTAL_MEASURED))
         return 0;
-    }
     int64_t micro = row->source == TOTAL_BASE ? state->base.micro : state->measured.micro;
     int64_t share = (int64_t)row->factor;
     return micro / 100 * share + micro % 100 * share / 100;
@@ -131,9 +128,8 @@ double source_gauge(const char *channel, const struct model_settings *settings,
                     int64_t at_ms)
 {
     const struct row *row = row_find(channel);
-    if (row == NULL) {
+    if (row == NULL)
         return 1;
-    }
     double flow = (double)values->flow_measured_micro / MICRO;
     double sag = 3 * values->work; // volts, under load
     switch (row->source) {

@@ -8,9 +8,8 @@
 uint64_t coded_who(const char *id)
 {
     uint64_t hash = UINT64_C(0xCBF29CE484222325);
-    for (; *id != '\0'; id++) {
+    for (; *id != '\0'; id++)
         hash = (hash ^ (uint8_t)*id) * UINT64_C(0x100000001B3);
-    }
     return hash;
 }
 
@@ -24,17 +23,15 @@ uint16_t coded_word(uint64_t who, uint8_t unit, uint8_t function, uint16_t addre
 static uint64_t digits_only(uint64_t bits)
 {
     uint64_t digits = 0;
-    for (int shift = 0; shift < 64; shift += 4) {
+    for (int shift = 0; shift < 64; shift += 4)
         digits |= (bits >> shift & 0xF) % 10 << shift;
-    }
     return digits;
 }
 
 static uint64_t make_valid(const struct field *field, uint64_t bits)
 {
-    if (field->function <= 2) {
+    if (field->function <= 2)
         return bits & 1;
-    }
     switch ((enum raw_type)field->type) {
     case RAW_I16: return bits & INT16_MAX;
     case RAW_I32: return bits & INT32_MAX;
@@ -80,28 +77,23 @@ static void avoid_not_available(const struct profile *profile, int channel, uint
                                 uint8_t unit, uint32_t tick, struct image *image)
 {
     const struct profile_channel *of = &profile->channels[channel];
-    if (of->part_count == 0) {
+    if (of->part_count == 0)
         return;
-    }
     int field = of->parts[0].field;
     uint64_t raw = coded_raw(&profile->fields[field], who, unit, tick);
-    for (int i = 0; i < of->not_available_count; i++) {
-        if (of->not_available[i] == raw) {
+    for (int i = 0; i < of->not_available_count; i++)
+        if (of->not_available[i] == raw)
             encode_raw(profile, field, raw ^ 1, image);
-        }
-    }
 }
 
 void coded_image(const struct profile *profile, uint64_t who, uint8_t unit, uint32_t tick,
                  struct image *image)
 {
-    for (int i = 0; i < profile->field_count; i++) {
-        if (profile->fields[i].type == RAW_STRING) {
+    for (int i = 0; i < profile->field_count; i++)
+        if (profile->fields[i].type == RAW_STRING)
             coded_string(profile, i, who, unit, tick, image);
-        } else {
+        else
             encode_raw(profile, i, coded_raw(&profile->fields[i], who, unit, tick), image);
-        }
-    }
     for (int i = 0; i < profile->channel_count; i++) {
         avoid_not_available(profile, i, who, unit, tick, image);
         encode_scale_registers(profile, i, image);

@@ -37,12 +37,10 @@ static void move_down(struct due_heap *heap, int index)
     for (;;) {
         int child = 2 * index + 1;
         if (child + 1 < heap->count &&
-            heap->entries[child + 1]->at_ns < heap->entries[child]->at_ns) {
+            heap->entries[child + 1]->at_ns < heap->entries[child]->at_ns)
             child++;
-        }
-        if (child >= heap->count || heap->entries[child]->at_ns >= due->at_ns) {
+        if (child >= heap->count || heap->entries[child]->at_ns >= due->at_ns)
             break;
-        }
         place(heap, index, heap->entries[child]);
         index = child;
     }
@@ -52,9 +50,8 @@ static void move_down(struct due_heap *heap, int index)
 static void take_out(struct due_heap *heap, struct due *due)
 {
     int index = due->index;
-    if (index < 0) {
+    if (index < 0)
         return;
-    }
     due->index = -1;
     heap->count--;
     if (index < heap->count) {
@@ -75,9 +72,8 @@ int due_heap_set(struct due_heap *heap, struct due *due, int64_t at_ns)
         if (heap->count == heap->size) {
             int size = heap->size > 0 ? 2 * heap->size : SIZE_START;
             struct due **entries = realloc(heap->entries, (size_t)size * sizeof(struct due *));
-            if (entries == NULL) {
+            if (entries == NULL)
                 return -1;
-            }
             heap->entries = entries;
             heap->size = size;
         }

@@ -24,9 +24,8 @@ static bool order_swaps_bytes(enum word_order order)
 // `index` counts from the most significant word.
 static void put_word(const struct field *field, int index, uint16_t word, struct image *image)
 {
-    if (order_swaps_bytes(field->order)) {
+    if (order_swaps_bytes(field->order))
         word = (uint16_t)(word << 8 | word >> 8);
-    }
     int at = order_reverses_words(field->order) ? field->words - 1 - index : index;
     image->words[field->place + at] = word;
 }
@@ -62,9 +61,8 @@ static bool type_is_float(enum raw_type type)
 static i128 power_of_ten(int exponent)
 {
     i128 power = 1;
-    for (int i = 0; i < exponent; i++) {
+    for (int i = 0; i < exponent; i++)
         power *= 10;
-    }
     return power;
 }
 
@@ -111,9 +109,8 @@ static uint64_t bits_of_float(enum raw_type type, double number)
 
 static uint64_t bits_of_integer(const struct field *field, i128 number)
 {
-    if (field->type != RAW_BCD) {
+    if (field->type != RAW_BCD)
         return (uint64_t)number;
-    }
     uint64_t bits = 0;
     for (int digit = 0; digit < DIGITS_PER_WORD * field->words; digit++) {
         bits |= (uint64_t)(number % 10) << (4 * digit);
@@ -126,9 +123,8 @@ uint64_t encode_scale_raw(const struct field *field, bool is_exponent)
 {
     bool is_signed = field_min(field) < 0;
     if (is_exponent) {
-        if (type_is_float(field->type)) {
+        if (type_is_float(field->type))
             return bits_of_float(field->type, -3);
-        }
         return is_signed ? (uint64_t)(int64_t)-3 : 0;
     }
     return type_is_float(field->type) ? bits_of_float(field->type, 0.5) : 1;
@@ -139,9 +135,8 @@ uint64_t encode_scale_raw(const struct field *field, bool is_exponent)
 static struct decimal scale_register_value(const struct field *field, bool is_exponent)
 {
     bool is_fine = type_is_float(field->type) || (is_exponent && field_min(field) < 0);
-    if (!is_fine) {
+    if (!is_fine)
         return (struct decimal){1, 0};
-    }
     return is_exponent ? (struct decimal){1, -3} : (struct decimal){5, -1};
 }
 
@@ -198,10 +193,8 @@ static int in_units(struct product product, int unit, i128 *out)
         return 0;
     }
     int tens = product.exponent - unit;
-    if (tens < 0 || tens > 37 ||
-        __builtin_mul_overflow(product.mantissa, power_of_ten(tens), out)) {
+    if (tens < 0 || tens > 37 || __builtin_mul_overflow(product.mantissa, power_of_ten(tens), out))
         return -1;
-    }
     return 0;
 }
 
@@ -225,9 +218,8 @@ static void sort_parts(const struct profile *profile, const struct profile_chann
             bool goes_first =
                 split->step[i] > split->step[before] ||
                 (split->step[i] == split->step[before] && before_is_float && !is_float);
-            if (!goes_first) {
+            if (!goes_first)
                 break;
-            }
             split->order[at] = before;
         }
         split->order[at] = i;
@@ -246,14 +238,11 @@ static int split_make(const struct profile *profile, const struct profile_channe
         worths[i] = part_worth(profile, of, &of->parts[i]);
         split->unit = worths[i].exponent < split->unit ? worths[i].exponent : split->unit;
     }
-    if (split->unit < EXPONENT_FINEST || in_units(offset, split->unit, &split->offset) != 0) {
+    if (split->unit < EXPONENT_FINEST || in_units(offset, split->unit, &split->offset) != 0)
         return -1;
-    }
-    for (int i = 0; i < of->part_count; i++) {
-        if (in_units(worths[i], split->unit, &split->step[i]) != 0 || split->step[i] <= 0) {
+    for (int i = 0; i < of->part_count; i++)
+        if (in_units(worths[i], split->unit, &split->step[i]) != 0 || split->step[i] <= 0)
             return -1;
-        }
-    }
     sort_parts(profile, of, split);
     return 0;
 }
@@ -276,12 +265,10 @@ static int take_part(const struct field *field, i128 step, bool last, i128 *rest
         return 0;
     }
     // Where the rest is another part's: a full field hands the surplus on.
-    if (!last && whole > field_max(field)) {
+    if (!last && whole > field_max(field))
         whole = field_max(field);
-    }
-    if (whole > field_max(field) || whole < field_min(field)) {
+    if (whole > field_max(field) || whole < field_min(field))
         return -1;
-    }
     *raw = bits_of_integer(field, whole);
     *rest -= whole * step;
     return 0;
@@ -292,21 +279,18 @@ int encode_counter(const struct profile *profile, int channel, int64_t micro, st
 {
     const struct profile_channel *of = &profile->channels[channel];
     struct split split = {0};
-    if (split_make(profile, of, &split) != 0) {
+    if (split_make(profile, of, &split) != 0)
         return err_set(err, "%s: no counter can be encoded with these scales", of->channel->name);
-    }
     i128 rest = (i128)micro * power_of_ten(-6 - split.unit) - split.offset;
     uint64_t raw[PROFILE_PARTS_MAX];
     for (int i = 0; i < of->part_count; i++) {
         int part = split.order[i];
         const struct field *field = &profile->fields[of->parts[part].field];
-        if (take_part(field, split.step[part], i == of->part_count - 1, &rest, &raw[part]) != 0) {
+        if (take_part(field, split.step[part], i == of->part_count - 1, &rest, &raw[part]) != 0)
             return err_set(err, "%s: the value does not fit its registers", of->channel->name);
-        }
     }
-    for (int i = 0; i < of->part_count; i++) {
+    for (int i = 0; i < of->part_count; i++)
         encode_raw(profile, of->parts[i].field, raw[i], image);
-    }
     encode_scale_registers(profile, channel, image);
     return 0;
 }
@@ -315,16 +299,14 @@ int64_t encode_counter_span(const struct profile *profile, int channel)
 {
     const struct profile_channel *of = &profile->channels[channel];
     struct split split = {0};
-    if (split_make(profile, of, &split) != 0) {
+    if (split_make(profile, of, &split) != 0)
         return 0;
-    }
     int top = split.order[0];
     const struct field *field = &profile->fields[of->parts[top].field];
     i128 span = 0;
     if (type_is_float(field->type) ||
-        __builtin_mul_overflow(field_max(field) + 1, split.step[top], &span)) {
+        __builtin_mul_overflow(field_max(field) + 1, split.step[top], &span))
         return 0;
-    }
     span /= power_of_ten(-6 - split.unit);
     return span > MICRO_LIMIT ? 0 : (int64_t)span;
 }
@@ -339,9 +321,8 @@ static int gauge_raw(const struct field *field, double number, uint64_t *raw)
     }
     long double rounded = roundl((long double)number);
     if (!isfinite(number) || rounded > (long double)field_max(field) ||
-        rounded < (long double)field_min(field)) {
+        rounded < (long double)field_min(field))
         return -1;
-    }
     *raw = bits_of_integer(field, (i128)rounded);
     return 0;
 }
@@ -364,17 +345,14 @@ int encode_gauge(const struct profile *profile, int channel, double number, stru
         const struct field *field = &profile->fields[of->parts[i].field];
         double worth = product_to_double(part_worth(profile, of, &of->parts[i]));
         double count = rest / worth;
-        if (i < of->part_count - 1 && isfinite(count)) {
+        if (i < of->part_count - 1 && isfinite(count))
             count = floor(count);
-        }
-        if (gauge_raw(field, count, &raw[i]) != 0) {
+        if (gauge_raw(field, count, &raw[i]) != 0)
             return err_set(err, "%s: %g does not fit its register", of->channel->name, number);
-        }
         rest -= isfinite(count) ? count * worth : 0;
     }
-    for (int i = 0; i < of->part_count; i++) {
+    for (int i = 0; i < of->part_count; i++)
         encode_raw(profile, of->parts[i].field, raw[i], image);
-    }
     encode_scale_registers(profile, channel, image);
     return 0;
 }
@@ -393,15 +371,13 @@ static uint16_t *status_word(const struct profile *profile, const struct profile
 
 void encode_status(const struct profile *profile, uint64_t bits, struct image *image)
 {
-    for (int i = 0; i < profile->status_count; i++) {
+    for (int i = 0; i < profile->status_count; i++)
         *status_word(profile, &profile->status[i], image) = 0;
-    }
     for (int i = 0; i < profile->status_count; i++) {
         const struct profile_status *status = &profile->status[i];
         int bit = status->bit % BITS_PER_WORD;
-        if (order_swaps_bytes(profile->fields[status->field].order)) {
+        if (order_swaps_bytes(profile->fields[status->field].order))
             bit ^= 8;
-        }
         uint16_t mask = (uint16_t)((bits >> i & 1) << bit);
         *status_word(profile, status, image) |= mask;
     }
@@ -419,16 +395,13 @@ int encode_identity(const struct profile *profile, int channel, const char *text
     }
     char digits[VALUE_TEXT_MAX];
     size_t count = 0;
-    for (const char *at = text; *at != '\0' && count < sizeof digits - 1; at++) {
-        if (*at >= '0' && *at <= '9') {
+    for (const char *at = text; *at != '\0' && count < sizeof digits - 1; at++)
+        if (*at >= '0' && *at <= '9')
             digits[count++] = *at;
-        }
-    }
     digits[count] = '\0';
     uint64_t number = strtoull(digits, NULL, 10);
-    if (type_is_float(field->type) || count > 18 || number > (uint64_t)field_max(field)) {
+    if (type_is_float(field->type) || count > 18 || number > (uint64_t)field_max(field))
         return err_set(err, "%s: '%s' does not fit its register", of->channel->name, text);
-    }
     encode_raw(profile, index, bits_of_integer(field, (i128)number), image);
     return 0;
 }

@@ -38,9 +38,8 @@ static int bound_port(int fd)
 {
     struct sockaddr_storage address = {0};
     socklen_t length = sizeof address;
-    if (getsockname(fd, (struct sockaddr *)&address, &length) != 0) {
+    if (getsockname(fd, (struct sockaddr *)&address, &length) != 0)
         return 0;
-    }
     struct sockaddr_in four;
     struct sockaddr_in6 six;
     memcpy(&four, &address, sizeof four);
@@ -54,9 +53,8 @@ static int open_tcp(struct endpoint *endpoint, struct err *err)
     struct sockaddr_storage address;
     socklen_t length = make_address(link, &address);
     int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
+    if (fd < 0)
         return err_set(err, "link %s: no socket: %s", link->id, strerror(errno));
-    }
     int on = 1;
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&address, length) != 0 || listen(fd, BACKLOG) != 0) {
@@ -85,9 +83,8 @@ int endpoint_accept(const struct endpoint *endpoint)
 static int make_raw(int fd)
 {
     struct termios settings;
-    if (tcgetattr(fd, &settings) != 0) {
+    if (tcgetattr(fd, &settings) != 0)
         return -1;
-    }
     cfmakeraw(&settings);
     return tcsetattr(fd, TCSANOW, &settings);
 }
@@ -116,9 +113,8 @@ static int open_terminal(struct endpoint *endpoint, struct err *err)
     const struct sim_link *link = endpoint->link;
     endpoint->fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
     if (endpoint->fd < 0 || grantpt(endpoint->fd) != 0 || unlockpt(endpoint->fd) != 0 ||
-        ptsname_r(endpoint->fd, endpoint->device, sizeof endpoint->device) != 0) {
+        ptsname_r(endpoint->fd, endpoint->device, sizeof endpoint->device) != 0)
         return err_set(err, "link %s: no pseudo-terminal: %s", link->id, strerror(errno));
-    }
     endpoint->slave_fd = open(endpoint->device, O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (endpoint->slave_fd < 0 || make_raw(endpoint->slave_fd) != 0) {
         return err_set(err, "link %s: cannot set up %s: %s", link->id, endpoint->device,
@@ -136,26 +132,22 @@ int endpoint_open(struct endpoint *endpoint, const struct sim_link *link, struct
         .speed = wire_speed_make(link->baud, link->bits),
     };
     int result = link->kind == LINK_RTU ? open_terminal(endpoint, err) : open_tcp(endpoint, err);
-    if (result != 0) {
+    if (result != 0)
         endpoint_close(endpoint);
-    }
     return result;
 }
 
 void endpoint_close(struct endpoint *endpoint)
 {
     char target[sizeof endpoint->device] = "";
-    if (endpoint->fd < 0) {
+    if (endpoint->fd < 0)
         return;
-    }
     if (endpoint->device[0] != '\0' && endpoint->link->link[0] != '\0' &&
         readlink(endpoint->link->link, target, sizeof target - 1) > 0 &&
-        strcmp(target, endpoint->device) == 0) {
+        strcmp(target, endpoint->device) == 0)
         (void)unlink(endpoint->link->link);
-    }
-    if (endpoint->slave_fd >= 0) {
+    if (endpoint->slave_fd >= 0)
         close(endpoint->slave_fd);
-    }
     close(endpoint->fd);
     endpoint->fd = -1;
     endpoint->slave_fd = -1;

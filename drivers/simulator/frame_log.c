@@ -33,9 +33,8 @@ int frame_log_open(const char *path, struct frame_log **out, struct err *err)
 // Ids, names of faults and hexadecimal digits need no escapes in JSON.
 void frame_log_add(struct frame_log *log, const struct frame_record *record)
 {
-    if (log == NULL) {
+    if (log == NULL)
         return;
-    }
     static const char digits[] = "0123456789abcdef";
     char hex[2 * ANSWER_MAX + 1];
     size_t length = record->length < ANSWER_MAX ? record->length : ANSWER_MAX;
@@ -54,31 +53,26 @@ void frame_log_add(struct frame_log *log, const struct frame_record *record)
         (unsigned long)record->tick, record->link, quote,
         record->meter != NULL ? record->meter : "null", quote, record->unit, record->dir, hex,
         fault_quote, record->fault[0] != '\0' ? record->fault : "null", fault_quote);
-    if (written < 0 && log->error == 0) {
+    if (written < 0 && log->error == 0)
         log->error = errno;
-    }
 }
 
 void frame_log_flush(struct frame_log *log)
 {
-    if (log != NULL && fflush(log->file) != 0 && log->error == 0) {
+    if (log != NULL && fflush(log->file) != 0 && log->error == 0)
         log->error = errno;
-    }
 }
 
 int frame_log_close(struct frame_log *log, struct err *err)
 {
-    if (log == NULL) {
+    if (log == NULL)
         return 0;
-    }
     int error = log->error;
-    if (fclose(log->file) != 0 && error == 0) {
+    if (fclose(log->file) != 0 && error == 0)
         error = errno;
-    }
     int result = 0;
-    if (error != 0) {
+    if (error != 0)
         result = err_set(err, "the log %s is not complete: %s", log->path, strerror(error));
-    }
     free(log->path);
     free(log);
     return result;

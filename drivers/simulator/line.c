@@ -14,9 +14,8 @@
 
 struct wire_speed wire_speed_make(int baud, int bits)
 {
-    if (baud == 0) {
+    if (baud == 0)
         return (struct wire_speed){0};
-    }
     int64_t char_ns = bits * SECOND_NS / baud;
     int64_t silent_ns = baud > SILENCE_FIXED_BAUD ? SILENCE_FIXED_NS : 7 * char_ns / 2;
     return (struct wire_speed){.char_ns = char_ns, .silent_ns = silent_ns};
@@ -29,9 +28,8 @@ void line_init(struct line *line, enum link_kind kind, struct wire_speed *speed)
 
 void line_release(struct line *line)
 {
-    while (line->waiting != NULL) {
+    while (line->waiting != NULL)
         line_drop(line, line->waiting);
-    }
 }
 
 // ---- in -----------------------------------------------------------------------------------------
@@ -44,9 +42,8 @@ uint8_t *line_space(const struct line *line, size_t *size)
 
 void line_came(struct line *line, size_t length, int64_t now_ns)
 {
-    if (line->in_length == 0) {
+    if (line->in_length == 0)
         line->in_first_ns = now_ns;
-    }
     line->in_last_ns = now_ns;
     line->in_length += length;
 }
@@ -63,9 +60,8 @@ static int64_t silence_ns(const struct line *line)
 
 enum ask_found line_ask(struct line *line, int64_t now_ns, struct ask *ask)
 {
-    if (line->in_length == 0) {
+    if (line->in_length == 0)
         return ASK_MORE;
-    }
     bool full = line->in_length == sizeof line->in;
     bool silent = line->kind != LINK_TCP && (full || now_ns >= silence_ns(line));
     return ask_take(line->kind, line->in, line->in_length, silent, ask);
@@ -87,9 +83,8 @@ int line_reply(struct line *line, const struct answer *answer, int meter, int64_
 {
     struct waiting *waiting =
         line->waiting_count < LINE_REPLIES_MAX ? calloc(1, sizeof *waiting) : NULL;
-    if (waiting == NULL) {
+    if (waiting == NULL)
         return -1;
-    }
     const struct wire_speed *speed = line->speed;
     int64_t asked_ns = speed->free_ns > now_ns ? speed->free_ns : now_ns;
     int64_t drip_ns = answer->byte_ms * MS_NS;
@@ -98,9 +93,8 @@ int line_reply(struct line *line, const struct answer *answer, int meter, int64_
     waiting->meter = meter;
     waiting->answer = *answer;
     struct waiting **end = &line->waiting;
-    while (*end != NULL) {
+    while (*end != NULL)
         end = &(*end)->next;
-    }
     *end = waiting;
     line->waiting_count++;
     return 0;
@@ -111,12 +105,10 @@ static struct waiting *next_reply(const struct line *line)
 {
     struct waiting *next = line->waiting;
     for (struct waiting *at = line->waiting; at != NULL; at = at->next) {
-        if (at->begin_ns != 0) {
+        if (at->begin_ns != 0)
             return at;
-        }
-        if (at->ready_ns < next->ready_ns) {
+        if (at->ready_ns < next->ready_ns)
             next = at;
-        }
     }
     return next;
 }
@@ -135,12 +127,10 @@ static void begin(struct line *line, struct waiting *waiting)
 struct waiting *line_ready(struct line *line, int64_t now_ns, size_t *length)
 {
     struct waiting *waiting = next_reply(line);
-    if (waiting == NULL || waiting->ready_ns > now_ns) {
+    if (waiting == NULL || waiting->ready_ns > now_ns)
         return NULL;
-    }
-    if (waiting->begin_ns == 0) {
+    if (waiting->begin_ns == 0)
         begin(line, waiting);
-    }
     size_t due = waiting->answer.length;
     if (waiting->byte_ns > 0) {
         int64_t bytes =
@@ -160,9 +150,8 @@ bool line_sent(struct waiting *waiting, size_t length)
 void line_drop(struct line *line, struct waiting *waiting)
 {
     struct waiting **at = &line->waiting;
-    while (*at != waiting) {
+    while (*at != waiting)
         at = &(*at)->next;
-    }
     *at = waiting->next;
     line->waiting_count--;
     free(waiting);
@@ -170,9 +159,8 @@ void line_drop(struct line *line, struct waiting *waiting)
 
 static int64_t reply_due_ns(const struct waiting *waiting, int64_t now_ns)
 {
-    if (waiting->begin_ns == 0) {
+    if (waiting->begin_ns == 0)
         return waiting->ready_ns;
-    }
     int64_t next_ns = waiting->begin_ns + (int64_t)(waiting->sent + 1) * waiting->byte_ns;
     int64_t last_ns = waiting->begin_ns + (int64_t)waiting->answer.length * waiting->byte_ns;
     next_ns = next_ns > now_ns + WAKE_NS ? next_ns : now_ns + WAKE_NS;
@@ -183,9 +171,8 @@ int64_t line_due_ns(const struct line *line, int64_t now_ns)
 {
     int64_t due_ns = DUE_NEVER;
     const struct waiting *waiting = next_reply(line);
-    if (waiting != NULL) {
+    if (waiting != NULL)
         due_ns = reply_due_ns(waiting, now_ns);
-    }
     if (line->in_length > 0 && line->kind != LINK_TCP) {
         int64_t silent_ns = silence_ns(line);
         due_ns = silent_ns < due_ns ? silent_ns : due_ns;

@@ -80,9 +80,8 @@ static int read_number(const char *key, const char *value, double low, double hi
     char *end = NULL;
     errno = 0;
     double number = strtod(value, &end);
-    if (end == value || *end != '\0' || errno != 0 || !(number >= low && number <= high)) {
+    if (end == value || *end != '\0' || errno != 0 || !(number >= low && number <= high))
         return err_set(err, "%s: '%s' is not a number from %g to %g", key, value, low, high);
-    }
     *out = number;
     return 0;
 }
@@ -106,13 +105,11 @@ int fault_set_option(struct meter_fault *fault, const char *key, const char *val
     };
     enum { PROBABILITY, COUNT, START, END, FOR, DELAY, DELAY_MAX, CODE, BYTES, BY, OPTIONS };
     for (int i = 0; i < OPTIONS; i++) {
-        if (strcmp(options[i].key, key) != 0) {
+        if (strcmp(options[i].key, key) != 0)
             continue;
-        }
         double number = 0;
-        if (read_number(key, value, options[i].low, options[i].high, &number, err) != 0) {
+        if (read_number(key, value, options[i].low, options[i].high, &number, err) != 0)
             return -1;
-        }
         switch (i) {
         case PROBABILITY: fault->probability = number; break;
         case COUNT: fault->left = (int64_t)number; break;
@@ -135,12 +132,10 @@ int fault_set_option(struct meter_fault *fault, const char *key, const char *val
 
 int fault_check(const struct meter_fault *fault, struct err *err)
 {
-    if (fault->end_ms <= fault->start_ms) {
+    if (fault->end_ms <= fault->start_ms)
         return err_set(err, "the fault ends before it starts: end_s must be above start_s");
-    }
-    if (fault->delay_max_ms != 0 && fault->delay_max_ms < fault->delay_ms) {
+    if (fault->delay_max_ms != 0 && fault->delay_max_ms < fault->delay_ms)
         return err_set(err, "delay_max_ms must not be below delay_ms");
-    }
     bool lasting = fault->kind == FAULT_FROZEN || fault->kind == FAULT_REVERSE;
     if (lasting && (fault->probability < 1 || fault->left >= 0)) {
         return err_set(err,
@@ -158,13 +153,11 @@ bool fault_is_active(const struct meter_fault *fault, int64_t now_ms)
 
 bool fault_strikes(struct meter_fault *fault, int64_t now_ms, uint64_t random)
 {
-    if (!fault_is_active(fault, now_ms)) {
+    if (!fault_is_active(fault, now_ms))
         return false;
-    }
     double drawn = (double)(random >> 11) / (double)(UINT64_C(1) << 53);
-    if (drawn >= fault->probability) {
+    if (drawn >= fault->probability)
         return false;
-    }
     fault->left -= fault->left > 0 ? 1 : 0;
     return true;
 }

@@ -40,9 +40,8 @@ static int find_meters(const struct order *order, const char *word, int *first, 
         return 0;
     }
     int meter = site_meter_find(order->site, word);
-    if (meter < 0) {
+    if (meter < 0)
         return err_set(err, "there is no meter '%.60s'", word);
-    }
     *first = meter;
     *end = meter + 1;
     return 0;
@@ -51,9 +50,8 @@ static int find_meters(const struct order *order, const char *word, int *first, 
 static int expect_words(const struct order *order, int least, int most, const char *form,
                         struct err *err)
 {
-    if (order->count < least || order->count > most) {
+    if (order->count < least || order->count > most)
         return err_set(err, "the order is: %s", form);
-    }
     return 0;
 }
 
@@ -63,9 +61,8 @@ static int expect_words(const struct order *order, int least, int most, const ch
 static int read_option(char *word, struct meter_fault *fault, const char **channel, struct err *err)
 {
     char *value = strchr(word, '=');
-    if (value == NULL) {
+    if (value == NULL)
         return fault_set_option(fault, "probability", word, err);
-    }
     *value++ = '\0';
     if (strcmp(word, "channel") == 0) {
         *channel = value;
@@ -96,24 +93,18 @@ static int order_fault(struct order *order, struct err *err)
     if (expect_words(order, 3, WORDS_MAX, "fault METER KIND [PROBABILITY] [KEY=VALUE]...", err) !=
             0 ||
         find_meters(order, order->words[1], &first, &end, err) != 0 ||
-        fault_kind_parse(order->words[2], &kind, err) != 0) {
+        fault_kind_parse(order->words[2], &kind, err) != 0)
         return -1;
-    }
     struct meter_fault fault = fault_make(kind, order->now->since_start_ms);
     const char *channel = NULL;
-    for (int i = 3; i < order->count; i++) {
-        if (read_option(order->words[i], &fault, &channel, err) != 0) {
+    for (int i = 3; i < order->count; i++)
+        if (read_option(order->words[i], &fault, &channel, err) != 0)
             return -1;
-        }
-    }
-    if (fault_check(&fault, err) != 0) {
+    if (fault_check(&fault, err) != 0)
         return -1;
-    }
-    for (int i = first; i < end; i++) {
-        if (add_fault(order, &order->site->meters[i], fault, channel, err) != 0) {
+    for (int i = first; i < end; i++)
+        if (add_fault(order, &order->site->meters[i], fault, channel, err) != 0)
             return -1;
-        }
-    }
     writer_key_int(order->writer, "meters", end - first);
     return 0;
 }
@@ -125,9 +116,8 @@ static int order_clear(struct order *order, struct err *err)
     int end = 0;
     if (expect_words(order, 2, 3, "clear METER [KIND]", err) != 0 ||
         find_meters(order, order->words[1], &first, &end, err) != 0 ||
-        (order->count == 3 && fault_kind_parse(order->words[2], &kind, err) != 0)) {
+        (order->count == 3 && fault_kind_parse(order->words[2], &kind, err) != 0))
         return -1;
-    }
     int cleared = 0;
     for (int i = first; i < end; i++) {
         cleared += sim_meter_clear_faults(&order->site->meters[i], order->now,
@@ -141,36 +131,30 @@ static int set_channel(struct order *order, double number, struct err *err)
 {
     int first = 0;
     int end = 0;
-    if (find_meters(order, order->words[1], &first, &end, err) != 0) {
+    if (find_meters(order, order->words[1], &first, &end, err) != 0)
         return -1;
-    }
-    for (int i = first; i < end; i++) {
-        if (sim_meter_set(&order->site->meters[i], order->now, order->words[2], number, err) != 0) {
+    for (int i = first; i < end; i++)
+        if (sim_meter_set(&order->site->meters[i], order->now, order->words[2], number, err) != 0)
             return -1;
-        }
-    }
     writer_key_int(order->writer, "meters", end - first);
     return 0;
 }
 
 static int order_set(struct order *order, struct err *err)
 {
-    if (expect_words(order, 4, 4, "set METER CHANNEL VALUE", err) != 0) {
+    if (expect_words(order, 4, 4, "set METER CHANNEL VALUE", err) != 0)
         return -1;
-    }
     char *rest = NULL;
     double number = strtod(order->words[3], &rest);
-    if (rest == order->words[3] || *rest != '\0' || !isfinite(number)) {
+    if (rest == order->words[3] || *rest != '\0' || !isfinite(number))
         return err_set(err, "'%.40s' is no number", order->words[3]);
-    }
     return set_channel(order, number, err);
 }
 
 static int order_unset(struct order *order, struct err *err)
 {
-    if (expect_words(order, 3, 3, "unset METER CHANNEL", err) != 0) {
+    if (expect_words(order, 3, 3, "unset METER CHANNEL", err) != 0)
         return -1;
-    }
     return set_channel(order, NAN, err);
 }
 
@@ -179,28 +163,23 @@ static int order_serial(struct order *order, struct err *err)
     int first = 0;
     int end = 0;
     if (expect_words(order, 3, 3, "serial METER TEXT", err) != 0 ||
-        find_meters(order, order->words[1], &first, &end, err) != 0) {
+        find_meters(order, order->words[1], &first, &end, err) != 0)
         return -1;
-    }
-    if (strlen(order->words[2]) >= VALUE_TEXT_MAX) {
+    if (strlen(order->words[2]) >= VALUE_TEXT_MAX)
         return err_set(err, "a serial number has at most %d characters", VALUE_TEXT_MAX - 1);
-    }
-    for (int i = first; i < end; i++) {
+    for (int i = first; i < end; i++)
         (void)snprintf(order->site->meters[i].serial_number, VALUE_TEXT_MAX, "%s", order->words[2]);
-    }
     writer_key_int(order->writer, "meters", end - first);
     return 0;
 }
 
 static int order_get(struct order *order, struct err *err)
 {
-    if (expect_words(order, 2, 2, "get METER", err) != 0) {
+    if (expect_words(order, 2, 2, "get METER", err) != 0)
         return -1;
-    }
     int meter = site_meter_find(order->site, order->words[1]);
-    if (meter < 0) {
+    if (meter < 0)
         return err_set(err, "there is no meter '%.60s'", order->words[1]);
-    }
     writer_key_text(order->writer, "meter", order->words[1]);
     writer_key_time(order->writer, "at", order->now->wall_ms);
     writer_key(order->writer, "values");
@@ -213,9 +192,8 @@ static int order_stats(struct order *order, struct err *err)
     int first = 0;
     int end = 0;
     if (expect_words(order, 2, 2, "stats METER", err) != 0 ||
-        find_meters(order, order->words[1], &first, &end, err) != 0) {
+        find_meters(order, order->words[1], &first, &end, err) != 0)
         return -1;
-    }
     uint64_t requests = 0;
     uint64_t replies = 0;
     uint64_t faults = 0;
@@ -249,11 +227,9 @@ static const struct {
 
 static int run_words(struct order *order, struct err *err)
 {
-    for (size_t i = 0; order->count > 0 && i < sizeof orders / sizeof orders[0]; i++) {
-        if (strcmp(orders[i].name, order->words[0]) == 0) {
+    for (size_t i = 0; order->count > 0 && i < sizeof orders / sizeof orders[0]; i++)
+        if (strcmp(orders[i].name, order->words[0]) == 0)
             return orders[i].run(order, err);
-        }
-    }
     return err_set(err,
                    "there is no such order; the orders are fault, clear, set, unset, serial, get, "
                    "stats, quit");

@@ -20,9 +20,8 @@ void sim_meter_init(struct sim_meter *meter, const char *id, uint8_t unit,
     meter->random = settings->seed;
     (void)snprintf(meter->serial_number, sizeof meter->serial_number, "%06u",
                    (unsigned)(model_mix(settings->seed) % 1000000));
-    for (int i = 0; i < PROFILE_CHANNELS_MAX; i++) {
+    for (int i = 0; i < PROFILE_CHANNELS_MAX; i++)
         meter->ordered[i] = NAN;
-    }
     model_start(&meter->state, wall_ms, measured_micro, base_micro);
 }
 
@@ -36,9 +35,8 @@ uint64_t sim_meter_random(struct sim_meter *meter)
 
 static void drop_fault(struct sim_meter *meter, int index)
 {
-    if (meter->faults[index].kind == FAULT_FROZEN) {
+    if (meter->faults[index].kind == FAULT_FROZEN)
         meter->has_frozen = false;
-    }
     meter->fault_count--;
     memmove(&meter->faults[index], &meter->faults[index + 1],
             (size_t)(meter->fault_count - index) * sizeof meter->faults[0]);
@@ -52,16 +50,13 @@ void sim_meter_strike(struct sim_meter *meter, const struct sim_time *now, struc
         struct meter_fault *fault = &meter->faults[i];
         bool of_values = fault_is_of_values(fault->kind);
         if ((struck->of[fault->kind] != NULL && !of_values) ||
-            !fault_strikes(fault, now->since_start_ms, sim_meter_random(meter))) {
+            !fault_strikes(fault, now->since_start_ms, sim_meter_random(meter)))
             continue;
-        }
         any = true;
-        if (struck->of[fault->kind] == NULL) {
+        if (struck->of[fault->kind] == NULL)
             struck->of[fault->kind] = fault;
-        }
-        if (of_values) {
+        if (of_values)
             struck->values[struck->value_count++] = fault;
-        }
     }
     meter->struck += any ? 1 : 0;
 }
@@ -72,9 +67,8 @@ static void advance(struct sim_meter *meter, const struct sim_time *now)
     int64_t start_wall_ms = now->wall_ms - now->since_start_ms;
     for (int i = 0; i < meter->fault_count; i++) {
         const struct meter_fault *fault = &meter->faults[i];
-        if (fault->kind != FAULT_REVERSE || now->since_start_ms <= fault->start_ms) {
+        if (fault->kind != FAULT_REVERSE || now->since_start_ms <= fault->start_ms)
             continue;
-        }
         int64_t end_ms = fault->end_ms < now->since_start_ms ? fault->end_ms : now->since_start_ms;
         model_advance(&meter->settings, &meter->state, start_wall_ms + fault->start_ms);
         meter->state.reverse = true;
@@ -88,11 +82,9 @@ int sim_meter_add_fault(struct sim_meter *meter, const struct meter_fault *fault
                         const struct sim_time *now, struct err *err)
 {
     advance(meter, now);
-    for (int i = meter->fault_count - 1; i >= 0; i--) {
-        if (fault_is_over(&meter->faults[i], now->since_start_ms)) {
+    for (int i = meter->fault_count - 1; i >= 0; i--)
+        if (fault_is_over(&meter->faults[i], now->since_start_ms))
             drop_fault(meter, i);
-        }
-    }
     if (meter->fault_count == METER_FAULTS_MAX) {
         return err_set(err, "%s has %d faults already: clear one first", meter->id,
                        METER_FAULTS_MAX);
@@ -118,12 +110,10 @@ int sim_meter_clear_faults(struct sim_meter *meter, const struct sim_time *now, 
 
 static double *model_override(struct sim_meter *meter, const char *channel)
 {
-    if (strcmp(channel, "flow_measured") == 0) {
+    if (strcmp(channel, "flow_measured") == 0)
         return &meter->state.flow_measured;
-    }
-    if (strcmp(channel, "pressure") == 0) {
+    if (strcmp(channel, "pressure") == 0)
         return &meter->state.pressure_kpa;
-    }
     return strcmp(channel, "temperature") == 0 ? &meter->state.temperature_c : NULL;
 }
 
@@ -139,12 +129,10 @@ int sim_meter_set(struct sim_meter *meter, const struct sim_time *now, const cha
                        channel);
     }
     enum channel_kind kind = index >= 0 ? profile->channels[index].channel->kind : CHANNEL_GAUGE;
-    if (kind == CHANNEL_IDENTITY) {
+    if (kind == CHANNEL_IDENTITY)
         return err_set(err, "%s: %s is no number", meter->id, channel);
-    }
-    if (fabs(number) > 1e12) {
+    if (fabs(number) > 1e12)
         return err_set(err, "%s: %g is out of range, at most 1e12", channel, number);
-    }
     advance(meter, now);
     if (override != NULL) {
         *override = number;
@@ -162,9 +150,8 @@ static bool strikes_channel(const struct struck *struck, enum fault_kind kind, i
     for (int i = 0; i < struck->value_count; i++) {
         const struct meter_fault *fault = struck->values[i];
         if (fault->kind == kind &&
-            (fault->channel == FAULT_CHANNEL_ALL || fault->channel == channel)) {
+            (fault->channel == FAULT_CHANNEL_ALL || fault->channel == channel))
             return true;
-        }
     }
     return false;
 }
@@ -188,9 +175,8 @@ static int64_t counter_of(const struct sim_meter *meter, int channel, const stru
     int64_t micro = source_counter(of->name, &meter->state) + meter->shift[channel] +
                     llround(jump_of(struck, channel, of->kind) * 1e6);
     int64_t span = encode_counter_span(meter->kind->profile, channel);
-    if (span > 0) {
+    if (span > 0)
         micro = (micro % span + span) % span; // it rolls over, as a meter does
-    }
     return micro;
 }
 
@@ -227,9 +213,8 @@ static void put_channel(const struct sim_meter *meter, int channel,
         break;
     case CHANNEL_IDENTITY:
         (void)snprintf(serial, sizeof serial, "%s", meter->serial_number);
-        if (struck->of[FAULT_SWAPPED_SERIAL] != NULL) {
+        if (struck->of[FAULT_SWAPPED_SERIAL] != NULL)
             serial[0] = serial[0] == '9' ? '1' : (char)(serial[0] + 1);
-        }
         (void)encode_identity(profile, channel, serial, image, NULL);
         break;
     }
@@ -246,9 +231,8 @@ static void put_no_number(const struct profile *profile, int channel, struct ima
         case RAW_F64: encode_raw(profile, field, UINT64_C(0x7FF8000000000000), image); break;
         case RAW_BCD: encode_raw(profile, field, UINT64_C(0xF), image); break;
         default:
-            if (i == 0 && of->not_available_count > 0) {
+            if (i == 0 && of->not_available_count > 0)
                 encode_raw(profile, field, of->not_available[0], image);
-            }
         }
     }
 }
@@ -274,11 +258,9 @@ static void freeze(struct sim_meter *meter, const struct struck *struck, struct 
         meter->frozen = *image;
         meter->has_frozen = true;
     }
-    for (int i = 0; i < meter->kind->profile->channel_count; i++) {
-        if (strikes_channel(struck, FAULT_FROZEN, i)) {
+    for (int i = 0; i < meter->kind->profile->channel_count; i++)
+        if (strikes_channel(struck, FAULT_FROZEN, i))
             copy_channel(meter->kind->profile, i, &meter->frozen, image);
-        }
-    }
 }
 
 void sim_meter_image(struct sim_meter *meter, const struct sim_time *now,
@@ -292,16 +274,13 @@ void sim_meter_image(struct sim_meter *meter, const struct sim_time *now,
     } else {
         struct model_values values;
         model_values(&meter->settings, &meter->state, meter->state.at_ms, &values);
-        for (int i = 0; i < profile->channel_count; i++) {
+        for (int i = 0; i < profile->channel_count; i++)
             put_channel(meter, i, &values, struck, image);
-        }
     }
     freeze(meter, struck, image);
-    for (int i = 0; i < profile->channel_count; i++) {
-        if (strikes_channel(struck, FAULT_NAN, i)) {
+    for (int i = 0; i < profile->channel_count; i++)
+        if (strikes_channel(struck, FAULT_NAN, i))
             put_no_number(profile, i, image);
-        }
-    }
 }
 
 // ---- registers ----------------------------------------------------------------------------------
@@ -319,9 +298,8 @@ int sim_meter_registers(const struct sim_meter *meter, const struct image *image
     for (int i = 0; i < profile->field_count; i++) {
         const struct field *field = &profile->fields[i];
         int field_end = field->first + field->words;
-        if (field->function != function) {
+        if (field->function != function)
             continue;
-        }
         known_first = field->first < known_first ? field->first : known_first;
         known_end = field_end > known_end ? field_end : known_end;
         int from = field->first > first ? field->first : first;
@@ -346,13 +324,12 @@ void sim_meter_print(struct sim_meter *meter, const struct sim_time *now, struct
     writer_object(writer);
     for (int i = 0; i < profile->channel_count; i++) {
         const struct channel *channel = profile->channels[i].channel;
-        if (channel->kind == CHANNEL_COUNTER) {
+        if (channel->kind == CHANNEL_COUNTER)
             writer_key_micro(writer, channel->name, counter_of(meter, i, &none));
-        } else if (channel->kind == CHANNEL_GAUGE || channel->kind == CHANNEL_EXACT) {
+        else if (channel->kind == CHANNEL_GAUGE || channel->kind == CHANNEL_EXACT)
             writer_key_gauge(writer, channel->name, gauge_of(meter, i, &values, &none), true);
-        } else if (channel->kind == CHANNEL_IDENTITY) {
+        else if (channel->kind == CHANNEL_IDENTITY)
             writer_key_text(writer, channel->name, meter->serial_number);
-        }
     }
     writer_end(writer);
 }

@@ -114,9 +114,8 @@ static int watch(struct simulator *simulator, int fd, struct source *source)
 
 static void close_session(struct simulator *simulator, struct session *session)
 {
-    if (session->fd < 0) {
+    if (session->fd < 0)
         return;
-    }
     (void)due_heap_set(&simulator->heap, &session->due, DUE_NEVER);
     line_release(&session->line);
     if (session->endpoint->link->kind != LINK_RTU) {
@@ -125,9 +124,8 @@ static void close_session(struct simulator *simulator, struct session *session)
     }
     session->fd = -1;
     *(session->previous != NULL ? &session->previous->next : &simulator->sessions) = session->next;
-    if (session->next != NULL) {
+    if (session->next != NULL)
         session->next->previous = session->previous;
-    }
     session->next = simulator->dead;
     simulator->dead = session;
 }
@@ -144,9 +142,8 @@ static void free_dead(struct simulator *simulator)
 static int open_session(struct simulator *simulator, struct endpoint *endpoint, int fd)
 {
     struct session *session = calloc(1, sizeof *session);
-    if (session == NULL) {
+    if (session == NULL)
         return -1;
-    }
     session->source.kind = SOURCE_SESSION;
     session->endpoint = endpoint;
     session->fd = fd;
@@ -157,9 +154,8 @@ static int open_session(struct simulator *simulator, struct endpoint *endpoint, 
         return -1;
     }
     session->next = simulator->sessions;
-    if (session->next != NULL) {
+    if (session->next != NULL)
         session->next->previous = session;
-    }
     simulator->sessions = session;
     return 0;
 }
@@ -195,21 +191,18 @@ static void serve_session(struct simulator *simulator, struct session *session)
     while ((waiting = line_ready(&session->line, simulator->now_ns, &length)) != NULL) {
         const uint8_t *bytes = waiting->answer.bytes + waiting->sent;
         bool complete = line_sent(waiting, length);
-        if (complete) {
+        if (complete)
             log_reply(simulator, session, waiting);
-        }
         if (send_bytes(session, bytes, length) < 0) {
             close_session(simulator, session);
             return;
         }
-        if (complete) {
+        if (complete)
             line_drop(&session->line, waiting);
-        }
     }
     int64_t due_ns = line_due_ns(&session->line, simulator->now_ns);
-    if (due_heap_set(&simulator->heap, &session->due, due_ns) != 0) {
+    if (due_heap_set(&simulator->heap, &session->due, due_ns) != 0)
         close_session(simulator, session);
-    }
 }
 
 // ---- requests -----------------------------------------------------------------------------------
@@ -221,24 +214,21 @@ static void take_request(struct simulator *simulator, struct session *session,
     int meter = session->endpoint->link->meter_of_unit[ask->unit];
     log_frame(simulator, session, "in", meter, ask->unit, session->line.in_first_ns, ask->frame,
               ask->length, "");
-    if (meter >= 0) {
+    if (meter >= 0)
         answer_make(&simulator->site->meters[meter], ask, &simulator->now, &answer);
-    } else {
+    else
         answer_absent(ask, &answer);
-    }
     int unit = ask->unit;
     line_used(&session->line, ask, simulator->now_ns);
     bool dropped = false;
-    if (!answer.none) {
+    if (!answer.none)
         dropped = line_reply(&session->line, &answer, meter, simulator->now_ns) != 0;
-    }
     if (answer.none || dropped) {
         log_frame(simulator, session, "none", meter, unit, simulator->now_ns, NULL, 0,
                   dropped ? "too-many-waiting" : answer.fault);
     }
-    if (answer.disconnect) {
+    if (answer.disconnect)
         close_session(simulator, session);
-    }
 }
 
 static void take_requests(struct simulator *simulator, struct session *session)
@@ -246,9 +236,8 @@ static void take_requests(struct simulator *simulator, struct session *session)
     struct ask ask;
     while (session->fd >= 0) {
         enum ask_found found = line_ask(&session->line, simulator->now_ns, &ask);
-        if (found == ASK_MORE) {
+        if (found == ASK_MORE)
             break;
-        }
         if (found == ASK_FRAME) {
             take_request(simulator, session, &ask);
             continue;
@@ -256,39 +245,34 @@ static void take_requests(struct simulator *simulator, struct session *session)
         log_frame(simulator, session, "in", -1, -1, session->line.in_first_ns, session->line.in,
                   ask.length, "");
         line_used(&session->line, &ask, simulator->now_ns);
-        if (session->line.kind == LINK_TCP) {
+        if (session->line.kind == LINK_TCP)
             close_session(simulator, session);
-        }
     }
-    if (session->fd >= 0) {
+    if (session->fd >= 0)
         serve_session(simulator, session);
-    }
 }
 
 static void read_session(struct simulator *simulator, struct session *session)
 {
     size_t size = 0;
-    if (session->fd < 0) {
+    if (session->fd < 0)
         return; // closed earlier in this turn
-    }
     uint8_t *space = line_space(&session->line, &size);
     ssize_t length = read(session->fd, space, size);
     if (length > 0) {
         line_came(&session->line, (size_t)length, simulator->now_ns);
         take_requests(simulator, session);
     } else if (length == 0 || (errno != EAGAIN && errno != EINTR)) {
-        if (session->endpoint->link->kind != LINK_RTU) {
+        if (session->endpoint->link->kind != LINK_RTU)
             close_session(simulator, session);
-        }
     }
 }
 
 static void accept_session(struct simulator *simulator, struct endpoint *endpoint)
 {
     int fd = endpoint_accept(endpoint);
-    if (fd < 0) {
+    if (fd < 0)
         return;
-    }
     if (endpoint->connections >= SIMULATOR_CONNECTIONS_MAX ||
         open_session(simulator, endpoint, fd) != 0) {
         close(fd);
@@ -370,9 +354,8 @@ static void print_units(const struct sim_kind *kind, struct writer *writer)
 {
     bool any = false;
     for (int i = 0; i < kind->profile->channel_count; i++) {
-        if (kind->units[i][0] == '\0') {
+        if (kind->units[i][0] == '\0')
             continue;
-        }
         if (!any) {
             writer_key(writer, "units");
             writer_object(writer);
@@ -380,9 +363,8 @@ static void print_units(const struct sim_kind *kind, struct writer *writer)
         }
         writer_key_text(writer, kind->profile->channels[i].channel->name, kind->units[i]);
     }
-    if (any) {
+    if (any)
         writer_end(writer);
-    }
 }
 
 static void print_meter(const struct sim_meter *meter, struct writer *writer)
@@ -405,16 +387,13 @@ static void announce(struct simulator *simulator, const struct endpoint *endpoin
     writer_object(&writer);
     writer_key_text(&writer, "link", link->id);
     writer_key_text(&writer, "url", url);
-    if (link->link[0] != '\0') {
+    if (link->link[0] != '\0')
         writer_key_text(&writer, "path", link->link);
-    }
     writer_key(&writer, "meters");
     writer_array(&writer);
-    for (int unit = 0; unit < SITE_UNITS; unit++) {
-        if (link->meter_of_unit[unit] >= 0) {
+    for (int unit = 0; unit < SITE_UNITS; unit++)
+        if (link->meter_of_unit[unit] >= 0)
             print_meter(&simulator->site->meters[link->meter_of_unit[unit]], &writer);
-        }
-    }
     writer_end(&writer);
     writer_end(&writer);
     print_line(simulator);
@@ -447,19 +426,16 @@ static int open_links(struct simulator *simulator, struct err *err)
     for (int i = 0; i < site->link_count; i++) {
         struct port *port = &simulator->ports[i];
         port->source.kind = SOURCE_PORT;
-        if (endpoint_open(&port->endpoint, &site->links[i], err) != 0) {
+        if (endpoint_open(&port->endpoint, &site->links[i], err) != 0)
             return -1;
-        }
         int result = site->links[i].kind == LINK_RTU
                          ? open_session(simulator, &port->endpoint, port->endpoint.fd)
                          : watch(simulator, port->endpoint.fd, &port->source);
-        if (result != 0) {
+        if (result != 0)
             return err_set(err, "link %s: %s", site->links[i].id, strerror(errno));
-        }
     }
-    for (int i = 0; i < site->link_count; i++) {
+    for (int i = 0; i < site->link_count; i++)
         announce(simulator, &simulator->ports[i].endpoint);
-    }
     return 0;
 }
 
@@ -467,9 +443,8 @@ static void arm_timer(struct simulator *simulator)
 {
     const struct due *first = due_heap_first(&simulator->heap);
     int64_t at_ns = first != NULL ? first->at_ns : 0;
-    if (at_ns == simulator->armed_ns) {
+    if (at_ns == simulator->armed_ns)
         return;
-    }
     struct itimerspec when = {.it_value = {at_ns / SECOND_NS, at_ns % SECOND_NS}};
     (void)timerfd_settime(simulator->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
     simulator->armed_ns = at_ns;
@@ -481,14 +456,12 @@ static void handle_event(struct simulator *simulator, struct source *source)
     switch (source->kind) {
     case SOURCE_SIGNAL: simulator->stop = true; break;
     case SOURCE_TIMER:
-        if (read(simulator->timer_fd, &expired, sizeof expired) > 0) {
+        if (read(simulator->timer_fd, &expired, sizeof expired) > 0)
             simulator->armed_ns = 0;
-        }
         break;
     case SOURCE_ORDERS:
-        if (!read_orders(simulator)) {
+        if (!read_orders(simulator))
             (void)epoll_ctl(simulator->epoll_fd, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
-        }
         break;
     case SOURCE_PORT: accept_session(simulator, &((struct port *)(void *)source)->endpoint); break;
     case SOURCE_SESSION: read_session(simulator, (struct session *)(void *)source); break;
@@ -501,13 +474,11 @@ static int run_loop(struct simulator *simulator, struct err *err)
         struct epoll_event events[EVENTS_MAX];
         arm_timer(simulator);
         int count = epoll_wait(simulator->epoll_fd, events, EVENTS_MAX, -1);
-        if (count < 0 && errno != EINTR) {
+        if (count < 0 && errno != EINTR)
             return err_set(err, "waiting for requests failed: %s", strerror(errno));
-        }
         read_time(simulator);
-        for (int i = 0; i < count && !simulator->stop; i++) {
+        for (int i = 0; i < count && !simulator->stop; i++)
             handle_event(simulator, events[i].data.ptr);
-        }
         read_time(simulator);
         serve_due(simulator);
         free_dead(simulator);
@@ -546,30 +517,24 @@ static int start(struct simulator *simulator, struct err *err)
     simulator->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
     if (simulator->ports == NULL || simulator->epoll_fd < 0 || simulator->timer_fd < 0 ||
         watch(simulator, simulator->timer_fd, &simulator->timer) != 0 ||
-        watch_signals(simulator) != 0) {
+        watch_signals(simulator) != 0)
         return err_set(err, "the simulator cannot start: %s", strerror(errno));
-    }
-    for (int i = 0; i < simulator->site->link_count; i++) {
+    for (int i = 0; i < simulator->site->link_count; i++)
         simulator->ports[i].endpoint.fd = -1;
-    }
     return open_links(simulator, err);
 }
 
 static void stop(struct simulator *simulator)
 {
-    while (simulator->sessions != NULL) {
+    while (simulator->sessions != NULL)
         close_session(simulator, simulator->sessions);
-    }
     free_dead(simulator);
-    for (int i = 0; simulator->ports != NULL && i < simulator->site->link_count; i++) {
+    for (int i = 0; simulator->ports != NULL && i < simulator->site->link_count; i++)
         endpoint_close(&simulator->ports[i].endpoint);
-    }
     int descriptors[] = {simulator->signal_fd, simulator->timer_fd, simulator->epoll_fd};
-    for (size_t i = 0; i < sizeof descriptors / sizeof descriptors[0]; i++) {
-        if (descriptors[i] >= 0) {
+    for (size_t i = 0; i < sizeof descriptors / sizeof descriptors[0]; i++)
+        if (descriptors[i] >= 0)
             close(descriptors[i]);
-        }
-    }
     due_heap_release(&simulator->heap);
     buf_release(&simulator->text);
     free(simulator->ports);

@@ -56,20 +56,17 @@ static void load_head(const struct loading *loading)
     const struct site_head *head = &loading->file->site;
     struct site *site = loading->site;
     site->seed = head->seed >= 0 ? (uint64_t)head->seed : loading->options->random;
-    if (loading->options->has_seed) {
+    if (loading->options->has_seed)
         site->seed = loading->options->seed;
-    }
     site->start_ms = loading->options->wall_ms;
-    if (head->start[0] != '\0') {
+    if (head->start[0] != '\0')
         (void)time_parse(head->start, &site->start_ms); // the schema has checked it
-    }
     site->calendar.utc_offset_min = head->utc_offset_min;
     const struct item *items = head->holidays.items;
     for (int i = 0; i < head->holidays.count; i++) {
         int64_t ms = 0;
-        if (time_parse(items[i].text, &ms) == 0) {
+        if (time_parse(items[i].text, &ms) == 0)
             site->calendar.holidays[site->calendar.holiday_count++] = ms / 86400000;
-        }
     }
 }
 
@@ -100,9 +97,8 @@ static void check_link(const struct loading *loading, const struct link_entry *e
         fault_at(faults, file_of(loading), node_of(entry->node, "port"),
                  "%d ports from %d on go beyond 65535", entry->count, entry->port);
     }
-    if (entry->count > 1 && entry->link[0] != '\0' && strlen(entry->link) + 16 >= CONFIG_PATH_MAX) {
+    if (entry->count > 1 && entry->link[0] != '\0' && strlen(entry->link) + 16 >= CONFIG_PATH_MAX)
         fault_at(faults, file_of(loading), node_of(entry->node, "link"), "the path is too long");
-    }
 }
 
 static void set_line(const struct link_entry *entry, struct sim_link *link)
@@ -134,9 +130,8 @@ static void add_links(const struct loading *loading, const struct link_entry *en
             (void)snprintf(link->link, sizeof link->link, "%.*s-%d", CONFIG_PATH_MAX - 16,
                            entry->link, i + 1);
         }
-        for (int unit = 0; unit < SITE_UNITS; unit++) {
+        for (int unit = 0; unit < SITE_UNITS; unit++)
             link->meter_of_unit[unit] = -1;
-        }
         site->link_count++;
     }
 }
@@ -145,9 +140,8 @@ static int count_links(const struct site_file *file)
 {
     const struct link_entry *entries = file->links.items;
     int count = 0;
-    for (int i = 0; i < file->links.count && count <= SITE_LINKS_MAX; i++) {
+    for (int i = 0; i < file->links.count && count <= SITE_LINKS_MAX; i++)
         count += entries[i].count;
-    }
     return count;
 }
 
@@ -238,16 +232,14 @@ static void set_fault(const struct loading *loading, const struct fault_entry *e
                      "profile %s has no channel '%s'", meter->kind->profile->name, entry->channel);
         }
     }
-    if (fault_check(&fault, &err) != 0 || sim_meter_add_fault(meter, &fault, &start, &err) != 0) {
+    if (fault_check(&fault, &err) != 0 || sim_meter_add_fault(meter, &fault, &start, &err) != 0)
         fault_at(faults, file_of(loading), entry->node, "%s", err.text);
-    }
 }
 
 static int64_t start_micro(double volume, uint64_t seed, int salt)
 {
-    if (volume >= 0) {
+    if (volume >= 0)
         return llround(volume * 1e6);
-    }
     return (int64_t)(model_mix(seed ^ (uint64_t)salt) % INDEX_MAX_M3) * MICRO_PER_UNIT;
 }
 
@@ -273,9 +265,8 @@ static void make_meter(const struct loading *loading, const struct meter_entry *
                        entry->serial_number);
     }
     const struct fault_entry *faults = entry->faults.items;
-    for (int i = 0; i < entry->faults.count; i++) {
+    for (int i = 0; i < entry->faults.count; i++)
         set_fault(loading, &faults[i], meter);
-    }
 }
 
 // Gives the meter its unit on the link; tells when it is taken or not possible there.
@@ -325,9 +316,8 @@ static struct sim_kind *make_kind(const struct loading *loading, const struct me
     struct faults *faults = loading->load->faults;
     static struct faults own; // of the profile: large, and the program has one thread
     memset(&own, 0, sizeof own);
-    if (entry->profile[0] == '\0') {
+    if (entry->profile[0] == '\0')
         return NULL; // told already
-    }
     if (profile_load(entry->profile, loading->path, &loading->options->search, &profile, &own) !=
         0) {
         fault_at(faults, file_of(loading), node_of(entry->node, "profile"),
@@ -350,11 +340,9 @@ static struct sim_kind *make_kind(const struct loading *loading, const struct me
 static int link_entry_find(const struct loading *loading, const char *id)
 {
     const struct link_entry *entries = loading->file->links.items;
-    for (int i = 0; i < loading->file->links.count; i++) {
-        if (strcmp(entries[i].id, id) == 0) {
+    for (int i = 0; i < loading->file->links.count; i++)
+        if (strcmp(entries[i].id, id) == 0)
             return i;
-        }
-    }
     return -1;
 }
 
@@ -367,18 +355,16 @@ static void add_meters(const struct loading *loading, const struct meter_entry *
                  "there is no link '%s' in this file", entry->link);
     }
     const struct sim_kind *kind = make_kind(loading, entry);
-    if (at < 0 || kind == NULL) {
+    if (at < 0 || kind == NULL)
         return;
-    }
     const struct link_entry *links = loading->file->links.items;
     int total = links[at].count * entry->count;
     for (int i = 0; i < total; i++) {
         int link = loading->first_link[at] + i / entry->count;
         int unit = entry->unit + i % entry->count;
         char id[ID_SIZE];
-        if (link >= site->link_count || site->meter_count == SITE_METERS_MAX) {
+        if (link >= site->link_count || site->meter_count == SITE_METERS_MAX)
             return;
-        }
         if (number_id(entry->id, i + 1, total, id) != 0) {
             tell_long_id(loading, entry->node, entry->id);
             return;
@@ -388,9 +374,8 @@ static void add_meters(const struct loading *loading, const struct meter_entry *
                      "meter '%s' is there already; ids are unique", id);
             return;
         }
-        if (!take_unit(loading, entry, &site->links[link], unit)) {
+        if (!take_unit(loading, entry, &site->links[link], unit))
             return;
-        }
         make_meter(loading, entry, kind, id, unit, &site->meters[site->meter_count]);
         site->meter_count++;
     }
@@ -425,9 +410,8 @@ static void load_meters(const struct loading *loading)
                  "there is not enough memory");
         return;
     }
-    for (int i = 0; i < loading->file->meters.count; i++) {
+    for (int i = 0; i < loading->file->meters.count; i++)
         add_meters(loading, &entries[i]);
-    }
 }
 
 // ---- the file -----------------------------------------------------------------------------------
@@ -446,9 +430,8 @@ static void load_document(const char *path, const struct site_options *options,
     struct loading loading = {
         .load = &load, .options = options, .path = path, .file = &file, .site = site};
     load_head(&loading);
-    if (load_links(&loading) == 0) {
+    if (load_links(&loading) == 0)
         load_meters(&loading);
-    }
     free(loading.first_link);
 }
 
@@ -482,12 +465,10 @@ int site_load(const char *path, const struct site_options *options, struct site 
 
 void site_free(struct site *site)
 {
-    if (site == NULL) {
+    if (site == NULL)
         return;
-    }
-    for (int i = 0; i < site->kind_count; i++) {
+    for (int i = 0; i < site->kind_count; i++)
         profile_free(site->kinds[i].profile);
-    }
     free(site->kinds);
     free(site->meters);
     free(site->links);
@@ -496,11 +477,9 @@ void site_free(struct site *site)
 
 int site_meter_find(const struct site *site, const char *id)
 {
-    for (int i = 0; i < site->meter_count; i++) {
-        if (strcmp(site->meters[i].id, id) == 0) {
+    for (int i = 0; i < site->meter_count; i++)
+        if (strcmp(site->meters[i].id, id) == 0)
             return i;
-        }
-    }
     return -1;
 }
 

@@ -71,20 +71,17 @@ static const struct point day_of_rest[] = {{AT(0, 0), BASE_WORK}, {AT(24, 0), BA
 
 static double points_at(const struct point *points, double minute)
 {
-    while (points[1].minute <= minute && points[1].minute < AT(24, 0)) {
+    while (points[1].minute <= minute && points[1].minute < AT(24, 0))
         points++;
-    }
     double part = (minute - points[0].minute) / (points[1].minute - points[0].minute);
     return points[0].work + (points[1].work - points[0].work) * part;
 }
 
 static bool is_holiday(const struct model_calendar *calendar, int64_t day)
 {
-    for (int i = 0; i < calendar->holiday_count; i++) {
-        if (calendar->holidays[i] == day) {
+    for (int i = 0; i < calendar->holiday_count; i++)
+        if (calendar->holidays[i] == day)
             return true;
-        }
-    }
     return false;
 }
 
@@ -93,9 +90,8 @@ static double two_shift_work(const struct model_calendar *calendar, int64_t loca
     int64_t day = floor_divide(local_s, DAY_S);
     double minute = (double)(local_s - day * DAY_S) / 60;
     int64_t weekday = ((day + 3) % 7 + 7) % 7; // 1970-01-01 was a Thursday; 0 is Monday
-    if (weekday == 6 || is_holiday(calendar, day)) {
+    if (weekday == 6 || is_holiday(calendar, day))
         return points_at(day_of_rest, minute);
-    }
     return points_at(weekday == 5 ? saturday : two_shift_day, minute);
 }
 
@@ -177,9 +173,8 @@ void model_values(const struct model_settings *settings, const struct model_stat
     bool ordered = !isnan(state->flow_measured);
     double work = work_at(settings, local_s);
     double flow = ordered ? state->flow_measured : full * work;
-    if (ordered) {
+    if (ordered)
         work = full > 0 ? flow / full : 0;
-    }
     out->work = work;
     out->flow_measured_micro = to_flow_micro(flow);
     out->pressure_kpa =
@@ -226,9 +221,8 @@ static void counter_add(struct model_counter *counter, int64_t flow_micro, int64
 
 void model_advance(const struct model_settings *settings, struct model_state *state, int64_t to_ms)
 {
-    if (to_ms - state->at_ms > MODEL_CATCH_UP_MS) {
+    if (to_ms - state->at_ms > MODEL_CATCH_UP_MS)
         state->at_ms = to_ms - MODEL_CATCH_UP_MS;
-    }
     while (state->at_ms < to_ms) {
         int64_t next_ms = (floor_divide(state->at_ms, SECOND_MS) + 1) * SECOND_MS;
         next_ms = next_ms < to_ms ? next_ms : to_ms;

@@ -25,27 +25,24 @@ static int check_address(const char *text, struct err *err)
 {
     struct in_addr four;
     struct in6_addr six;
-    if (inet_pton(AF_INET, text, &four) != 1 && inet_pton(AF_INET6, text, &six) != 1) {
+    if (inet_pton(AF_INET, text, &four) != 1 && inet_pton(AF_INET6, text, &six) != 1)
         return err_set(err, "'%.60s' is no IP address; allowed: such as 127.0.0.1 or ::1", text);
-    }
     return 0;
 }
 
 static int check_time(const char *text, struct err *err)
 {
     int64_t ms;
-    if (time_parse(text, &ms) != 0) {
+    if (time_parse(text, &ms) != 0)
         return err_set(err, "'%.40s' is no time; allowed: such as 2026-11-23T08:00:00+08:00", text);
-    }
     return 0;
 }
 
 static int check_date(const char *text, struct err *err)
 {
     int64_t ms;
-    if (strlen(text) != 10 || time_parse(text, &ms) != 0) {
+    if (strlen(text) != 10 || time_parse(text, &ms) != 0)
         return err_set(err, "'%.40s' is no date; allowed: such as 2026-10-01", text);
-    }
     return 0;
 }
 

@@ -23,30 +23,26 @@ void buf_clear(struct buf *buf)
 {
     buf->length = 0;
     buf->failed = false;
-    if (buf->data != NULL) {
+    if (buf->data != NULL)
         buf->data[0] = '\0';
-    }
 }
 
 // Makes room for `length` more bytes and the NUL.
 static bool reserve(struct buf *buf, size_t length)
 {
-    if (buf->failed) {
+    if (buf->failed)
         return false;
-    }
     if (length > buf->max - buf->length || length >= SIZE_MAX - buf->length) {
         buf->failed = true;
         return false;
     }
     size_t need = buf->length + length + 1;
-    if (need <= buf->size) {
+    if (need <= buf->size)
         return true;
-    }
     size_t size = buf->size > SIZE_MAX / 2 ? need : buf->size * 2;
     size = size < FIRST_SIZE ? FIRST_SIZE : size;
-    if (size - 1 > buf->max) {
+    if (size - 1 > buf->max)
         size = buf->max + 1;
-    }
     size = size < need ? need : size;
     char *data = realloc(buf->data, size);
     if (data == NULL) {
@@ -60,12 +56,10 @@ static bool reserve(struct buf *buf, size_t length)
 
 void buf_add(struct buf *buf, const void *bytes, size_t length)
 {
-    if (!reserve(buf, length)) {
+    if (!reserve(buf, length))
         return;
-    }
-    if (length > 0) {
+    if (length > 0)
         memcpy(buf->data + buf->length, bytes, length);
-    }
     buf->length += length;
     buf->data[buf->length] = '\0';
 }
@@ -135,13 +129,11 @@ uint64_t cursor_varint(struct cursor *cursor)
     uint64_t value = 0;
     for (unsigned shift = 0; shift < 7 * VARINT_BYTES_MAX; shift += 7) {
         uint8_t byte = cursor_byte(cursor);
-        if (cursor->failed || (shift == 63 && byte > 1)) {
+        if (cursor->failed || (shift == 63 && byte > 1))
             break; // past the end, an eleventh byte to come, or more than 64 bits
-        }
         value |= (uint64_t)(byte & 0x7FU) << shift;
-        if (byte < 0x80) {
+        if (byte < 0x80)
             return value;
-        }
     }
     cursor->failed = true;
     return 0;
@@ -161,8 +153,7 @@ const uint8_t *cursor_bytes(struct cursor *cursor, size_t length)
         return NULL;
     }
     const uint8_t *bytes = cursor->at;
-    if (length > 0) {
+    if (length > 0)
         cursor->at += length;
-    }
     return bytes;
 }

@@ -22,25 +22,20 @@ const char *catalogue_key(size_t index)
 
 const char *catalogue_text(const char *key, enum language language)
 {
-    if ((unsigned)language >= LANGUAGE_COUNT) {
+    if ((unsigned)language >= LANGUAGE_COUNT)
         return NULL;
-    }
-    for (size_t i = 0; i < ENTRY_COUNT; i++) {
-        if (strcmp(entries[i].key, key) == 0) {
+    for (size_t i = 0; i < ENTRY_COUNT; i++)
+        if (strcmp(entries[i].key, key) == 0)
             return entries[i].text[language];
-        }
-    }
     return NULL;
 }
 
 static const struct slot *find_slot(const char *name, size_t length, const struct slot *slots,
                                     size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (strlen(slots[i].name) == length && memcmp(slots[i].name, name, length) == 0) {
+    for (size_t i = 0; i < count; i++)
+        if (strlen(slots[i].name) == length && memcmp(slots[i].name, name, length) == 0)
             return &slots[i];
-        }
-    }
     return NULL;
 }
 
@@ -49,9 +44,8 @@ static void fill(struct buf *out, const char *text, const struct slot *slots, si
     while (*text != '\0') {
         const char *close = *text == '{' ? strchr(text, '}') : NULL;
         const struct slot *slot = NULL;
-        if (close != NULL) {
+        if (close != NULL)
             slot = find_slot(text + 1, (size_t)(close - text) - 1, slots, count);
-        }
         if (slot != NULL) {
             buf_add_text(out, slot->value);
             text = close + 1;

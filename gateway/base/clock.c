@@ -42,9 +42,8 @@ static bool is_boot_id(const char *text)
 {
     for (int i = 0; i < BOOT_ID_SIZE - 1; i++) {
         bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-        if (dash ? text[i] != '-' : isxdigit((unsigned char)text[i]) == 0) {
+        if (dash ? text[i] != '-' : isxdigit((unsigned char)text[i]) == 0)
             return false;
-        }
     }
     return true;
 }

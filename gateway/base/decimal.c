@@ -48,9 +48,8 @@ static bool read_digits(const char **at, struct digits *digits, bool fraction)
             digits->zeros += digits->mantissa != 0 ? 1 : 0;
             continue;
         }
-        for (; digits->zeros > 0 && !digits->overflow; digits->zeros--) {
+        for (; digits->zeros > 0 && !digits->overflow; digits->zeros--)
             push_digit(digits, 0);
-        }
         push_digit(digits, (unsigned)(**at - '0'));
     }
     return *at != start;
@@ -60,16 +59,13 @@ static bool read_digits(const char **at, struct digits *digits, bool fraction)
 static bool read_exponent(const char **at, int64_t *exponent)
 {
     bool negative = **at == '-';
-    if (**at == '-' || **at == '+') {
+    if (**at == '-' || **at == '+')
         ++*at;
-    }
-    if (!is_digit(**at)) {
+    if (!is_digit(**at))
         return false;
-    }
     int64_t value = 0;
-    for (; is_digit(**at); ++*at) {
+    for (; is_digit(**at); ++*at)
         value = value > 1000000 ? value : value * 10 + (**at - '0');
-    }
     *exponent = negative ? -value : value;
     return true;
 }
@@ -90,9 +86,8 @@ static int fit(struct digits *digits, int64_t exponent, bool negative, struct de
         exponent--;
         zeros--;
     }
-    if (exponent < -EXPONENT_MAX || exponent > EXPONENT_MAX) {
+    if (exponent < -EXPONENT_MAX || exponent > EXPONENT_MAX)
         return -1;
-    }
     out->mantissa = negative ? -(int64_t)mantissa : (int64_t)mantissa;
     out->exponent = (int)exponent;
     return 0;
@@ -102,29 +97,24 @@ int decimal_parse(const char *text, struct decimal *out)
 {
     const char *at = text;
     bool negative = *at == '-';
-    if (*at == '-' || *at == '+') {
+    if (*at == '-' || *at == '+')
         at++;
-    }
     struct digits digits = {0};
-    if (!read_digits(&at, &digits, false)) {
+    if (!read_digits(&at, &digits, false))
         return -1;
-    }
     if (*at == '.') {
         at++;
-        if (!read_digits(&at, &digits, true)) {
+        if (!read_digits(&at, &digits, true))
             return -1;
-        }
     }
     int64_t exponent = 0;
     if (*at == 'e' || *at == 'E') {
         at++;
-        if (!read_exponent(&at, &exponent)) {
+        if (!read_exponent(&at, &exponent))
             return -1;
-        }
     }
-    if (*at != '\0' || digits.overflow) {
+    if (*at != '\0' || digits.overflow)
         return -1;
-    }
     return fit(&digits, exponent, negative, out);
 }
 
@@ -151,9 +141,8 @@ struct wide {
 static uint64_t power_of_five(int exponent)
 {
     uint64_t power = 1;
-    for (int i = 0; i < exponent; i++) {
+    for (int i = 0; i < exponent; i++)
         power *= 5;
-    }
     return power;
 }
 
@@ -189,9 +178,8 @@ static bool wide_scale(struct wide wide, int shift, u128 *out, bool *rest)
     *rest = shift < 0 && wide_shift_right(&wide, -shift);
     u128 value = (u128)wide.limb[1] << 64 | wide.limb[0];
     int left = shift > 0 ? shift : 0;
-    if (wide.limb[2] != 0 || left > SCALED_BITS || value >> (SCALED_BITS - left) != 0) {
+    if (wide.limb[2] != 0 || left > SCALED_BITS || value >> (SCALED_BITS - left) != 0)
         return false;
-    }
     *out = value << left;
     return true;
 }
@@ -208,19 +196,16 @@ static int scale_and_round(bool negative, u128 product, int tens, int twos, int6
     struct wide wide = wide_product(product, power_of_five(tens > 0 ? tens : 0));
     u128 twice = 0;
     bool rest = false;
-    if (!wide_scale(wide, tens + twos + 1, &twice, &rest)) {
+    if (!wide_scale(wide, tens + twos + 1, &twice, &rest))
         return -1;
-    }
     uint64_t divisor = power_of_five(tens < 0 ? -tens : 0);
     rest = rest || twice % divisor != 0;
     twice /= divisor;
     u128 whole = twice >> 1;
-    if ((twice & 1) != 0 && (rest || (whole & 1) != 0)) {
+    if ((twice & 1) != 0 && (rest || (whole & 1) != 0))
         whole++;
-    }
-    if (whole >= (u128)MICRO_LIMIT) {
+    if (whole >= (u128)MICRO_LIMIT)
         return -1;
-    }
     *out = negative ? -(int64_t)whole : (int64_t)whole;
     return 0;
 }
@@ -238,9 +223,8 @@ static bool scale_is_valid(struct decimal scale)
 
 int micro_from_integer(bool negative, uint64_t magnitude, struct decimal scale, int64_t *out)
 {
-    if (!scale_is_valid(scale)) {
+    if (!scale_is_valid(scale))
         return -1;
-    }
     u128 product = (u128)magnitude * magnitude_of(scale.mantissa);
     return scale_and_round(negative != (scale.mantissa < 0), product, scale.exponent + MICRO_DIGITS,
                            0, out);
@@ -248,9 +232,8 @@ int micro_from_integer(bool negative, uint64_t magnitude, struct decimal scale, 
 
 int micro_from_double(double number, struct decimal scale, int64_t *out)
 {
-    if (!isfinite(number) || !scale_is_valid(scale)) {
+    if (!isfinite(number) || !scale_is_valid(scale))
         return -1;
-    }
     int twos = 0;
     double fraction = frexp(fabs(number), &twos);
     uint64_t bits = (uint64_t)ldexp(fraction, 53); // exact: a double has 53 bits
@@ -279,22 +262,18 @@ int micro_parse(const char *text, int64_t *out)
             digit_last = false;
             continue;
         }
-        if (!is_digit(*at) || decimals == MICRO_DIGITS || value >= (u128)MICRO_LIMIT) {
+        if (!is_digit(*at) || decimals == MICRO_DIGITS || value >= (u128)MICRO_LIMIT)
             return -1;
-        }
         value = value * 10 + (unsigned)(*at - '0');
         decimals += decimals >= 0 ? 1 : 0;
         digit_last = true;
     }
-    if (!digit_last) {
+    if (!digit_last)
         return -1;
-    }
-    for (int i = decimals < 0 ? 0 : decimals; i < MICRO_DIGITS; i++) {
+    for (int i = decimals < 0 ? 0 : decimals; i < MICRO_DIGITS; i++)
         value *= 10;
-    }
-    if (value >= (u128)MICRO_LIMIT) {
+    if (value >= (u128)MICRO_LIMIT)
         return -1;
-    }
     *out = negative ? -(int64_t)value : (int64_t)value;
     return 0;
 }
@@ -302,9 +281,8 @@ int micro_parse(const char *text, int64_t *out)
 int micro_add(int64_t a, int64_t b, int64_t *out)
 {
     int64_t sum = 0;
-    if (__builtin_add_overflow(a, b, &sum) || !in_range(sum)) {
+    if (__builtin_add_overflow(a, b, &sum) || !in_range(sum))
         return -1;
-    }
     *out = sum;
     return 0;
 }
@@ -312,18 +290,16 @@ int micro_add(int64_t a, int64_t b, int64_t *out)
 int micro_subtract(int64_t a, int64_t b, int64_t *out)
 {
     int64_t difference = 0;
-    if (__builtin_sub_overflow(a, b, &difference) || !in_range(difference)) {
+    if (__builtin_sub_overflow(a, b, &difference) || !in_range(difference))
         return -1;
-    }
     *out = difference;
     return 0;
 }
 
 static size_t trim_zeros(const char *text, size_t length)
 {
-    while (length > 0 && text[length - 1] == '0') {
+    while (length > 0 && text[length - 1] == '0')
         length--;
-    }
     return length;
 }
 
@@ -369,9 +345,8 @@ static char *put(char *at, const char *bytes, size_t count)
 
 static char *put_zeros(char *at, int count)
 {
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++)
         *at++ = '0';
-    }
     return at;
 }
 
@@ -412,18 +387,15 @@ size_t gauge_print(double number, bool exact, char text[static GAUGE_TEXT_MAX])
     double magnitude = fabs(number);
     struct scientific parts;
     if (exact) {
-        for (int count = 15; count <= EXACT_DIGITS; count++) {
-            if (scientific_of(magnitude, count, &parts)) {
+        for (int count = 15; count <= EXACT_DIGITS; count++)
+            if (scientific_of(magnitude, count, &parts))
                 break;
-            }
-        }
     } else {
         (void)scientific_of(magnitude, GAUGE_DIGITS, &parts);
     }
     char *at = text;
-    if (number < 0) {
+    if (number < 0)
         *at++ = '-';
-    }
     bool plain = magnitude >= 1e-6 && magnitude < 1e15;
     at = plain ? put_plain(at, &parts) : put_exponent(at, &parts);
     *at = '\0';

@@ -6,12 +6,10 @@
 
 static size_t sequence_length(unsigned char lead)
 {
-    if (lead >= 0xF0) {
+    if (lead >= 0xF0)
         return 4;
-    }
-    if (lead >= 0xE0) {
+    if (lead >= 0xE0)
         return 3;
-    }
     return lead >= 0xC0 ? 2 : 1;
 }
 
@@ -22,13 +20,11 @@ static void drop_partial_character(char *text)
     size_t at = length;
     while (at > 0 && length - at < 4) {
         at--;
-        if (((unsigned char)text[at] & 0xC0) != 0x80) {
+        if (((unsigned char)text[at] & 0xC0) != 0x80)
             break;
-        }
     }
-    if (at < length && sequence_length((unsigned char)text[at]) > length - at) {
+    if (at < length && sequence_length((unsigned char)text[at]) > length - at)
         text[at] = '\0';
-    }
 }
 
 // The old message may be an argument of the new one, so callers print beside it and copy
@@ -37,19 +33,16 @@ __attribute__((format(printf, 2, 0))) static void print(struct err *out, const c
                                                         va_list arguments)
 {
     int length = vsnprintf(out->text, sizeof out->text, format, arguments);
-    if (length < 0) {
+    if (length < 0)
         (void)snprintf(out->text, sizeof out->text, "%s", format);
-    }
-    if (length >= ERR_TEXT_MAX) {
+    if (length >= ERR_TEXT_MAX)
         drop_partial_character(out->text);
-    }
 }
 
 int err_set(struct err *err, const char *format, ...)
 {
-    if (err == NULL) {
+    if (err == NULL)
         return -1;
-    }
     struct err fresh = {0};
     va_list arguments;
     va_start(arguments, format);
@@ -61,9 +54,8 @@ int err_set(struct err *err, const char *format, ...)
 
 int err_add(struct err *err, const char *format, ...)
 {
-    if (err == NULL) {
+    if (err == NULL)
         return -1;
-    }
     struct err fresh = {0};
     va_list arguments;
     va_start(arguments, format);
@@ -72,9 +64,8 @@ int err_add(struct err *err, const char *format, ...)
 
     size_t length = strlen(fresh.text);
     int added = snprintf(fresh.text + length, sizeof fresh.text - length, ": %s", err->text);
-    if (added < 0 || (size_t)added >= sizeof fresh.text - length) {
+    if (added < 0 || (size_t)added >= sizeof fresh.text - length)
         drop_partial_character(fresh.text);
-    }
     *err = fresh;
     return -1;
 }

@@ -16,22 +16,17 @@ static int read_all(int fd, const char *name, struct buf *out, struct err *err)
     char chunk[CHUNK];
     for (;;) {
         ssize_t got = read(fd, chunk, sizeof chunk);
-        if (got < 0 && errno == EINTR) {
+        if (got < 0 && errno == EINTR)
             continue;
-        }
-        if (got < 0) {
+        if (got < 0)
             return err_set(err, "%s: cannot be read: %s", name, strerror(errno));
-        }
-        if ((size_t)got > out->max - out->length) {
+        if ((size_t)got > out->max - out->length)
             return err_set(err, "%s: larger than the %zu bytes that are allowed", name, out->max);
-        }
         buf_add(out, chunk, (size_t)got); // the end adds nothing, but the NUL of an empty file
-        if (out->failed) {
+        if (out->failed)
             return err_set(err, "%s: not enough memory to read it", name);
-        }
-        if (got == 0) {
+        if (got == 0)
             return 0;
-        }
     }
 }
 
@@ -40,15 +35,13 @@ int file_read(const char *path, struct buf *out, struct err *err)
     bool standard_input = strcmp(path, "-") == 0;
     const char *name = standard_input ? "stdin" : path;
     int fd = standard_input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
+    if (fd < 0)
         return err_set(err, "%s: cannot be opened: %s", name, strerror(errno));
-    }
     struct buf content;
     buf_init(&content, out->max);
     int result = read_all(fd, name, &content, err);
-    if (!standard_input) {
+    if (!standard_input)
         (void)close(fd);
-    }
     if (result != 0) {
         buf_release(&content);
         return -1;
@@ -62,12 +55,10 @@ static int write_all(int fd, const char *bytes, size_t length)
 {
     while (length > 0) {
         ssize_t written = write(fd, bytes, length);
-        if (written < 0 && errno == EINTR) {
+        if (written < 0 && errno == EINTR)
             continue;
-        }
-        if (written < 0) {
+        if (written < 0)
             return -1;
-        }
         bytes += written;
         length -= (size_t)written;
     }
@@ -77,9 +68,8 @@ static int write_all(int fd, const char *bytes, size_t length)
 // The mode is set before the first byte, so that a secret is never readable for others.
 static int fill(int fd, const void *bytes, size_t length, mode_t mode)
 {
-    if (fchmod(fd, mode) != 0 || write_all(fd, bytes, length) != 0 || fsync(fd) != 0) {
+    if (fchmod(fd, mode) != 0 || write_all(fd, bytes, length) != 0 || fsync(fd) != 0)
         return -1;
-    }
     return 0;
 }
 
@@ -89,9 +79,8 @@ static int write_temporary(const char *temporary, const void *bytes, size_t leng
 {
     int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
     int fd = open(temporary, flags, mode & 0600);
-    if (fd < 0) {
+    if (fd < 0)
         return err_set(err, "%s: cannot be created: %s", temporary, strerror(errno));
-    }
     int result = fill(fd, bytes, length, mode);
     int why = errno;
     if (close(fd) != 0 && result == 0) {
@@ -109,21 +98,18 @@ static int write_temporary(const char *temporary, const void *bytes, size_t leng
 static int sync_folder(const char *path, struct err *err)
 {
     char *folder = strdup(path);
-    if (folder == NULL) {
+    if (folder == NULL)
         return err_set(err, "%s: not enough memory", path);
-    }
     char *slash = strrchr(folder, '/');
-    if (slash != NULL) {
+    if (slash != NULL)
         slash[slash == folder ? 1 : 0] = '\0';
-    }
     int fd = open(slash != NULL ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     free(folder);
     // EINVAL: a file system that has no sync of folders, nothing to be done about it.
     int result = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL) ? 0 : -1;
     int why = errno;
-    if (fd >= 0) {
+    if (fd >= 0)
         (void)close(fd);
-    }
     if (result != 0) {
         return err_set(err, "%s: written, but its folder cannot be synced: %s", path,
                        strerror(why));

@@ -16,15 +16,12 @@ static bool is_letter_or_digit(char c)
 
 bool id_is_valid(const char *text)
 {
-    if (text == NULL || !is_letter_or_digit(text[0])) {
+    if (text == NULL || !is_letter_or_digit(text[0]))
         return false;
-    }
     size_t length = 1;
-    while (is_letter_or_digit(text[length]) || text[length] == '-') {
-        if (++length >= ID_SIZE) {
+    while (is_letter_or_digit(text[length]) || text[length] == '-')
+        if (++length >= ID_SIZE)
             return false;
-        }
-    }
     return text[length] == '\0' && strcmp(text, "gateway") != 0;
 }
 
@@ -43,9 +40,8 @@ void uuid_make(char text[static UUID_SIZE])
     bytes[8] = (uint8_t)((bytes[8] & 0x3FU) | 0x80U);
     size_t at = 0;
     for (size_t i = 0; i < sizeof bytes; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
             text[at++] = '-';
-        }
         text[at++] = "0123456789abcdef"[bytes[i] >> 4];
         text[at++] = "0123456789abcdef"[bytes[i] & 0x0FU];
     }

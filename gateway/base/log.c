@@ -20,9 +20,8 @@ void log_set_level(enum log_level level)
 
 static const char *prefix(enum log_level level)
 {
-    if (getenv("JOURNAL_STREAM") == NULL) {
+    if (getenv("JOURNAL_STREAM") == NULL)
         return "";
-    }
     switch (level) {
     case LOG_LEVEL_ERROR: return "<3>";
     case LOG_LEVEL_WARN: return "<4>";
@@ -51,9 +50,8 @@ static void blank_controls(char *text, size_t length)
 static size_t cut_at_character(const char *text, size_t length)
 {
     size_t cut = length;
-    while (cut > 0 && length - cut < 4 && ((unsigned char)text[cut] & 0xC0) == 0x80) {
+    while (cut > 0 && length - cut < 4 && ((unsigned char)text[cut] & 0xC0) == 0x80)
         cut--;
-    }
     return cut;
 }
 
@@ -68,9 +66,8 @@ static void write_line(const char *line, size_t length)
 __attribute__((format(printf, 3, 0))) static void print(enum log_level level, const char *part,
                                                         const char *format, va_list arguments)
 {
-    if (level > least) {
+    if (level > least)
         return;
-    }
     // One byte more than a line holds, to see where a cut falls.
     char line[LINE_MAX_BYTES + 1];
     size_t room = sizeof line;
@@ -80,9 +77,8 @@ __attribute__((format(printf, 3, 0))) static void print(enum log_level level, co
         int body = vsnprintf(line + length, room - length, format, arguments);
         length += body < 0 ? 0 : (size_t)body;
     }
-    if (length > LINE_MAX_BYTES - 1) {
+    if (length > LINE_MAX_BYTES - 1)
         length = cut_at_character(line, LINE_MAX_BYTES - 1);
-    }
     blank_controls(line, length);
     line[length] = '\n';
     write_line(line, length + 1);

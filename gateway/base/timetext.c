@@ -36,14 +36,12 @@ void civil_from_days(int64_t days, int *year, int *month, int *day)
     int64_t cycle = floor_divide(since, DAYS_400_YEARS);
     int64_t rest = since - cycle * DAYS_400_YEARS;
     int64_t in_cycle = rest / 366; // at most two years too early
-    while (days_before_year(in_cycle + 1) <= rest) {
+    while (days_before_year(in_cycle + 1) <= rest)
         in_cycle++;
-    }
     rest -= days_before_year(in_cycle);
     int march_month = 11;
-    while (month_start[march_month] > rest) {
+    while (month_start[march_month] > rest)
         march_month--;
-    }
     *month = (march_month + 2) % 12 + 1;
     *day = (int)(rest - month_start[march_month]) + 1;
     *year = (int)(cycle * 400 + in_cycle + (*month < 3 ? 1 : 0));
@@ -86,9 +84,8 @@ static bool take_number(const char **at, int count, int low, int high, int *out)
 {
     int value = 0;
     for (int i = 0; i < count; i++, ++*at) {
-        if (**at < '0' || **at > '9') {
+        if (**at < '0' || **at > '9')
             return false;
-        }
         value = value * 10 + (**at - '0');
     }
     *out = value;
@@ -97,9 +94,8 @@ static bool take_number(const char **at, int count, int low, int high, int *out)
 
 static bool take(const char **at, char expected)
 {
-    if (**at != expected) {
+    if (**at != expected)
         return false;
-    }
     ++*at;
     return true;
 }
@@ -110,9 +106,8 @@ static bool take_date(const char **at, int64_t *days)
     int month = 0;
     int day = 0;
     if (!take_number(at, 4, 0, 9999, &year) || !take(at, '-') ||
-        !take_number(at, 2, 1, 12, &month) || !take(at, '-') || !take_number(at, 2, 1, 31, &day)) {
+        !take_number(at, 2, 1, 12, &month) || !take(at, '-') || !take_number(at, 2, 1, 31, &day))
         return false;
-    }
     *days = days_from_civil(year, month, day);
     int real_year = 0;
     int real_month = 0;
@@ -125,9 +120,8 @@ static bool take_date(const char **at, int64_t *days)
 static bool take_fraction(const char **at, int *ms)
 {
     *ms = 0;
-    if (!take(at, '.')) {
+    if (!take(at, '.'))
         return true;
-    }
     const char *start = *at;
     int weight = 100;
     for (; **at >= '0' && **at <= '9'; ++*at) {
@@ -140,16 +134,14 @@ static bool take_fraction(const char **at, int *ms)
 static bool take_offset(const char **at, int64_t *offset_ms)
 {
     *offset_ms = 0;
-    if (take(at, 'Z')) {
+    if (take(at, 'Z'))
         return true;
-    }
     bool west = **at == '-';
     int hours = 0;
     int minutes = 0;
     if (!take(at, west ? '-' : '+') || !take_number(at, 2, 0, 23, &hours) || !take(at, ':') ||
-        !take_number(at, 2, 0, 59, &minutes)) {
+        !take_number(at, 2, 0, 59, &minutes))
         return false;
-    }
     *offset_ms = (hours * 60 + minutes) * INT64_C(60000) * (west ? -1 : 1);
     return true;
 }
@@ -163,10 +155,8 @@ static bool take_time(const char **at, int64_t *in_day_ms)
     int64_t offset = 0;
     if (!take_number(at, 2, 0, 23, &hour) || !take(at, ':') ||
         !take_number(at, 2, 0, 59, &minute) || !take(at, ':') ||
-        !take_number(at, 2, 0, 59, &second) || !take_fraction(at, &ms) ||
-        !take_offset(at, &offset)) {
+        !take_number(at, 2, 0, 59, &second) || !take_fraction(at, &ms) || !take_offset(at, &offset))
         return false;
-    }
     *in_day_ms = ((hour * 60 + minute) * 60 + second) * INT64_C(1000) + ms - offset;
     return true;
 }
@@ -176,15 +166,12 @@ int time_parse(const char *text, int64_t *wall_ms)
     const char *at = text;
     int64_t days = 0;
     int64_t in_day_ms = 0;
-    if (!take_date(&at, &days)) {
+    if (!take_date(&at, &days))
         return -1;
-    }
-    if (*at != '\0' && (!take(&at, 'T') || !take_time(&at, &in_day_ms))) {
+    if (*at != '\0' && (!take(&at, 'T') || !take_time(&at, &in_day_ms)))
         return -1;
-    }
-    if (*at != '\0') {
+    if (*at != '\0')
         return -1;
-    }
     *wall_ms = days * DAY_MS + in_day_ms;
     return 0;
 }

@@ -28,9 +28,8 @@ static void before_value(struct writer *writer)
         return;
     }
     assert(writer->kind[writer->depth - 1] == '[');
-    if (writer->comma[writer->depth - 1]) {
+    if (writer->comma[writer->depth - 1])
         buf_add_byte(writer->out, ',');
-    }
     writer->comma[writer->depth - 1] = true;
 }
 
@@ -74,12 +73,10 @@ static bool is_tail(unsigned char byte)
 // itself, because NUL is not a tail byte.
 static size_t utf8_length(const unsigned char *at)
 {
-    if (at[0] < 0x80) {
+    if (at[0] < 0x80)
         return 1;
-    }
-    if (at[0] >= 0xC2 && at[0] <= 0xDF) { // C0 and C1 would be overlong
+    if (at[0] >= 0xC2 && at[0] <= 0xDF) // C0 and C1 would be overlong
         return is_tail(at[1]) ? 2 : 0;
-    }
     if (at[0] >= 0xE0 && at[0] <= 0xEF) {
         bool overlong = at[0] == 0xE0 && at[1] < 0xA0;
         bool surrogate = at[0] == 0xED && at[1] > 0x9F;
@@ -122,11 +119,10 @@ static void add_string(struct buf *out, const char *text)
             continue;
         }
         buf_add(out, clean, (size_t)(at - clean));
-        if (length == 0) {
+        if (length == 0)
             buf_add_text(out, REPLACEMENT);
-        } else {
+        else
             add_escape(out, *at);
-        }
         at++;
         clean = at;
     }
@@ -137,9 +133,8 @@ static void add_string(struct buf *out, const char *text)
 void writer_key(struct writer *writer, const char *key)
 {
     assert(writer->depth > 0 && writer->kind[writer->depth - 1] == '{' && !writer->after_key);
-    if (writer->comma[writer->depth - 1]) {
+    if (writer->comma[writer->depth - 1])
         buf_add_byte(writer->out, ',');
-    }
     writer->comma[writer->depth - 1] = true;
     add_string(writer->out, key);
     buf_add_byte(writer->out, ':');

@@ -42,9 +42,8 @@ static int print_faults(const struct faults *faults)
                fault->column > 0 ? fault->column : 1, fault->path[0] != '\0' ? fault->path : "file",
                fault->message);
     }
-    if (faults->count > kept) {
+    if (faults->count > kept)
         fprintf(stderr, "metergate check: %d more faults are not shown\n", faults->count - kept);
-    }
     return EXIT_PROBLEM;
 }
 
@@ -57,11 +56,9 @@ static enum kind kind_of(const struct node *root)
                  {"channels", KIND_PROFILE}, {"model", KIND_PROFILE},
                  {"credit", KIND_POLICY},    {"stars", KIND_POLICY},
                  {"volume", KIND_POLICY},    {"procedures", KIND_PROCEDURES}};
-    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
-        if (node_find(root, marks[i].key) != NULL) {
+    for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++)
+        if (node_find(root, marks[i].key) != NULL)
             return marks[i].kind;
-        }
-    }
     return KIND_CONFIG;
 }
 
@@ -73,9 +70,8 @@ static void print_notes(const struct config *config)
     for (int i = 0; i < config->meter_count; i++) {
         const struct meter *meter = &config->meters[i];
         const char *off = detect_over_range_off(meter);
-        if (config->detect.over_range && off[0] != '\0') {
+        if (config->detect.over_range && off[0] != '\0')
             fprintf(stderr, "note: %s: over-range is off: %s\n", meter->id, off);
-        }
         if (meter->unverified) {
             fprintf(stderr,
                     "note: %s: its values are suspect: the profile %s is not verified; compare "
@@ -83,18 +79,16 @@ static void print_notes(const struct config *config)
                     meter->id, meter->profile->name);
         }
     }
-    if (!config->office.present) {
+    if (!config->office.present)
         fputs("note: there is no office: nothing is sent\n", stderr);
-    }
 }
 
 static int check_config(const char *path, const struct buf *text,
                         const struct config_search *search, struct faults *faults)
 {
     struct config *config = NULL;
-    if (config_load_text(path, text->data, text->length, search, &config, faults) != 0) {
+    if (config_load_text(path, text->data, text->length, search, &config, faults) != 0)
         return print_faults(faults);
-    }
     print_notes(config);
     config_unref(config);
     return EXIT_DONE;
@@ -103,9 +97,8 @@ static int check_config(const char *path, const struct buf *text,
 static int check_profile(const char *path, const struct buf *text, struct faults *faults)
 {
     struct profile *profile = NULL;
-    if (profile_load_text(path, text->data, text->length, &profile, faults) != 0) {
+    if (profile_load_text(path, text->data, text->length, &profile, faults) != 0)
         return print_faults(faults);
-    }
     if (!profile->verified) {
         fprintf(stderr, "note: the profile is not verified: its values are suspect until a person "
                         "has compared them with the meter's display\n");
@@ -118,9 +111,8 @@ static int check_text(const char *path, const struct buf *text, const struct con
                       struct faults *faults)
 {
     struct document document;
-    if (document_parse(&document, path, text->data, text->length, faults) != 0) {
+    if (document_parse(&document, path, text->data, text->length, faults) != 0)
         return print_faults(faults);
-    }
     enum kind kind = kind_of(document.root);
     document_release(&document);
     switch (kind) {
@@ -138,9 +130,8 @@ static int check_file(const char *path, const struct config_search *search)
     struct err err;
     struct buf text;
     buf_init(&text, CONFIG_TEXT_MAX);
-    if (file_read(path, &text, &err) != 0) {
+    if (file_read(path, &text, &err) != 0)
         return cli_problem("check", "%s", err.text);
-    }
     struct faults *faults = calloc(1, sizeof *faults);
     int result = faults == NULL
                      ? cli_problem("check", "there is not enough memory")
@@ -153,9 +144,8 @@ static int check_file(const char *path, const struct config_search *search)
 static int print_schema(bool reference, const char *what)
 {
     bool profile = strcmp(what, "profile") == 0;
-    if (!profile && strcmp(what, "config") != 0) {
+    if (!profile && strcmp(what, "config") != 0)
         return cli_usage("check", "there is no schema '%s'; there are config and profile", what);
-    }
     const struct schema *schema = profile ? &profile_schema : &config_schema;
     struct buf out;
     buf_init(&out, SCHEMA_TEXT_MAX);
@@ -166,9 +156,8 @@ static int print_schema(bool reference, const char *what)
         buf_add_text(&out, "\n");
     }
     int result = out.failed ? cli_problem("check", "there is not enough memory") : EXIT_DONE;
-    if (result == EXIT_DONE) {
+    if (result == EXIT_DONE)
         (void)fwrite(out.data, 1, out.length, stdout);
-    }
     buf_release(&out);
     return result;
 }
@@ -193,11 +182,9 @@ int check_main(int argc, char **argv)
         default: return cli_usage("check", "'%s' is no option", argv[optind - 1]);
         }
     }
-    if (print != 0 && argc - optind <= 1) {
+    if (print != 0 && argc - optind <= 1)
         return print_schema(print == 'r', optind < argc ? argv[optind] : "config");
-    }
-    if (argc - optind != 1) {
+    if (argc - optind != 1)
         return cli_usage("check", "name one file");
-    }
     return check_file(argv[optind], &search);
 }

@@ -14,9 +14,8 @@ void csv_init(struct csv *csv, struct buf *out)
 
 void csv_nothing(struct csv *csv)
 {
-    if (csv->comma) {
+    if (csv->comma)
         buf_add_byte(csv->out, ',');
-    }
     csv->comma = true;
 }
 
@@ -29,9 +28,8 @@ void csv_text(struct csv *csv, const char *text)
     }
     buf_add_byte(csv->out, '"');
     for (; *text != '\0'; text++) {
-        if (*text == '"') {
+        if (*text == '"')
             buf_add_byte(csv->out, '"');
-        }
         buf_add_byte(csv->out, (uint8_t)*text);
     }
     buf_add_byte(csv->out, '"');
@@ -54,9 +52,8 @@ void csv_gauge(struct csv *csv, double number, bool exact)
 {
     char text[GAUGE_TEXT_MAX];
     csv_nothing(csv);
-    if (isfinite(number)) {
+    if (isfinite(number))
         buf_add(csv->out, text, gauge_print(number, exact, text));
-    }
 }
 
 void csv_time(struct csv *csv, int64_t wall_ms)

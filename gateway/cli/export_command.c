@@ -78,11 +78,9 @@ static const struct kind {
 
 static const struct kind *kind_find(const char *name)
 {
-    for (const struct kind *kind = kinds; kind->name != NULL; kind++) {
-        if (strcmp(kind->name, name) == 0) {
+    for (const struct kind *kind = kinds; kind->name != NULL; kind++)
+        if (strcmp(kind->name, name) == 0)
             return kind;
-        }
-    }
     return NULL;
 }
 
@@ -94,19 +92,15 @@ static int print_rows(struct store *store, const struct kind *kind, const struct
     struct exporter exporter = {.line = &line, .json = options->json};
     int result =
         store_setting_get(store, "gateway", exporter.gateway, sizeof exporter.gateway, &err);
-    if (result >= 0 && !options->json) {
+    if (result >= 0 && !options->json)
         (void)puts(kind->header);
-    }
-    if (result >= 0) {
+    if (result >= 0)
         result = kind->walk(store, options, &exporter, &err);
-    }
     buf_release(&line);
-    if (result < 0) {
+    if (result < 0)
         return cli_problem("export", "%s", err.text);
-    }
-    if (fflush(stdout) != 0 || ferror(stdout) != 0 || exporter.failed) {
+    if (fflush(stdout) != 0 || ferror(stdout) != 0 || exporter.failed)
         return cli_problem("export", "the rows could not be written: is there room for them?");
-    }
     if (store_damaged(store) > 0) {
         return cli_problem("export",
                            "%lld damaged rows were left out; 'metergate verify' names them",
@@ -122,12 +116,10 @@ static int check_meter(struct store *store, const struct options *options)
     int found = options->meter == NULL || strcmp(options->what, "alerts") == 0
                     ? 1
                     : store_meter_find(store, options->meter, &number, &err);
-    if (found < 0) {
+    if (found < 0)
         return cli_problem("export", "%s", err.text);
-    }
-    if (found == 0) {
+    if (found == 0)
         return cli_problem("export", "the store knows no meter '%s'", options->meter);
-    }
     return EXIT_DONE;
 }
 
@@ -138,21 +130,17 @@ static int run(const struct options *options)
         return cli_usage("export", "there are readings, periods, alerts and audit, but no '%s'",
                          options->what);
     }
-    if (options->state == NULL) {
+    if (options->state == NULL)
         return cli_usage("export", "name the state folder with --state DIR");
-    }
-    if (options->meter != NULL && kind->walk == walk_audit) {
+    if (options->meter != NULL && kind->walk == walk_audit)
         return cli_usage("export", "audit records are not of one meter: leave --meter out");
-    }
     struct err err;
     struct store *store = NULL;
-    if (store_open_reader(options->state, &store, &err) != 0) {
+    if (store_open_reader(options->state, &store, &err) != 0)
         return cli_problem("export", "%s", err.text);
-    }
     int status = check_meter(store, options);
-    if (status == EXIT_DONE) {
+    if (status == EXIT_DONE)
         status = print_rows(store, kind, options);
-    }
     store_close(store);
     return status;
 }
@@ -192,12 +180,10 @@ int export_main(int argc, char **argv)
             return cli_usage("export", "'%s' is no option, or lacks its value", argv[optind - 1]);
         }
     }
-    if (status != EXIT_DONE) {
+    if (status != EXIT_DONE)
         return status;
-    }
-    if (argc - optind != 1) {
+    if (argc - optind != 1)
         return cli_usage("export", "name what: readings, periods, alerts or audit");
-    }
     options.what = argv[optind];
     return run(&options);
 }

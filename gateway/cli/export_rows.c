@@ -16,9 +16,8 @@ static void begin(const struct exporter *exporter, struct csv *csv, struct write
 static bool end(struct exporter *exporter)
 {
     struct buf *line = exporter->line;
-    if (exporter->json) {
+    if (exporter->json)
         buf_add_byte(line, '\n');
-    }
     exporter->failed = line->failed || fwrite(line->data, 1, line->length, stdout) != line->length;
     return !exporter->failed;
 }
@@ -34,11 +33,9 @@ static void add_bits(struct csv *csv, const struct profile *profile, uint64_t bi
     struct buf names;
     buf_init(&names, PROFILE_STATUS_MAX * sizeof profile->status[0].name);
     buf_add_text(&names, "");
-    for (int i = 0; i < profile->status_count; i++) {
-        if ((bits >> i & 1) != 0) {
+    for (int i = 0; i < profile->status_count; i++)
+        if ((bits >> i & 1) != 0)
             buf_addf(&names, "%s%s", names.length > 0 ? ";" : "", profile->status[i].name);
-        }
-    }
     csv_text(csv, names.data == NULL ? "" : names.data);
     buf_release(&names);
 }
@@ -87,21 +84,19 @@ bool export_reading(void *context, const struct stored_reading *reading)
     struct writer writer;
     struct feed_origin origin = origin_of(exporter);
     begin(exporter, &csv, &writer);
-    if (exporter->json) {
+    if (exporter->json)
         feed_reading(&writer, &origin, reading);
-    } else {
+    else
         reading_rows(&csv, reading);
-    }
     return end(exporter);
 }
 
 static void add_index(struct csv *csv, bool known, int64_t micro)
 {
-    if (known) {
+    if (known)
         csv_micro(csv, micro);
-    } else {
+    else
         csv_nothing(csv);
-    }
 }
 
 // start, end, delta, min, mean, max: those that the channel has.
@@ -115,13 +110,11 @@ static void add_figures(struct csv *csv, const struct period_channel *channel)
     add_index(csv, counter && channel->end_known, channel->end_micro);
     add_index(csv, both, delta);
     const double gauges[] = {channel->min, channel->mean, channel->max};
-    for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++) {
-        if (!counter && channel->weight_ms > 0) {
+    for (size_t i = 0; i < sizeof gauges / sizeof gauges[0]; i++)
+        if (!counter && channel->weight_ms > 0)
             csv_gauge(csv, gauges[i], channel->kind == CHANNEL_EXACT);
-        } else {
+        else
             csv_nothing(csv);
-        }
-    }
 }
 
 static void period_rows(struct csv *csv, const struct stored_period *stored)
@@ -197,11 +190,10 @@ bool export_alert(void *context, const struct stored_alert *alert)
     struct writer writer;
     struct feed_origin origin = origin_of(exporter);
     begin(exporter, &csv, &writer);
-    if (exporter->json) {
+    if (exporter->json)
         feed_alert(&writer, &origin, alert);
-    } else {
+    else
         alert_row(&csv, alert);
-    }
     return end(exporter);
 }
 
@@ -238,10 +230,9 @@ bool export_audit(void *context, const struct audit_record *record)
     struct csv csv;
     struct writer writer;
     begin(exporter, &csv, &writer);
-    if (exporter->json) {
+    if (exporter->json)
         audit_object(&writer, record);
-    } else {
+    else
         audit_row(&csv, record);
-    }
     return end(exporter);
 }

@@ -12,9 +12,8 @@ static int call_on_store(const char *directory, const char *command, json_t *arg
 {
     int lock = -1;
     struct store *store = NULL;
-    if (control_lock(directory, &lock, err) != 0) {
+    if (control_lock(directory, &lock, err) != 0)
         return -1;
-    }
     int status = store_open(directory, &store, err);
     if (status == 0) {
         const struct command_context context = {.store = store, .clock = &clock_system};
@@ -33,8 +32,7 @@ int local_call(const char *directory, const char *command, json_t *arguments, st
 {
     int status =
         control_call_text(directory, command, arguments, LOCAL_CALL_TIMEOUT_MS, result, err);
-    if (status == CONTROL_NOT_RUNNING) {
+    if (status == CONTROL_NOT_RUNNING)
         status = call_on_store(directory, command, arguments, result, err);
-    }
     return status == 0 ? 0 : -1;
 }

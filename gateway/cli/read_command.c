@@ -69,9 +69,8 @@ static bool print_number(const char *json, const char *channel)
     char mark[80];
     (void)snprintf(mark, sizeof mark, "\"%s\":{\"value\":", channel);
     const char *at = strstr(json, mark);
-    if (at == NULL) {
+    if (at == NULL)
         return false;
-    }
     at += strlen(mark);
     int length = (int)strspn(at, "+-.0123456789eE");
     return printf("%-16.*s", length, at) > 0;
@@ -79,9 +78,8 @@ static bool print_number(const char *json, const char *channel)
 
 static void print_names(const json_t *names)
 {
-    if (json_array_size(names) == 0) {
+    if (json_array_size(names) == 0)
         fputs("none", stdout);
-    }
     size_t index = 0;
     const json_t *name = NULL;
     json_array_foreach(names, index, name)
@@ -108,9 +106,8 @@ static void print_channel(const char *json, const char *name, const json_t *chan
         printf("%-16s", "-");
     }
     printf(" %-6s %s", unit != NULL ? unit : "", quality != NULL ? quality : "");
-    if (why != NULL) {
+    if (why != NULL)
         printf(" (%s)", why);
-    }
     putchar('\n');
 }
 
@@ -133,9 +130,8 @@ static bool is_whole(const json_t *channels)
     json_object_foreach((json_t *)channels, name, channel)
     {
         const char *quality = json_string_value(json_object_get(channel, "quality"));
-        if (quality == NULL || strcmp(quality, quality_text(QUALITY_MISSING)) == 0) {
+        if (quality == NULL || strcmp(quality, quality_text(QUALITY_MISSING)) == 0)
             return false;
-        }
     }
     return true;
 }
@@ -161,14 +157,12 @@ static int print_result(const struct options *options, const struct buf *text)
 {
     json_error_t error;
     json_t *result = text->failed ? NULL : json_loads(text->data, JSON_REJECT_DUPLICATES, &error);
-    if (result == NULL) {
+    if (result == NULL)
         return cli_problem("read", "there is not enough memory for the result");
-    }
-    if (options->json) {
+    if (options->json)
         puts(text->data);
-    } else {
+    else
         print_text(text->data, result);
-    }
     const json_t *channels = json_object_get(result, "channels");
     bool whole = json_is_true(json_object_get(result, "answered")) && is_whole(channels);
     json_decref(result);
@@ -187,9 +181,8 @@ static void keep_frame(void *context, bool sent, const uint8_t *bytes, size_t le
     struct frames *frames = context;
     struct buf hex;
     buf_init(&hex, 8192);
-    for (size_t i = 0; i < length; i++) {
+    for (size_t i = 0; i < length; i++)
         buf_addf(&hex, "%s%02X", i > 0 ? " " : "", bytes[i]);
-    }
     writer_object(&frames->writer);
     writer_key_bool(&frames->writer, "sent", sent);
     writer_key_text(&frames->writer, "bytes", hex.data);
@@ -211,11 +204,10 @@ static void build_result(const struct options *options, const struct reading *re
     reading_print_channels(&writer, reading);
     if (options->frames) {
         writer_key(&writer, "frames");
-        if (frames->json.failed) {
+        if (frames->json.failed)
             writer_null(&writer);
-        } else {
+        else
             writer_raw(&writer, frames->json.data, frames->json.length);
-        }
     }
     writer_end(&writer);
 }
@@ -224,20 +216,17 @@ static int read_over(const struct options *options, struct wire *wire, struct co
                      const struct meter *meter, int retries)
 {
     struct err err;
-    if (wire_open(wire, &err) != 0) {
+    if (wire_open(wire, &err) != 0)
         return cli_problem("read", "%s", err.text);
-    }
     struct reading *reading = reading_new(config, meter);
-    if (reading == NULL) {
+    if (reading == NULL)
         return cli_problem("read", "there is not enough memory");
-    }
     struct frames frames;
     buf_init(&frames.json, FRAMES_MAX);
     writer_init(&frames.writer, &frames.json);
     writer_array(&frames.writer);
-    if (options->frames) {
+    if (options->frames)
         wire_set_trace(wire, (struct wire_trace){keep_frame, &frames});
-    }
     meter_read(wire, meter, retries, &clock_system, reading, NULL);
     writer_end(&frames.writer);
     struct buf text;
@@ -259,9 +248,8 @@ static int read_link(const struct options *options, const struct wire_settings *
                      struct config *config, const struct meter *meter, int retries)
 {
     struct wire *wire = wire_new(settings, &clock_system);
-    if (wire == NULL) {
+    if (wire == NULL)
         return cli_problem("read", "there is not enough memory");
-    }
     int result = read_over(options, wire, config, meter, retries);
     wire_free(wire);
     return result;
@@ -285,9 +273,8 @@ static int set_unit(struct profile *profile, const char *text, struct err *err)
 {
     const char *sign = strchr(text, '=');
     char channel[64];
-    if (sign == NULL || sign - text >= (int)sizeof channel) {
+    if (sign == NULL || sign - text >= (int)sizeof channel)
         return err_set(err, "--units %s: say CHANNEL=UNIT, as in volume_base=m3", text);
-    }
     (void)snprintf(channel, sizeof channel, "%.*s", (int)(sign - text), text);
     int index = profile_channel_find(profile, channel);
     if (index < 0) {
@@ -299,11 +286,9 @@ static int set_unit(struct profile *profile, const char *text, struct err *err)
 
 static int set_units(const struct options *options, struct profile *profile, struct err *err)
 {
-    for (int i = 0; i < options->unit_count; i++) {
-        if (set_unit(profile, options->units[i], err) != 0) {
+    for (int i = 0; i < options->unit_count; i++)
+        if (set_unit(profile, options->units[i], err) != 0)
             return -1;
-        }
-    }
     for (int i = 0; i < profile->channel_count; i++) {
         const struct profile_channel *channel = &profile->channels[i];
         if (strcmp(channel->unit, "config") == 0) {
@@ -321,13 +306,11 @@ static int read_by_link(const struct options *options)
 {
     struct err err;
     struct wire_settings settings = {.response_timeout_ms = options->timeout_ms};
-    if (link_url_parse(options->link, &settings.url, &err) != 0) {
+    if (link_url_parse(options->link, &settings.url, &err) != 0)
         return cli_usage("read", "%s", err.text);
-    }
     bool serial = settings.url.kind != LINK_TCP;
-    if (options->unit < (serial ? 1 : 0) || options->unit > (serial ? 247 : 255)) {
+    if (options->unit < (serial ? 1 : 0) || options->unit > (serial ? 247 : 255))
         return cli_usage("read", "--unit is %s on this link", serial ? "1 to 247" : "0 to 255");
-    }
     struct faults *faults = calloc(1, sizeof *faults);
     struct profile *profile = NULL;
     int result = EXIT_PROBLEM;
@@ -387,13 +370,12 @@ static int read_by_config(const struct options *options)
     int status =
         control_call_text(options->state, "read", arguments, GATEWAY_TIMEOUT_MS, &text, &err);
     int result = EXIT_PROBLEM;
-    if (status == 0) {
+    if (status == 0)
         result = print_result(options, &text);
-    } else if (status == CONTROL_NOT_RUNNING) {
+    else if (status == CONTROL_NOT_RUNNING)
         result = read_configured(options);
-    } else {
+    else
         result = cli_problem("read", "the gateway that runs on %s: %s", options->state, err.text);
-    }
     buf_release(&text);
     json_decref(arguments);
     return result;
@@ -405,9 +387,8 @@ static int parse_int(const char *text, int least, int most, int *out)
 {
     char *end = NULL;
     long value = strtol(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end != '\0' || value < least || value > most) {
+    if (*text < '0' || *text > '9' || *end != '\0' || value < least || value > most)
         return -1;
-    }
     *out = (int)value;
     return 0;
 }
@@ -424,19 +405,16 @@ static int take_option(struct options *options, int option)
     case 'f': options->frames = true; break;
     case 'j': options->json = true; break;
     case 'u':
-        if (parse_int(optarg, 0, 255, &options->unit) != 0) {
+        if (parse_int(optarg, 0, 255, &options->unit) != 0)
             return cli_usage("read", "--unit '%s': a whole number, 0 to 255", optarg);
-        }
         break;
     case 't':
-        if (parse_int(optarg, 50, 30000, &options->timeout_ms) != 0) {
+        if (parse_int(optarg, 50, 30000, &options->timeout_ms) != 0)
             return cli_usage("read", "--timeout '%s': a whole number, 50 to 30000", optarg);
-        }
         break;
     case 'n':
-        if (options->unit_count == UNITS_MAX) {
+        if (options->unit_count == UNITS_MAX)
             return cli_usage("read", "at most %d --units", UNITS_MAX);
-        }
         options->units[options->unit_count++] = optarg;
         break;
     default: return EXIT_USAGE;
@@ -452,9 +430,8 @@ static int run(struct options *options, int argc, char **argv)
         return read_by_config(options);
     }
     if (options->link != NULL && options->config == NULL && words == 0 && options->unit >= 0 &&
-        options->profile != NULL) {
+        options->profile != NULL)
         return read_by_link(options);
-    }
     return cli_usage("read", "say --config FILE METER, or --link URL --unit N --profile NAME");
 }
 
@@ -480,9 +457,8 @@ int read_main(int argc, char **argv)
                              argv[optind - 1]);
         }
         int result = take_option(&options, option);
-        if (result != EXIT_DONE) {
+        if (result != EXIT_DONE)
             return result;
-        }
     }
     return run(&options, argc, argv);
 }

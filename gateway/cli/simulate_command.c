@@ -42,9 +42,8 @@ static void print_help(void)
         "Orders, one a line on stdin, each answered with {\"ok\":true,...} or\n"
         "{\"ok\":false,\"error\":...}:\n" ORDER_HELP "\nFaults:",
         stdout);
-    for (int kind = 0; fault_kind_name(kind) != NULL; kind++) {
+    for (int kind = 0; fault_kind_name(kind) != NULL; kind++)
         printf("%s %s", kind % 8 == 7 ? "\n " : "", fault_kind_name(kind));
-    }
     fputs(
         "\n\nWith `values: coded` every register says who was asked, where and when:\n" CODED_HELP,
         stdout);
@@ -55,9 +54,8 @@ static int parse_seed(const char *text, uint64_t *out)
     char *end = NULL;
     errno = 0;
     long long number = strtoll(text, &end, 10);
-    if (end == text || *end != '\0' || errno != 0 || number < 0) {
+    if (end == text || *end != '\0' || errno != 0 || number < 0)
         return -1;
-    }
     *out = (uint64_t)number;
     return 0;
 }
@@ -83,9 +81,8 @@ static int parse_options(int argc, char **argv, struct request *request)
         case SITE: request->site = optarg; break;
         case SEED:
             request->options.has_seed = true;
-            if (parse_seed(optarg, &request->options.seed) != 0) {
+            if (parse_seed(optarg, &request->options.seed) != 0)
                 return cli_usage(NAME, "--seed %s: a whole number from 0 on is needed", optarg);
-            }
             break;
         case LOG: request->log = optarg; break;
         case PROFILES: request->options.search.directory = optarg; break;
@@ -94,12 +91,10 @@ static int parse_options(int argc, char **argv, struct request *request)
         default: return cli_usage(NAME, "there is no option %s", argv[optind - 1]);
         }
     }
-    if (optind < argc) {
+    if (optind < argc)
         return cli_usage(NAME, "'%s' is one word too many", argv[optind]);
-    }
-    if (request->site == NULL && !request->reference) {
+    if (request->site == NULL && !request->reference)
         return cli_usage(NAME, "--site FILE is needed");
-    }
     return EXIT_DONE;
 }
 
@@ -109,9 +104,8 @@ static int print_reference(void)
     buf_init(&text, REFERENCE_MAX);
     site_print_reference(&text);
     bool failed = text.failed;
-    if (!failed) {
+    if (!failed)
         fputs(text.data, stdout);
-    }
     buf_release(&text);
     return failed ? cli_problem(NAME, "there is not enough memory") : EXIT_DONE;
 }
@@ -123,9 +117,8 @@ static void print_faults(const struct faults *faults)
         fprintf(stderr, "%s:%d:%d: %s%s%s\n", fault->file, fault->line, fault->column, fault->path,
                 fault->path[0] != '\0' ? ": " : "", fault->message);
     }
-    if (faults->count > FAULTS_MAX) {
+    if (faults->count > FAULTS_MAX)
         fprintf(stderr, "and %d more\n", faults->count - FAULTS_MAX);
-    }
 }
 
 static struct site *load_site(struct request *request)
@@ -137,14 +130,12 @@ static struct site *load_site(struct request *request)
         (void)cli_problem(NAME, "there is not enough memory");
         return NULL;
     }
-    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random) {
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
         random = (uint32_t)clock_wall_ms(&clock_system);
-    }
     request->options.random = random & SEED_RANDOM_MASK;
     request->options.wall_ms = clock_wall_ms(&clock_system);
-    if (site_load(request->site, &request->options, &site, faults) != 0) {
+    if (site_load(request->site, &request->options, &site, faults) != 0)
         print_faults(faults);
-    }
     free(faults);
     return site;
 }
@@ -155,23 +146,18 @@ int simulate_main(int argc, char **argv)
     struct err err;
     struct frame_log *log = NULL;
     int status = parse_options(argc, argv, &request);
-    if (status != EXIT_DONE) {
+    if (status != EXIT_DONE)
         return status;
-    }
-    if (request.reference) {
+    if (request.reference)
         return print_reference();
-    }
     struct site *site = load_site(&request);
-    if (site == NULL) {
+    if (site == NULL)
         return EXIT_PROBLEM;
-    }
     if ((request.log != NULL && frame_log_open(request.log, &log, &err) != 0) ||
-        simulator_run(site, log, &err) != 0) {
+        simulator_run(site, log, &err) != 0)
         status = cli_problem(NAME, "%s", err.text);
-    }
-    if (frame_log_close(log, &err) != 0) {
+    if (frame_log_close(log, &err) != 0)
         status = cli_problem(NAME, "%s", err.text);
-    }
     site_free(site);
     return status;
 }

@@ -25,23 +25,21 @@ static const char help[] =
 static const char *cell(const json_t *object, const char *key, char text[static CELL_SIZE])
 {
     const json_t *value = json_object_get(object, key);
-    if (json_is_string(value)) {
+    if (json_is_string(value))
         (void)snprintf(text, CELL_SIZE, "%s", json_string_value(value));
-    } else if (json_is_integer(value)) {
+    else if (json_is_integer(value))
         (void)snprintf(text, CELL_SIZE, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-    } else if (json_is_boolean(value)) {
+    else if (json_is_boolean(value))
         (void)snprintf(text, CELL_SIZE, "%s", json_is_true(value) ? "yes" : "no");
-    } else {
+    else
         (void)snprintf(text, CELL_SIZE, "-");
-    }
     for (char *at = text; *at != '\0'; at++) {
         unsigned char byte = (unsigned char)*at;
         bool c1 = byte == 0xC2 && (unsigned char)at[1] >= 0x80 && (unsigned char)at[1] < 0xA0;
-        if (byte < 0x20 || byte == 0x7F) {
+        if (byte < 0x20 || byte == 0x7F)
             *at = '?';
-        } else if (c1) {
+        else if (c1)
             at[0] = at[1] = '?';
-        }
     }
     return text;
 }
@@ -81,9 +79,8 @@ static void print_gateway(const json_t *status)
            known ? "" : "; NOT KNOWN: set it, or let NTP set it; until then nothing is dated");
     const json_t *config = json_object_get(status, "config");
     printf("Config   %s, revision %s\n", cell(config, "file", a), cell(config, "revision", b));
-    if (json_is_string(json_object_get(config, "error"))) {
+    if (json_is_string(json_object_get(config, "error")))
         printf("         NOT RELOADED: %s\n", cell(config, "error", a));
-    }
 }
 
 static void print_store(const json_t *store)
@@ -97,9 +94,8 @@ static void print_store(const json_t *store)
            size(number(store, "bytes") + number(store, "wal_bytes"), a),
            size(number(store, "disk_free_bytes"), b), number(store, "readings"),
            number(store, "waiting"), number(store, "refused"), cell(store, "last_commit", c));
-    if (json_is_string(json_object_get(store, "error"))) {
+    if (json_is_string(json_object_get(store, "error")))
         printf("         TAKES NOTHING: %s\n", cell(store, "error", a));
-    }
 }
 
 static void print_office(json_t *office)
@@ -113,9 +109,8 @@ static void print_office(json_t *office)
     }
     printf("Office   %s, %s, since %s\n", cell(office, "state", a), cell(office, "url", b),
            cell(office, "since", c));
-    if (json_is_string(json_object_get(office, "error"))) {
+    if (json_is_string(json_object_get(office, "error")))
         printf("         %s\n", cell(office, "error", a));
-    }
     const char *name;
     json_t *lane;
     printf("         %-10s %12s %10s  %s\n", "LANE", "ACKNOWLEDGED", "WAITING", "OLDEST");
@@ -232,13 +227,12 @@ static int ask(const char *directory, bool json)
     struct err err;
     buf_init(&text, CONTROL_FRAME_MAX);
     int result = EXIT_DONE;
-    if (control_call_text(directory, "status", NULL, TIMEOUT_MS, &text, &err) != 0) {
+    if (control_call_text(directory, "status", NULL, TIMEOUT_MS, &text, &err) != 0)
         result = cli_problem("status", "%s", err.text);
-    } else if (json) {
+    else if (json)
         puts(text.data);
-    } else {
+    else
         result = print_text(&text);
-    }
     buf_release(&text);
     return result;
 }
@@ -262,11 +256,9 @@ int status_main(int argc, char **argv)
         default: return cli_usage("status", "unknown or incomplete option '%s'", argv[optind - 1]);
         }
     }
-    if (optind < argc) {
+    if (optind < argc)
         return cli_usage("status", "'%s' is one too many", argv[optind]);
-    }
-    if (directory == NULL) {
+    if (directory == NULL)
         return cli_usage("status", "say where the gateway keeps its state: --state DIR");
-    }
     return ask(directory, json);
 }

@@ -57,9 +57,8 @@ static int parse(int argc, char **argv, struct options *options)
     }
     options->verb = optind < argc ? argv[optind++] : NULL;
     options->name = optind < argc ? argv[optind++] : NULL;
-    if (optind < argc) {
+    if (optind < argc)
         return cli_usage("user", "'%s' is one too many", argv[optind]);
-    }
     return 0;
 }
 
@@ -80,9 +79,8 @@ static bool read_hidden(const char *prompt, char line[static LINE_SIZE])
         (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
         fputc('\n', stderr);
     }
-    if (got) {
+    if (got)
         line[strcspn(line, "\r\n")] = '\0';
-    }
     return got;
 }
 
@@ -91,15 +89,12 @@ static int read_password(char password[static LINE_SIZE])
 {
     struct err err;
     char again[LINE_SIZE];
-    if (!read_hidden("Password: ", password)) {
+    if (!read_hidden("Password: ", password))
         return cli_problem("user", "no password came on stdin");
-    }
-    if (password_check(password, &err) != 0) {
+    if (password_check(password, &err) != 0)
         return cli_problem("user", "%s", err.text);
-    }
-    if (!isatty(STDIN_FILENO)) {
+    if (!isatty(STDIN_FILENO))
         return 0;
-    }
     bool same = read_hidden("Once more: ", again) && strcmp(password, again) == 0;
     OPENSSL_cleanse(again, sizeof again);
     return same ? 0 : cli_problem("user", "the two are not the same: nothing was changed");
@@ -119,56 +114,48 @@ static int call_with_password(const struct options *options, const char *command
 {
     char password[LINE_SIZE];
     int fault = read_password(password);
-    if (fault != 0) {
+    if (fault != 0)
         return fault;
-    }
     json_t *arguments = json_pack("{s:s, s:s}", "name", options->name, "password", password);
     OPENSSL_cleanse(password, sizeof password);
-    if (arguments == NULL) {
+    if (arguments == NULL)
         return cli_problem("user", "the name or the password is not UTF-8");
-    }
-    if (options->role != NULL) {
+    if (options->role != NULL)
         (void)json_object_set_new(arguments, "role", json_string(options->role));
-    }
     return call(options, command, arguments, result);
 }
 
 static int add(const struct options *options, struct buf *result)
 {
-    if (options->role == NULL) {
+    if (options->role == NULL)
         return cli_usage("user", "say the role: --role viewer, technician, specialist or leader");
-    }
     int fault = call_with_password(options, "user-add", result);
-    if (fault == 0) {
+    if (fault == 0)
         printf("%s is %s now\n", options->name, options->role);
-    }
     return fault;
 }
 
 static int set_password(const struct options *options, struct buf *result)
 {
     int fault = call_with_password(options, "user-passwd", result);
-    if (fault == 0) {
+    if (fault == 0)
         printf("%s has a new password; open sessions of the account are ended\n", options->name);
-    }
     return fault;
 }
 
 static int remove_account(const struct options *options, struct buf *result)
 {
     int fault = call(options, "user-remove", json_pack("{s:s}", "name", options->name), result);
-    if (fault == 0) {
+    if (fault == 0)
         printf("%s is removed\n", options->name);
-    }
     return fault;
 }
 
 static int list(const struct options *options, struct buf *result)
 {
     int fault = call(options, "user-list", NULL, result);
-    if (fault != 0) {
+    if (fault != 0)
         return fault;
-    }
     if (options->json) {
         puts(result->data);
         return EXIT_DONE;
@@ -197,11 +184,9 @@ static const struct verb {
 
 static const struct verb *find_verb(const char *name)
 {
-    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
-        if (strcmp(verbs[i].name, name) == 0) {
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+        if (strcmp(verbs[i].name, name) == 0)
             return &verbs[i];
-        }
-    }
     return NULL;
 }
 
@@ -209,12 +194,10 @@ int user_main(int argc, char **argv)
 {
     struct options options = {0};
     int fault = parse(argc, argv, &options);
-    if (fault != 0 || options.help) {
+    if (fault != 0 || options.help)
         return fault != 0 ? fault : (fputs(help, stdout), EXIT_DONE);
-    }
-    if (options.verb == NULL) {
+    if (options.verb == NULL)
         return cli_usage("user", "say what to do: add, passwd, remove or list");
-    }
     const struct verb *verb = find_verb(options.verb);
     if (verb == NULL) {
         return cli_usage("user", "there is no '%s': it is add, passwd, remove or list",
@@ -224,16 +207,13 @@ int user_main(int argc, char **argv)
         return cli_usage("user", verb->needs_name ? "%s needs a name" : "%s takes no name",
                          verb->name);
     }
-    if (!verb->takes_role && options.role != NULL) {
+    if (!verb->takes_role && options.role != NULL)
         return cli_usage("user", "%s takes no --role", verb->name);
-    }
     struct stat status;
-    if (options.state == NULL) {
+    if (options.state == NULL)
         return cli_usage("user", "say where the gateway keeps its state: --state DIR");
-    }
-    if (stat(options.state, &status) != 0) {
+    if (stat(options.state, &status) != 0)
         return cli_problem("user", "%s: %s", options.state, strerror(errno));
-    }
     struct buf result;
     buf_init(&result, RESULT_MAX);
     fault = verb->run(&options, &result);

@@ -50,12 +50,10 @@ static int verify_json(struct store *store, struct err *err)
     writer_end(&writer);
     writer_key_int(&writer, "count", count);
     writer_end(&writer);
-    if (report.failed) {
+    if (report.failed)
         count = err_set(err, "out of memory for the report");
-    }
-    if (count >= 0) {
+    if (count >= 0)
         (void)puts(report.data);
-    }
     buf_release(&report);
     return count;
 }
@@ -63,9 +61,8 @@ static int verify_json(struct store *store, struct err *err)
 static int verify_text(struct store *store, struct err *err)
 {
     int count = store_verify(store, print_fault, NULL, err);
-    if (count >= 0) {
+    if (count >= 0)
         printf(count == 1 ? "%d fault\n" : "%d faults\n", count);
-    }
     return count;
 }
 
@@ -88,18 +85,15 @@ int verify_main(int argc, char **argv)
             return cli_usage("verify", "'%s' is no option, or lacks its value", argv[optind - 1]);
         }
     }
-    if (state == NULL || optind != argc) {
+    if (state == NULL || optind != argc)
         return cli_usage("verify", "name the state folder with --state DIR, and nothing else");
-    }
     struct err err;
     struct store *store = NULL;
-    if (store_open_reader(state, &store, &err) != 0) {
+    if (store_open_reader(state, &store, &err) != 0)
         return cli_problem("verify", "%s", err.text);
-    }
     int count = json ? verify_json(store, &err) : verify_text(store, &err);
     store_close(store);
-    if (count < 0) {
+    if (count < 0)
         return cli_problem("verify", "%s", err.text);
-    }
     return count == 0 ? EXIT_DONE : EXIT_PROBLEM;
 }

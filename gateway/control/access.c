@@ -17,9 +17,8 @@ struct access {
 struct access *access_new(const struct clock *clock)
 {
     struct access *access = calloc(1, sizeof *access);
-    if (access == NULL) {
+    if (access == NULL)
         return NULL;
-    }
     (void)pthread_mutex_init(&access->mutex, NULL);
     access->clock = clock;
     access->refusals.minute_ms = clock_boot_ms(clock);
@@ -28,9 +27,8 @@ struct access *access_new(const struct clock *clock)
 
 void access_free(struct access *access)
 {
-    if (access == NULL) {
+    if (access == NULL)
         return;
-    }
     (void)pthread_mutex_destroy(&access->mutex);
     OPENSSL_cleanse(access, sizeof *access);
     free(access);
@@ -40,12 +38,10 @@ int access_begin(struct access *access, const struct account *account,
                  char token[static TOKEN_SIZE], struct err *err)
 {
     unsigned char random[(TOKEN_SIZE - 1) / 2];
-    if (RAND_bytes(random, sizeof random) != 1) {
+    if (RAND_bytes(random, sizeof random) != 1)
         return err_set(err, "the machine gives no random numbers");
-    }
-    for (size_t i = 0; i < sizeof random; i++) {
+    for (size_t i = 0; i < sizeof random; i++)
         (void)snprintf(token + 2 * i, 3, "%02x", random[i]);
-    }
     (void)pthread_mutex_lock(&access->mutex);
     session_begin(&access->sessions, token, account, clock_boot_ms(access->clock));
     (void)pthread_mutex_unlock(&access->mutex);
@@ -57,9 +53,8 @@ bool access_find(struct access *access, const char *token, bool touch, struct se
     (void)pthread_mutex_lock(&access->mutex);
     const struct session *session =
         session_find(&access->sessions, token, clock_boot_ms(access->clock), touch);
-    if (session != NULL) {
+    if (session != NULL)
         *out = *session;
-    }
     (void)pthread_mutex_unlock(&access->mutex);
     return session != NULL;
 }

@@ -17,9 +17,8 @@ static int read_account(const struct command_context *context, const char *name,
                         struct account *account, struct err *err)
 {
     struct store *store = NULL;
-    if (command_reader_open(context, &store, err) != 0) {
+    if (command_reader_open(context, &store, err) != 0)
         return -1;
-    }
     int found = store_account_get(store, name, account, err);
     command_reader_close(context, store);
     return found;
@@ -49,18 +48,15 @@ static int read_claim(const struct command_context *context, bool *claimed,
 {
     struct store *store = NULL;
     struct tally tally;
-    if (command_reader_open(context, &store, err) != 0) {
+    if (command_reader_open(context, &store, err) != 0)
         return -1;
-    }
     hash[0] = '\0';
     int result = count_accounts(store, &tally, err);
-    if (result == 0 && store_setting_get(store, CLAIM_SETTING, hash, PASSWORD_HASH_SIZE, err) < 0) {
+    if (result == 0 && store_setting_get(store, CLAIM_SETTING, hash, PASSWORD_HASH_SIZE, err) < 0)
         result = -1;
-    }
     command_reader_close(context, store);
-    if (result == 0) {
+    if (result == 0)
         *claimed = tally.accounts > 0;
-    }
     return result;
 }
 
@@ -90,21 +86,18 @@ static int make_account(const char *name, enum role role, const char *password,
                         struct account *account, struct err *err)
 {
     int fault = check_name(name, err);
-    if (fault != 0) {
+    if (fault != 0)
         return fault;
-    }
     if (role < ROLE_VIEWER || role > ROLE_LEADER) {
         (void)err_set(err, "a role is viewer, technician, specialist or leader");
         return COMMAND_ARGUMENTS;
     }
-    if (password_check(password, err) != 0) {
+    if (password_check(password, err) != 0)
         return COMMAND_ARGUMENTS;
-    }
     struct account made = {.role = role};
     (void)snprintf(made.name, sizeof made.name, "%s", name);
-    if (password_hash(password, made.hash, err) != 0) {
+    if (password_hash(password, made.hash, err) != 0)
         return COMMAND_FAILED;
-    }
     *account = made;
     return 0;
 }
@@ -121,9 +114,8 @@ static void print_account(struct writer *result, const char *name, enum role rol
 
 static int need_access(const struct command_context *context, struct err *err)
 {
-    if (context->access != NULL) {
+    if (context->access != NULL)
         return 0;
-    }
     (void)err_set(err, "%s needs a running gateway", context->command->name);
     return COMMAND_FAILED;
 }
@@ -131,9 +123,8 @@ static int need_access(const struct command_context *context, struct err *err)
 static int throttle(const struct command_context *context, const char *account, struct err *err)
 {
     int wait_s = 0;
-    if (access_try(context->access, account, &wait_s)) {
+    if (access_try(context->access, account, &wait_s))
         return 0;
-    }
     (void)err_set(err, "too many tries: wait %d s", wait_s);
     return COMMAND_THROTTLED;
 }
@@ -143,9 +134,8 @@ static int begin_session(const struct command_context *context, const struct acc
 {
     char token[TOKEN_SIZE];
     struct account now;
-    if (access_begin(context->access, account, token, err) != 0) {
+    if (access_begin(context->access, account, token, err) != 0)
         return COMMAND_FAILED;
-    }
     // The password may have changed while it was being checked.
     if (read_account(context, account->name, &now, err) != 1 ||
         strcmp(now.hash, account->hash) != 0) {
@@ -170,21 +160,18 @@ int command_login(struct command_context *context, const struct principal *who,
     int fault = command_unpack(context, arguments, err, "{s:s, s:s !}", "name", &name, "password",
                                &password);
     if (fault != 0 || (fault = need_access(context, err)) != 0 ||
-        (fault = throttle(context, name, err)) != 0) {
+        (fault = throttle(context, name, err)) != 0)
         return fault;
-    }
     struct account account = {0};
     int found = read_account(context, name, &account, err);
-    if (found < 0) {
+    if (found < 0)
         return COMMAND_FAILED;
-    }
     // An unknown account costs the same time and gets the same answer.
     bool possible = password[0] != '\0' && strlen(password) <= PASSWORD_BYTES_MAX;
     int fits = password_verify(found == 1 ? account.hash : password_nobody(),
                                possible ? password : "-", err);
-    if (fits < 0) {
+    if (fits < 0)
         return COMMAND_FAILED;
-    }
     if (found == 0 || fits == 0 || !possible) {
         (void)err_set(err, "name or password is wrong");
         return COMMAND_DENIED;
@@ -196,12 +183,10 @@ int command_logout(struct command_context *context, const struct principal *who,
                    const json_t *arguments, struct writer *result, struct err *err)
 {
     int fault = command_unpack(context, arguments, err, "{!}");
-    if (fault != 0 || (fault = need_access(context, err)) != 0) {
+    if (fault != 0 || (fault = need_access(context, err)) != 0)
         return fault;
-    }
-    if (who->token != NULL) {
+    if (who->token != NULL)
         access_end(context->access, who->token);
-    }
     writer_object(result);
     writer_end(result);
     return 0;
@@ -211,9 +196,8 @@ int command_session(struct command_context *context, const struct principal *who
                     const json_t *arguments, struct writer *result, struct err *err)
 {
     int fault = command_unpack(context, arguments, err, "{!}");
-    if (fault != 0) {
+    if (fault != 0)
         return fault;
-    }
     bool known = who->role != ROLE_NONE;
     print_account(result, known ? who->name : NULL, who->role);
     return 0;
@@ -228,12 +212,10 @@ int command_claim_state(struct command_context *context, const struct principal 
     bool claimed = false;
     char hash[PASSWORD_HASH_SIZE];
     int fault = command_unpack(context, arguments, err, "{!}");
-    if (fault != 0) {
+    if (fault != 0)
         return fault;
-    }
-    if (read_claim(context, &claimed, hash, err) != 0) {
+    if (read_claim(context, &claimed, hash, err) != 0)
         return COMMAND_FAILED;
-    }
     writer_object(result);
     writer_key_bool(result, "claimed", claimed);
     writer_end(result);
@@ -244,15 +226,12 @@ int command_claim_state(struct command_context *context, const struct principal 
 static int store_first(struct store *store, void *argument, struct err *err)
 {
     struct tally tally;
-    if (count_accounts(store, &tally, err) != 0) {
+    if (count_accounts(store, &tally, err) != 0)
         return -1;
-    }
-    if (tally.accounts > 0) {
+    if (tally.accounts > 0)
         return err_set(err, "somebody else made the first account just now: log in");
-    }
-    if (store_account_put(store, argument, err) != 0) {
+    if (store_account_put(store, argument, err) != 0)
         return -1;
-    }
     return store_setting_put(store, CLAIM_SETTING, "", err);
 }
 
@@ -261,9 +240,8 @@ static int check_code(const struct command_context *context, const char *typed, 
     char hash[PASSWORD_HASH_SIZE];
     char code[CLAIM_TEXT_SIZE];
     bool claimed = false;
-    if (read_claim(context, &claimed, hash, err) != 0) {
+    if (read_claim(context, &claimed, hash, err) != 0)
         return COMMAND_FAILED;
-    }
     if (claimed) {
         (void)err_set(err, "an account exists already: log in with it");
         return COMMAND_DENIED;
@@ -291,18 +269,15 @@ int command_claim(struct command_context *context, const struct principal *who,
                                &name, "password", &password);
     // What can be seen to be wrong costs no try.
     if (fault != 0 || (fault = need_access(context, err)) != 0 ||
-        (fault = check_name(name, err)) != 0) {
+        (fault = check_name(name, err)) != 0)
         return fault;
-    }
-    if (password_check(password, err) != 0) {
+    if (password_check(password, err) != 0)
         return COMMAND_ARGUMENTS;
-    }
     if ((fault = throttle(context, "claim code", err)) != 0 ||
         (fault = check_code(context, code, err)) != 0 ||
         (fault = make_account(name, ROLE_LEADER, password, &account, err)) != 0 ||
-        (fault = command_commit(context, who, name, store_first, &account, err)) != 0) {
+        (fault = command_commit(context, who, name, store_first, &account, err)) != 0)
         return fault;
-    }
     return begin_session(context, &account, result, err);
 }
 
@@ -314,19 +289,16 @@ static int store_new(struct store *store, void *argument, struct err *err)
     struct account old;
     struct tally tally;
     int found = store_account_get(store, account->name, &old, err);
-    if (found == 1) {
+    if (found == 1)
         return err_set(err, "there is an account '%s' already", account->name);
-    }
-    if (found < 0 || count_accounts(store, &tally, err) != 0) {
+    if (found < 0 || count_accounts(store, &tally, err) != 0)
         return -1;
-    }
     if (tally.accounts >= ACCOUNTS_MAX) {
         return err_set(err, "there are %d accounts, more are not kept: remove one first",
                        ACCOUNTS_MAX);
     }
-    if (store_account_put(store, account, err) != 0) {
+    if (store_account_put(store, account, err) != 0)
         return -1;
-    }
     return store_setting_put(store, CLAIM_SETTING, "", err);
 }
 
@@ -340,9 +312,8 @@ int command_user_add(struct command_context *context, const struct principal *wh
     int fault = command_unpack(context, arguments, err, "{s:s, s:s, s:s !}", "name", &name, "role",
                                &role, "password", &password);
     if (fault != 0 || (fault = make_account(name, role_find(role), password, &account, err)) != 0 ||
-        (fault = command_commit(context, who, name, store_new, &account, err)) != 0) {
+        (fault = command_commit(context, who, name, store_new, &account, err)) != 0)
         return fault;
-    }
     print_account(result, account.name, account.role);
     return 0;
 }
@@ -353,15 +324,12 @@ static int remove_account(struct store *store, void *argument, struct err *err)
     struct account account;
     struct tally tally;
     int found = store_account_get(store, name, &account, err);
-    if (found == 0) {
+    if (found == 0)
         return err_set(err, "there is no account '%.32s'", name);
-    }
-    if (found < 0 || count_accounts(store, &tally, err) != 0) {
+    if (found < 0 || count_accounts(store, &tally, err) != 0)
         return -1;
-    }
-    if (account.role == ROLE_LEADER && tally.leaders == 1) {
+    if (account.role == ROLE_LEADER && tally.leaders == 1)
         return err_set(err, "'%s' is the last leader: add another leader first", name);
-    }
     return store_account_remove(store, name, err);
 }
 
@@ -371,17 +339,14 @@ int command_user_remove(struct command_context *context, const struct principal 
     const char *name = NULL;
     char copy[sizeof((struct account *)0)->name];
     int fault = command_unpack(context, arguments, err, "{s:s !}", "name", &name);
-    if (fault != 0 || (fault = check_name(name, err)) != 0) {
+    if (fault != 0 || (fault = check_name(name, err)) != 0)
         return fault;
-    }
     (void)snprintf(copy, sizeof copy, "%s", name);
     fault = command_commit(context, who, copy, remove_account, copy, err);
-    if (fault != 0) {
+    if (fault != 0)
         return fault;
-    }
-    if (context->access != NULL) {
+    if (context->access != NULL)
         access_end_account(context->access, copy);
-    }
     writer_object(result);
     writer_key_text(result, "name", copy);
     writer_end(result);
@@ -393,9 +358,8 @@ static int change_password(struct store *store, void *argument, struct err *err)
     struct account *account = argument;
     struct account old;
     int found = store_account_get(store, account->name, &old, err);
-    if (found == 0) {
+    if (found == 0)
         return err_set(err, "there is no account '%s'", account->name);
-    }
     account->role = old.role; // as it is now
     return found == 1 ? store_account_put(store, account, err) : -1;
 }
@@ -409,12 +373,10 @@ int command_user_passwd(struct command_context *context, const struct principal 
     int fault = command_unpack(context, arguments, err, "{s:s, s:s !}", "name", &name, "password",
                                &password);
     if (fault != 0 || (fault = make_account(name, ROLE_VIEWER, password, &account, err)) != 0 ||
-        (fault = command_commit(context, who, name, change_password, &account, err)) != 0) {
+        (fault = command_commit(context, who, name, change_password, &account, err)) != 0)
         return fault;
-    }
-    if (context->access != NULL) {
+    if (context->access != NULL)
         access_end_account(context->access, account.name);
-    }
     print_account(result, account.name, account.role);
     return 0;
 }
@@ -431,12 +393,10 @@ int command_user_list(struct command_context *context, const struct principal *w
     (void)who;
     struct store *store = NULL;
     int fault = command_unpack(context, arguments, err, "{!}");
-    if (fault != 0) {
+    if (fault != 0)
         return fault;
-    }
-    if (command_reader_open(context, &store, err) != 0) {
+    if (command_reader_open(context, &store, err) != 0)
         return COMMAND_FAILED;
-    }
     writer_array(result);
     int status = store_accounts(store, print_one, result, err);
     writer_end(result);

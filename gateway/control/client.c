@@ -28,16 +28,13 @@ static int wait_for(int fd, short events, int64_t until_ms)
     for (;;) {
         int64_t left_ms = until_ms - now_ms();
         struct pollfd wait = {.fd = fd, .events = events};
-        if (left_ms <= 0) {
+        if (left_ms <= 0)
             return -1;
-        }
         int ready = poll(&wait, 1, left_ms > 60000 ? 60000 : (int)left_ms);
-        if (ready > 0) {
+        if (ready > 0)
             return 0;
-        }
-        if (ready < 0 && errno != EINTR) {
+        if (ready < 0 && errno != EINTR)
             return -1;
-        }
     }
 }
 
@@ -50,9 +47,8 @@ static int connect_socket(const char *directory, int *fd, struct err *err)
                        sizeof address.sun_path - sizeof CONTROL_SOCKET - 1);
     }
     int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (made < 0) {
+    if (made < 0)
         return err_set(err, "no socket: %s", strerror(errno));
-    }
     if (connect(made, (struct sockaddr *)&address, sizeof address) != 0) {
         int why = errno;
         (void)close(made);
@@ -78,9 +74,8 @@ static int send_all(int fd, const struct buf *out, int64_t until_ms, struct err 
         if (step >= 0) {
             sent += (size_t)step;
         } else if (errno == EAGAIN) {
-            if (wait_for(fd, POLLOUT, until_ms) != 0) {
+            if (wait_for(fd, POLLOUT, until_ms) != 0)
                 return err_set(err, "the gateway takes no request: try again later");
-            }
         } else if (errno != EINTR) {
             return err_set(err, "the gateway closed the connection: %s", strerror(errno));
         }
@@ -95,24 +90,19 @@ static int receive(int fd, struct buf *in, const char **text, size_t *length, in
     char chunk[CHUNK];
     for (;;) {
         int found = frame_next(in->data, in->length, CONTROL_FRAME_MAX, text, length);
-        if (found > 0) {
+        if (found > 0)
             return 0;
-        }
-        if (found < 0 || in->failed) {
+        if (found < 0 || in->failed)
             return err_set(err, "the gateway's answer is no answer: is it another version?");
-        }
-        if (wait_for(fd, POLLIN, until_ms) != 0) {
+        if (wait_for(fd, POLLIN, until_ms) != 0)
             return err_set(err, "the gateway did not answer in time");
-        }
         ssize_t got = recv(fd, chunk, sizeof chunk, 0);
-        if (got == 0) {
+        if (got == 0)
             return err_set(err, "the gateway closed the connection before it answered");
-        }
-        if (got > 0) {
+        if (got > 0)
             buf_add(in, chunk, (size_t)got);
-        } else if (errno != EINTR && errno != EAGAIN) {
+        else if (errno != EINTR && errno != EAGAIN)
             return err_set(err, "the gateway's answer broke off: %s", strerror(errno));
-        }
     }
 }
 
@@ -124,19 +114,16 @@ static int exchange(const char *directory, const char *request, struct buf *in, 
     struct buf out;
     int fd = -1;
     int result = connect_socket(directory, &fd, err);
-    if (result != 0) {
+    if (result != 0)
         return result;
-    }
     buf_init(&out, CONTROL_FRAME_MAX + FRAME_HEAD);
     frame_add(&out, request, strlen(request));
-    if (out.failed) {
+    if (out.failed)
         result = err_set(err, "the request is too long");
-    } else {
+    else
         result = send_all(fd, &out, until_ms, err);
-    }
-    if (result == 0) {
+    if (result == 0)
         result = receive(fd, in, text, length, until_ms, err);
-    }
     buf_release(&out);
     (void)close(fd);
     return result;
@@ -146,9 +133,8 @@ static char *print_request(const char *command, json_t *arguments)
 {
     json_t *request =
         json_pack("{s:i, s:s, s:O?}", "id", 1, "command", command, "arguments", arguments);
-    if (request != NULL && arguments == NULL) {
+    if (request != NULL && arguments == NULL)
         (void)json_object_del(request, "arguments");
-    }
     char *text = request != NULL ? json_dumps(request, JSON_COMPACT) : NULL;
     json_decref(request);
     return text;
@@ -164,9 +150,8 @@ int control_call_text(const char *directory, const char *command, json_t *argume
     const char *text = NULL;
     size_t length = 0;
     char *request = print_request(command, arguments);
-    if (request == NULL) {
+    if (request == NULL)
         return err_set(err, "not enough memory, or a text that is not UTF-8");
-    }
     buf_init(&in, CONTROL_FRAME_MAX + FRAME_HEAD);
     int status = exchange(directory, request, &in, &text, &length, timeout_ms, err);
     free(request);
@@ -196,11 +181,10 @@ int control_call(const char *directory, const char *command, json_t *arguments, 
     int status = control_call_text(directory, command, arguments, timeout_ms, &text, err);
     if (status == 0) {
         json_t *value = json_loadb(text.data, text.length, JSON_DECODE_ANY, NULL);
-        if (value == NULL) {
+        if (value == NULL)
             status = err_set(err, "the gateway's answer cannot be read");
-        } else {
+        else
             *result = value;
-        }
     }
     buf_release(&text);
     return status;

@@ -64,11 +64,9 @@ const char *command_result_text(int result)
 
 const struct command *command_find(const char *name)
 {
-    for (const struct command *row = command_table; row->name != NULL; row++) {
-        if (strcmp(row->name, name) == 0) {
+    for (const struct command *row = command_table; row->name != NULL; row++)
+        if (strcmp(row->name, name) == 0)
             return row;
-        }
-    }
     return NULL;
 }
 
@@ -101,9 +99,8 @@ int command_reader_open(const struct command_context *context, struct store **st
 
 void command_reader_close(const struct command_context *context, struct store *store)
 {
-    if (context->gateway != NULL) {
+    if (context->gateway != NULL)
         store_close(store);
-    }
 }
 
 // One record of the audit chain.
@@ -117,18 +114,16 @@ struct note {
 static int write_note(struct store *store, void *argument, struct err *err)
 {
     const struct note *note = argument;
-    if (note->task != NULL && note->task(store, note->argument, err) != 0) {
+    if (note->task != NULL && note->task(store, note->argument, err) != 0)
         return -1;
-    }
     return store_audit_add(store, note->at_ms, note->who, note->action, note->subject, note->result,
                            note->detail, err);
 }
 
 static int commit_alone(struct store *store, struct note *note, struct err *err)
 {
-    if (store_round_begin(store, err) != 0) {
+    if (store_round_begin(store, err) != 0)
         return -1;
-    }
     if (write_note(store, note, err) != 0) {
         store_round_cancel(store);
         return -1;
@@ -139,9 +134,8 @@ static int commit_alone(struct store *store, struct note *note, struct err *err)
 static int commit_note(const struct command_context *context, struct note *note, struct err *err)
 {
     note->at_ms = clock_wall_ms(context->clock);
-    if (context->gateway == NULL) {
+    if (context->gateway == NULL)
         return commit_alone(context->store, note, err);
-    }
     return recorder_run(gateway_recorder(context->gateway), write_note, note, err);
 }
 
@@ -155,9 +149,8 @@ int command_commit(struct command_context *context, const struct principal *who,
                         .detail = "",
                         .task = task,
                         .argument = argument};
-    if (commit_note(context, &note, err) != 0) {
+    if (commit_note(context, &note, err) != 0)
         return COMMAND_FAILED;
-    }
     context->noted = true;
     return 0;
 }
@@ -166,9 +159,8 @@ int command_commit(struct command_context *context, const struct principal *who,
 static const char *subject_of(const json_t *arguments)
 {
     const char *name = json_string_value(json_object_get(arguments, "name"));
-    if (name == NULL) {
+    if (name == NULL)
         name = json_string_value(json_object_get(arguments, "meter"));
-    }
     return name != NULL ? name : "";
 }
 
@@ -180,9 +172,8 @@ static void audit(const struct command_context *context, const struct principal 
     char subject[128];
     uint64_t dropped = 0;
     bool done = result == COMMAND_DONE;
-    if (!done && context->access != NULL && !access_refusal(context->access, &dropped)) {
+    if (!done && context->access != NULL && !access_refusal(context->access, &dropped))
         return;
-    }
     (void)snprintf(subject, sizeof subject, "%s", subject_of(arguments));
     (void)snprintf(detail, sizeof detail, "%s", done ? "" : message);
     if (dropped > 0) {
@@ -206,9 +197,8 @@ static void audit(const struct command_context *context, const struct principal 
 // Whether `who` may call it; the message names the role that may.
 static int check_role(const struct command *command, const struct principal *who, struct err *err)
 {
-    if (who->role >= command->least) {
+    if (who->role >= command->least)
         return COMMAND_DONE;
-    }
     if (who->role == ROLE_NONE) {
         (void)err_set(err, "%s needs an account: log in first", command->name);
         return COMMAND_NO_SESSION;
@@ -229,9 +219,8 @@ static int run(struct command_context *context, const struct principal *who,
                       context->command->name, result->max);
         status = COMMAND_FAILED;
     }
-    if (status != 0) {
+    if (status != 0)
         buf_clear(result);
-    }
     return status;
 }
 
@@ -257,8 +246,7 @@ int command_call(const struct command_context *context, const struct principal *
     json_t *none = arguments == NULL ? json_object() : NULL;
     status = run(&copy, who, arguments != NULL ? arguments : none, result, message);
     json_decref(none);
-    if (command->audited && !copy.noted) {
+    if (command->audited && !copy.noted)
         audit(&copy, who, command->name, arguments, status, message->text);
-    }
     return status;
 }

@@ -20,17 +20,14 @@ void frame_add(struct buf *out, const char *bytes, size_t length)
 
 int frame_next(const char *bytes, size_t have, size_t max, const char **text, size_t *length)
 {
-    if (have < FRAME_HEAD) {
+    if (have < FRAME_HEAD)
         return 0;
-    }
     const unsigned char *head = (const unsigned char *)bytes;
     size_t said = (size_t)head[0] << 24 | (size_t)head[1] << 16 | (size_t)head[2] << 8 | head[3];
-    if (said == 0 || said > max) {
+    if (said == 0 || said > max)
         return -1;
-    }
-    if (have - FRAME_HEAD < said) {
+    if (have - FRAME_HEAD < said)
         return 0;
-    }
     *text = bytes + FRAME_HEAD;
     *length = said;
     return 1;

@@ -23,13 +23,11 @@ int control_lock(const char *directory, int *fd, struct err *err)
 {
     char path[PATH_SIZE];
     char pid[16];
-    if ((size_t)snprintf(path, sizeof path, "%s/lock", directory) >= sizeof path) {
+    if ((size_t)snprintf(path, sizeof path, "%s/lock", directory) >= sizeof path)
         return err_set(err, "%s: the path is too long", directory);
-    }
     int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (lock < 0) {
+    if (lock < 0)
         return err_set(err, "%s: cannot be opened: %s", path, strerror(errno));
-    }
     if (flock(lock, LOCK_EX | LOCK_NB) != 0) {
         int result = errno == EWOULDBLOCK
                          ? name_holder(lock, directory, err)
@@ -39,9 +37,8 @@ int control_lock(const char *directory, int *fd, struct err *err)
     }
     int length = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
     // The pid is for messages alone: a full disk must not keep the gateway from starting.
-    if (ftruncate(lock, 0) == 0) {
+    if (ftruncate(lock, 0) == 0)
         (void)!pwrite(lock, pid, (size_t)length, 0);
-    }
     *fd = lock;
     return 0;
 }

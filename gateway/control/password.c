@@ -37,18 +37,16 @@ static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER; // one hash at a time
 int password_check(const char *password, struct err *err)
 {
     size_t characters = 0;
-    for (const char *at = password; *at != '\0'; at++) {
+    for (const char *at = password; *at != '\0'; at++)
         characters += ((unsigned char)*at & 0xC0) != 0x80;
-    }
     if (characters < PASSWORD_CHARACTERS_MIN) {
         return err_set(err,
                        "the password has %zu characters, it needs at least %d; a sentence is easy "
                        "to remember",
                        characters, PASSWORD_CHARACTERS_MIN);
     }
-    if (characters > PASSWORD_CHARACTERS_MAX || strlen(password) > PASSWORD_BYTES_MAX) {
+    if (characters > PASSWORD_CHARACTERS_MAX || strlen(password) > PASSWORD_BYTES_MAX)
         return err_set(err, "the password is longer than %d characters", PASSWORD_CHARACTERS_MAX);
-    }
     return 0;
 }
 
@@ -70,9 +68,8 @@ static void to_hex(const unsigned char *bytes, size_t length, char *text)
 
 static int hex_digit(char digit)
 {
-    if (digit >= '0' && digit <= '9') {
+    if (digit >= '0' && digit <= '9')
         return digit - '0';
-    }
     return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
 }
 
@@ -80,15 +77,13 @@ static int hex_digit(char digit)
 static int from_hex(const char *text, unsigned char *bytes, size_t size, size_t *length)
 {
     size_t digits = strlen(text);
-    if (digits % 2 != 0 || digits / 2 > size) {
+    if (digits % 2 != 0 || digits / 2 > size)
         return -1;
-    }
     for (size_t i = 0; i < digits / 2; i++) {
         int high = hex_digit(text[2 * i]);
         int low = hex_digit(text[2 * i + 1]);
-        if (high < 0 || low < 0) {
+        if (high < 0 || low < 0)
             return -1;
-        }
         bytes[i] = (unsigned char)(high << 4 | low);
     }
     *length = digits / 2;
@@ -138,9 +133,8 @@ int hash_main(int argc, char **argv)
         fputs("metergate hash: a helper of the gateway, not for use by hand\n", stderr);
         return 2;
     }
-    if (derive(&cost, salt, salt_length, password, password_length, hash) != 0) {
+    if (derive(&cost, salt, salt_length, password, password_length, hash) != 0)
         return 1;
-    }
     char text[HASH_HEX];
     to_hex(hash, sizeof hash, text);
     return puts(text) >= 0 && fflush(stdout) == 0 ? 0 : 1;
@@ -161,9 +155,8 @@ static int spawn_helper(int fd, pid_t *pid, struct err *err)
     posix_spawnattr_t attributes;
     sigset_t none;
     (void)sigemptyset(&none);
-    if (posix_spawn_file_actions_init(&actions) != 0 || posix_spawnattr_init(&attributes) != 0) {
+    if (posix_spawn_file_actions_init(&actions) != 0 || posix_spawnattr_init(&attributes) != 0)
         return err_set(err, "not enough memory to check a password");
-    }
     (void)posix_spawn_file_actions_adddup2(&actions, fd, STDIN_FILENO);
     (void)posix_spawn_file_actions_adddup2(&actions, fd, STDOUT_FILENO);
     (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
@@ -171,9 +164,8 @@ static int spawn_helper(int fd, pid_t *pid, struct err *err)
     int why = posix_spawn(pid, "/proc/self/exe", &actions, &attributes, arguments, environ);
     (void)posix_spawn_file_actions_destroy(&actions);
     (void)posix_spawnattr_destroy(&attributes);
-    if (why != 0) {
+    if (why != 0)
         return err_set(err, "the helper that checks passwords does not start: %s", strerror(why));
-    }
     return 0;
 }
 
@@ -185,19 +177,15 @@ static int read_line(int fd, char *line, size_t size)
     while (have < size) {
         int64_t left_ms = until_ms - now_ms();
         struct pollfd wait = {.fd = fd, .events = POLLIN};
-        if (left_ms <= 0) {
+        if (left_ms <= 0)
             return -1;
-        }
-        if (poll(&wait, 1, (int)left_ms) <= 0) {
+        if (poll(&wait, 1, (int)left_ms) <= 0)
             continue; // interrupted, or the loop ends above
-        }
         ssize_t got = recv(fd, line + have, size - have, 0);
-        if (got < 0 && errno == EINTR) {
+        if (got < 0 && errno == EINTR)
             continue;
-        }
-        if (got <= 0) {
+        if (got <= 0)
             return -1;
-        }
         have += (size_t)got;
         if (line[have - 1] == '\n') {
             line[have - 1] = '\0';
@@ -211,9 +199,8 @@ static int read_line(int fd, char *line, size_t size)
 static int ask_helper(const char *order, size_t length, char hash[static HASH_HEX], struct err *err)
 {
     int ends[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
         return err_set(err, "a password cannot be checked: %s", strerror(errno));
-    }
     pid_t pid = 0;
     int result = spawn_helper(ends[1], &pid, err);
     (void)close(ends[1]);
@@ -241,9 +228,8 @@ static int compute(const struct cost *cost, const char *salt_hex, const char *pa
     char password_hex[2 * PASSWORD_BYTES_MAX + 1];
     char order[LINE_BYTES_MAX];
     size_t bytes = strlen(password);
-    if (bytes == 0 || bytes > PASSWORD_BYTES_MAX) {
+    if (bytes == 0 || bytes > PASSWORD_BYTES_MAX)
         return err_set(err, "the password is empty or too long");
-    }
     to_hex((const unsigned char *)password, bytes, password_hex);
     int length = snprintf(order, sizeof order, "%u %u %u %s %s\n", cost->n, cost->r, cost->p,
                           salt_hex, password_hex);
@@ -260,13 +246,11 @@ int password_hash(const char *password, char hash[static PASSWORD_HASH_SIZE], st
     unsigned char salt[SALT_BYTES];
     char salt_hex[SALT_HEX];
     char hash_hex[HASH_HEX];
-    if (RAND_bytes(salt, sizeof salt) != 1) {
+    if (RAND_bytes(salt, sizeof salt) != 1)
         return err_set(err, "the machine gives no random numbers");
-    }
     to_hex(salt, sizeof salt, salt_hex);
-    if (compute(&cost_now, salt_hex, password, hash_hex, err) != 0) {
+    if (compute(&cost_now, salt_hex, password, hash_hex, err) != 0)
         return -1;
-    }
     (void)snprintf(hash, PASSWORD_HASH_SIZE, "scrypt$%u$%u$%u$%s$%s", cost_now.n, cost_now.r,
                    cost_now.p, salt_hex, hash_hex);
     return 0;
@@ -285,8 +269,7 @@ int password_verify(const char *hash, const char *password, struct err *err)
         return err_set(err, "the stored password is damaged: set a new one with 'metergate user "
                             "passwd'");
     }
-    if (compute(&cost, salt_hex, password, got, err) != 0) {
+    if (compute(&cost, salt_hex, password, got, err) != 0)
         return -1;
-    }
     return CRYPTO_memcmp(wanted, got, HASH_HEX) == 0 ? 1 : 0;
 }

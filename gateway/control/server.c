@@ -86,9 +86,8 @@ static void job_done(void *context, struct job *job)
 
 static void reply(struct control *control, struct client *client, const struct job *job)
 {
-    if (client->out.length == client->sent) {
+    if (client->out.length == client->sent)
         client->progress_ms = now_ms(control);
-    }
     if (client->sent > 0) {
         frame_drop(&client->out, client->sent);
         client->sent = 0;
@@ -102,11 +101,9 @@ static void reply(struct control *control, struct client *client, const struct j
 
 static struct client *find_client(struct control *control, uint64_t number)
 {
-    for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
-        if (control->clients[i].fd >= 0 && control->clients[i].number == number) {
+    for (int i = 0; i < CONTROL_CLIENTS_MAX; i++)
+        if (control->clients[i].fd >= 0 && control->clients[i].number == number)
             return &control->clients[i];
-        }
-    }
     return NULL;
 }
 
@@ -159,22 +156,17 @@ static const char *check_request(const json_t *request)
 {
     const json_t *arguments = json_object_get(request, "arguments");
     const json_t *token = json_object_get(request, "token");
-    if (!json_is_object(request)) {
+    if (!json_is_object(request))
         return "a request is a JSON object";
-    }
     if (!json_is_integer(json_object_get(request, "id")) ||
-        json_integer_value(json_object_get(request, "id")) < 0) {
+        json_integer_value(json_object_get(request, "id")) < 0)
         return "a request needs a whole number as its id";
-    }
-    if (!json_is_string(json_object_get(request, "command"))) {
+    if (!json_is_string(json_object_get(request, "command")))
         return "a request needs the name of a command";
-    }
-    if (arguments != NULL && !json_is_object(arguments)) {
+    if (arguments != NULL && !json_is_object(arguments))
         return "the arguments of a command are a JSON object";
-    }
-    if (token != NULL && !json_is_string(token)) {
+    if (token != NULL && !json_is_string(token))
         return "a token is text";
-    }
     return NULL;
 }
 
@@ -236,13 +228,11 @@ static void take_frames(struct control *control, struct client *client)
             drop_client(client);
             return;
         }
-        if (found == 0) {
+        if (found == 0)
             return;
-        }
         take_request(control, client, text, length);
-        if (client->fd >= 0) {
+        if (client->fd >= 0)
             frame_drop(&client->in, length + FRAME_HEAD);
-        }
     }
 }
 
@@ -250,12 +240,10 @@ static void receive(struct control *control, struct client *client)
 {
     char chunk[CHUNK];
     ssize_t got = recv(client->fd, chunk, sizeof chunk, 0);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    }
-    if (got > 0) {
+    if (got > 0)
         buf_add(&client->in, chunk, (size_t)got);
-    }
     OPENSSL_cleanse(chunk, sizeof chunk); // passwords pass here
     if (got <= 0 || client->in.failed) {
         drop_client(client);
@@ -286,14 +274,12 @@ static int know_peer(int fd, struct principal *who)
 {
     struct ucred peer;
     socklen_t size = sizeof peer;
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
         return -1;
-    }
     *who = (struct principal){.role = ROLE_NONE};
     (void)snprintf(who->name, sizeof who->name, "local:%u", (unsigned)peer.uid);
-    if (peer.uid == 0 || peer.uid == geteuid()) {
+    if (peer.uid == 0 || peer.uid == geteuid())
         who->role = ROLE_LEADER;
-    }
     return 0;
 }
 
@@ -306,15 +292,13 @@ static void accept_client(struct control *control)
     }
     for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
         struct client *client = &control->clients[i];
-        if (client->fd >= 0) {
+        if (client->fd >= 0)
             continue;
-        }
         *client = (struct client){.fd = fd, .number = ++control->clients_seen};
         buf_init(&client->in, CONTROL_FRAME_MAX + FRAME_HEAD + CHUNK);
         buf_init(&client->out, OUT_MAX);
-        if (know_peer(fd, &client->local) != 0) {
+        if (know_peer(fd, &client->local) != 0)
             drop_client(client);
-        }
         return;
     }
     (void)close(fd);
@@ -326,22 +310,19 @@ static short events_of(const struct client *client)
     bool owes = client->out.length > client->sent;
     short events = owes ? POLLOUT : 0;
     // Nothing more is read from whom answers wait for, or who has enough running.
-    if (!owes && !client->closing && client->jobs < CONTROL_CLIENT_JOBS_MAX) {
+    if (!owes && !client->closing && client->jobs < CONTROL_CLIENT_JOBS_MAX)
         events |= POLLIN;
-    }
     return events;
 }
 
 static void serve_client(struct control *control, struct client *client, short events)
 {
-    if (events & POLLOUT) {
+    if (events & POLLOUT)
         flush(control, client);
-    }
-    if (client->fd >= 0 && (events & POLLIN)) {
+    if (client->fd >= 0 && (events & POLLIN))
         receive(control, client);
-    } else if (client->fd >= 0 && (events & (POLLERR | POLLHUP | POLLNVAL))) {
+    else if (client->fd >= 0 && (events & (POLLERR | POLLHUP | POLLNVAL)))
         drop_client(client);
-    }
 }
 
 // Frames that waited for room, clients that are done or too slow.
@@ -349,12 +330,10 @@ static void tend_clients(struct control *control)
 {
     for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
         struct client *client = &control->clients[i];
-        if (client->fd >= 0 && client->out.length == client->sent) {
+        if (client->fd >= 0 && client->out.length == client->sent)
             take_frames(control, client);
-        }
-        if (client->fd < 0) {
+        if (client->fd < 0)
             continue;
-        }
         bool owes = client->out.length > client->sent;
         if (client->closing && !owes) {
             drop_client(client);
@@ -395,17 +374,13 @@ static void *serve(void *argument)
             assert(errno == EINTR || errno == ENOMEM);
             continue;
         }
-        for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
-            if (polled[i].fd >= 0 && polled[i].revents != 0) {
+        for (int i = 0; i < CONTROL_CLIENTS_MAX; i++)
+            if (polled[i].fd >= 0 && polled[i].revents != 0)
                 serve_client(control, &control->clients[i], polled[i].revents);
-            }
-        }
-        if (polled[CONTROL_CLIENTS_MAX].revents != 0) {
+        if (polled[CONTROL_CLIENTS_MAX].revents != 0)
             deliver(control);
-        }
-        if (polled[CONTROL_CLIENTS_MAX + 1].revents != 0) {
+        if (polled[CONTROL_CLIENTS_MAX + 1].revents != 0)
             accept_client(control);
-        }
         tend_clients(control);
     }
     return NULL;
@@ -422,9 +397,8 @@ static int open_listener(struct control *control, const char *directory, struct 
                        sizeof address.sun_path - sizeof CONTROL_SOCKET - 1);
     }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
+    if (fd < 0)
         return err_set(err, "no socket: %s", strerror(errno));
-    }
     // Whoever starts holds DIR/lock: a socket that is there belongs to nobody any more.
     (void)unlink(address.sun_path);
     // The mode is set before listen(2): until then nobody can connect.
@@ -446,9 +420,8 @@ static int start_thread(struct control *control, struct err *err)
     (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
     int why = pthread_create(&control->thread, &attributes, serve, control);
     (void)pthread_attr_destroy(&attributes);
-    if (why != 0) {
+    if (why != 0)
         return err_set(err, "no thread for the control socket: %s", strerror(why));
-    }
     (void)pthread_setname_np(control->thread, "control");
     control->started = true;
     return 0;
@@ -464,9 +437,8 @@ struct control *control_start(const char *directory, const struct command_contex
     }
     (void)pthread_mutex_init(&control->mutex, NULL);
     control->listener = -1;
-    for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+    for (int i = 0; i < CONTROL_CLIENTS_MAX; i++)
         control->clients[i].fd = -1;
-    }
     control->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     control->access = access_new(context->clock);
     control->context = *context;
@@ -476,9 +448,8 @@ struct control *control_start(const char *directory, const struct command_contex
     } else {
         control->workers = workers_start(&control->context, job_done, control, err);
         if (control->workers != NULL && open_listener(control, directory, err) == 0 &&
-            start_thread(control, err) == 0) {
+            start_thread(control, err) == 0)
             return control;
-        }
     }
     control_stop(control);
     return NULL;
@@ -486,9 +457,8 @@ struct control *control_start(const char *directory, const struct command_contex
 
 void control_stop(struct control *control)
 {
-    if (control == NULL) {
+    if (control == NULL)
         return;
-    }
     if (control->started) {
         (void)pthread_mutex_lock(&control->mutex);
         control->stopping = true;
@@ -506,15 +476,12 @@ void control_stop(struct control *control)
         control->done = job->next;
         job_free(job);
     }
-    for (int i = 0; i < CONTROL_CLIENTS_MAX; i++) {
-        if (control->clients[i].fd >= 0) {
+    for (int i = 0; i < CONTROL_CLIENTS_MAX; i++)
+        if (control->clients[i].fd >= 0)
             drop_client(&control->clients[i]);
-        }
-    }
     access_free(control->access);
-    if (control->wake >= 0) {
+    if (control->wake >= 0)
         (void)close(control->wake);
-    }
     (void)pthread_mutex_destroy(&control->mutex);
     free(control);
 }

@@ -22,9 +22,8 @@ void session_begin(struct session_table *table, const char *token, const struct 
             place = row;
             break;
         }
-        if (row->used_ms < place->used_ms) {
+        if (row->used_ms < place->used_ms)
             place = row;
-        }
     }
     clear(place);
     (void)snprintf(place->token, sizeof place->token, "%s", token);
@@ -38,14 +37,11 @@ void session_begin(struct session_table *table, const char *token, const struct 
 static struct session *find(struct session_table *table, const char *token)
 {
     struct session *found = NULL;
-    if (strlen(token) != TOKEN_SIZE - 1) {
+    if (strlen(token) != TOKEN_SIZE - 1)
         return NULL;
-    }
-    for (int i = 0; i < SESSIONS_MAX; i++) {
-        if (CRYPTO_memcmp(table->rows[i].token, token, TOKEN_SIZE) == 0) {
+    for (int i = 0; i < SESSIONS_MAX; i++)
+        if (CRYPTO_memcmp(table->rows[i].token, token, TOKEN_SIZE) == 0)
             found = &table->rows[i];
-        }
-    }
     return found;
 }
 
@@ -53,44 +49,38 @@ const struct session *session_find(struct session_table *table, const char *toke
                                    bool touch)
 {
     struct session *session = find(table, token);
-    if (session == NULL) {
+    if (session == NULL)
         return NULL;
-    }
     if (now_ms - session->used_ms >= SESSION_IDLE_MS ||
         now_ms - session->begun_ms >= SESSION_LIFE_MS) {
         clear(session);
         return NULL;
     }
-    if (touch) {
+    if (touch)
         session->used_ms = now_ms;
-    }
     return session;
 }
 
 void session_end(struct session_table *table, const char *token)
 {
     struct session *session = find(table, token);
-    if (session != NULL) {
+    if (session != NULL)
         clear(session);
-    }
 }
 
 void session_end_account(struct session_table *table, const char *account)
 {
-    for (int i = 0; i < SESSIONS_MAX; i++) {
-        if (strcmp(table->rows[i].account, account) == 0) {
+    for (int i = 0; i < SESSIONS_MAX; i++)
+        if (strcmp(table->rows[i].account, account) == 0)
             clear(&table->rows[i]);
-        }
-    }
 }
 
 // FNV-1a, 64 bits.
 static uint64_t hash_name(const char *name)
 {
     uint64_t hash = UINT64_C(14695981039346656037);
-    for (const unsigned char *at = (const unsigned char *)name; *at != '\0'; at++) {
+    for (const unsigned char *at = (const unsigned char *)name; *at != '\0'; at++)
         hash = (hash ^ *at) * UINT64_C(1099511628211);
-    }
     return hash;
 }
 
@@ -113,12 +103,10 @@ bool throttle_try(struct throttle *throttle, const char *account, int64_t now_ms
         }
     }
     int64_t wait_ms = 0;
-    if (in_minute >= THROTTLE_MINUTE_MAX) {
+    if (in_minute >= THROTTLE_MINUTE_MAX)
         wait_ms = minute_first + MINUTE_MS - now_ms;
-    }
-    if (in_hour >= THROTTLE_ACCOUNT_HOUR_MAX && hour_first + HOUR_MS - now_ms > wait_ms) {
+    if (in_hour >= THROTTLE_ACCOUNT_HOUR_MAX && hour_first + HOUR_MS - now_ms > wait_ms)
         wait_ms = hour_first + HOUR_MS - now_ms;
-    }
     if (wait_ms > 0) {
         *wait_s = (int)((wait_ms + 999) / 1000);
         return false;

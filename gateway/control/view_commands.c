@@ -15,9 +15,8 @@
 
 static int need_gateway(const struct command_context *context, struct err *err)
 {
-    if (context->gateway != NULL) {
+    if (context->gateway != NULL)
         return 0;
-    }
     (void)err_set(err, "%s needs a running gateway: start it with 'metergate run'",
                   context->command->name);
     return COMMAND_FAILED;
@@ -34,9 +33,8 @@ int command_status(struct command_context *context, const struct principal *who,
 {
     (void)who;
     int fault = no_arguments(context, arguments, err);
-    if (fault != 0) {
+    if (fault != 0)
         return fault;
-    }
     gateway_status_print(context->gateway, result);
     return 0;
 }
@@ -46,9 +44,8 @@ int command_live(struct command_context *context, const struct principal *who,
 {
     (void)who;
     int fault = no_arguments(context, arguments, err);
-    if (fault != 0) {
+    if (fault != 0)
         return fault;
-    }
     struct live *live = gateway_live(context->gateway);
     writer_object(result);
     writer_key_time(result, "at", clock_wall_ms(context->clock));
@@ -90,13 +87,11 @@ static int print_alerts(struct store *store, int64_t now_ms, struct recent *rece
     writer_object(result);
     writer_key(result, "open");
     writer_array(result);
-    if (store_alerts_open(store, print_alert, result, err) != 0) {
+    if (store_alerts_open(store, print_alert, result, err) != 0)
         return COMMAND_FAILED;
-    }
     writer_end(result);
-    if (store_alerts(store, NULL, now_ms - DAY_MS, INT64_MAX, keep_alert, recent, err) != 0) {
+    if (store_alerts(store, NULL, now_ms - DAY_MS, INT64_MAX, keep_alert, recent, err) != 0)
         return COMMAND_FAILED;
-    }
     writer_key(result, "recent"); // newest first
     writer_array(result);
     for (int i = 1; i <= recent->count; i++) {
@@ -113,14 +108,12 @@ int command_alerts(struct command_context *context, const struct principal *who,
 {
     (void)who;
     int fault = command_unpack(context, arguments, err, "{!}");
-    if (fault != 0) {
+    if (fault != 0)
         return fault;
-    }
     struct recent *recent = calloc(1, sizeof *recent);
     struct store *store = NULL;
-    if (recent == NULL) {
+    if (recent == NULL)
         return err_set(err, "not enough memory to list alerts");
-    }
     int status = COMMAND_FAILED;
     if (command_reader_open(context, &store, err) == 0) {
         status = print_alerts(store, clock_wall_ms(context->clock), recent, result, err);
@@ -142,13 +135,11 @@ static void keep_frame(void *context, bool sent, const uint8_t *bytes, size_t le
 {
     struct frames *frames = context;
     char hex[3 * 300] = "";
-    for (size_t i = 0; i < length && i < sizeof hex / 3; i++) {
+    for (size_t i = 0; i < length && i < sizeof hex / 3; i++)
         (void)snprintf(hex + 3 * i, 4, "%02X ", bytes[i]);
-    }
     size_t end = strlen(hex);
-    if (end > 0) {
+    if (end > 0)
         hex[end - 1] = '\0';
-    }
     writer_object(&frames->writer);
     writer_key_bool(&frames->writer, "sent", sent);
     writer_key_text(&frames->writer, "bytes", hex);
@@ -175,11 +166,10 @@ static void print_reading(struct writer *result, const struct reading *reading,
     if (frames->wanted) {
         writer_end(&frames->writer);
         writer_key(result, "frames");
-        if (frames->json.failed) {
+        if (frames->json.failed)
             writer_null(result); // more than the bound
-        } else {
+        else
             writer_raw(result, frames->json.data, frames->json.length);
-        }
     }
     writer_end(result);
 }
@@ -192,17 +182,15 @@ int command_read(struct command_context *context, const struct principal *who,
     int wanted = 0;
     int fault =
         command_unpack(context, arguments, err, "{s:s, s?b !}", "meter", &meter, "frames", &wanted);
-    if (fault != 0 || (fault = need_gateway(context, err)) != 0) {
+    if (fault != 0 || (fault = need_gateway(context, err)) != 0)
         return fault;
-    }
     struct frames frames = {.wanted = wanted != 0};
     struct wire_trace trace = {0};
     buf_init(&frames.json, FRAMES_BYTES_MAX);
     writer_init(&frames.writer, &frames.json);
     writer_array(&frames.writer);
-    if (frames.wanted) {
+    if (frames.wanted)
         trace = (struct wire_trace){.frame = keep_frame, .context = &frames};
-    }
     struct reading *reading = NULL;
     int status = gateway_read(context->gateway, meter, trace, &reading, err);
     if (status == 0) {
@@ -219,12 +207,10 @@ int command_reload(struct command_context *context, const struct principal *who,
                    const json_t *arguments, struct writer *result, struct err *err)
 {
     int fault = no_arguments(context, arguments, err);
-    if (fault != 0) {
+    if (fault != 0)
         return fault;
-    }
-    if (gateway_reload(context->gateway, who->name, err) != 0) {
+    if (gateway_reload(context->gateway, who->name, err) != 0)
         return COMMAND_FAILED;
-    }
     struct config *config = gateway_config(context->gateway);
     writer_object(result);
     writer_key_text(result, "revision", config->revision);
@@ -238,9 +224,8 @@ int command_config_get(struct command_context *context, const struct principal *
 {
     (void)who;
     int fault = no_arguments(context, arguments, err);
-    if (fault != 0) {
+    if (fault != 0)
         return fault;
-    }
     struct config *config = gateway_config(context->gateway);
     writer_object(result);
     writer_key_text(result, "revision", config->revision);
@@ -255,9 +240,8 @@ int command_page_settings(struct command_context *context, const struct principa
                           const json_t *arguments, struct writer *result, struct err *err)
 {
     int fault = no_arguments(context, arguments, err);
-    if (fault != 0) {
+    if (fault != 0)
         return fault;
-    }
     if (strncmp(who->name, "local:", 6) != 0) {
         (void)err_set(err, "this is for the page's own process, not for its visitors");
         return COMMAND_ROLE;
@@ -278,9 +262,8 @@ int command_texts(struct command_context *context, const struct principal *who,
     (void)who;
     const char *name = "en";
     int fault = command_unpack(context, arguments, err, "{s?s !}", "language", &name);
-    if (fault != 0) {
+    if (fault != 0)
         return fault;
-    }
     bool chinese = strcmp(name, "zh") == 0;
     if (!chinese && strcmp(name, "en") != 0) {
         (void)err_set(err, "there are texts in en and zh only, not in '%.16s'", name);
@@ -317,9 +300,8 @@ static int find_tail(struct store *store, int64_t now_ms, struct tail *tail, str
     for (size_t i = 0; i < sizeof from_ms / sizeof from_ms[0] && tail->count < tail->limit; i++) {
         tail->next = 0;
         tail->count = 0;
-        if (store_audits(store, from_ms[i], INT64_MAX, keep_record, tail, err) != 0) {
+        if (store_audits(store, from_ms[i], INT64_MAX, keep_record, tail, err) != 0)
             return COMMAND_FAILED;
-        }
     }
     return 0;
 }
@@ -350,27 +332,24 @@ int command_audit(struct command_context *context, const struct principal *who,
     (void)who;
     int limit = 50;
     int fault = command_unpack(context, arguments, err, "{s?i !}", "limit", &limit);
-    if (fault != 0) {
+    if (fault != 0)
         return fault;
-    }
     if (limit < 1 || limit > AUDIT_LIMIT_MAX) {
         (void)err_set(err, "limit is 1 to %d", AUDIT_LIMIT_MAX);
         return COMMAND_ARGUMENTS;
     }
     struct tail *tail = calloc(1, sizeof *tail);
     struct store *store = NULL;
-    if (tail == NULL) {
+    if (tail == NULL)
         return err_set(err, "not enough memory to list the audit chain");
-    }
     tail->limit = limit;
     int status = COMMAND_FAILED;
     if (command_reader_open(context, &store, err) == 0) {
         status = find_tail(store, clock_wall_ms(context->clock), tail, err);
         command_reader_close(context, store);
     }
-    if (status == 0) {
+    if (status == 0)
         print_tail(result, tail);
-    }
     free(tail);
     return status;
 }

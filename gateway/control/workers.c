@@ -28,17 +28,15 @@ struct workers {
 struct job *job_new(void)
 {
     struct job *job = calloc(1, sizeof *job);
-    if (job != NULL) {
+    if (job != NULL)
         buf_init(&job->reply, CONTROL_FRAME_MAX);
-    }
     return job;
 }
 
 void job_free(struct job *job)
 {
-    if (job == NULL) {
+    if (job == NULL)
         return;
-    }
     json_decref(job->arguments);
     buf_release(&job->reply);
     OPENSSL_cleanse(job->token, sizeof job->token);
@@ -71,9 +69,8 @@ void job_run(struct job *job, const struct command_context *context)
         buf_addf(&job->reply, "{\"id\":%" JSON_INTEGER_FORMAT ",\"ok\":true,\"result\":", job->id);
         buf_add(&job->reply, result.data, result.length);
         buf_add_text(&job->reply, "}");
-        if (job->reply.failed) {
+        if (job->reply.failed)
             job_refuse(job, COMMAND_FAILED, "not enough memory for the answer");
-        }
     }
     buf_release(&result);
 }
@@ -81,9 +78,8 @@ void job_run(struct job *job, const struct command_context *context)
 static struct job *take(struct workers *workers)
 {
     (void)pthread_mutex_lock(&workers->mutex);
-    while (workers->first == NULL && !workers->stopping) {
+    while (workers->first == NULL && !workers->stopping)
         (void)pthread_cond_wait(&workers->changed, &workers->mutex);
-    }
     struct job *job = workers->stopping ? NULL : workers->first;
     if (job != NULL) {
         workers->first = job->next;
@@ -147,16 +143,14 @@ struct workers *workers_start(const struct command_context *context,
 
 void workers_stop(struct workers *workers)
 {
-    if (workers == NULL) {
+    if (workers == NULL)
         return;
-    }
     (void)pthread_mutex_lock(&workers->mutex);
     workers->stopping = true;
     (void)pthread_cond_broadcast(&workers->changed);
     (void)pthread_mutex_unlock(&workers->mutex);
-    for (int i = 0; i < workers->count; i++) {
+    for (int i = 0; i < workers->count; i++)
         (void)pthread_join(workers->threads[i], NULL);
-    }
     while (workers->first != NULL) {
         struct job *job = workers->first;
         workers->first = job->next;
@@ -173,11 +167,10 @@ bool workers_offer(struct workers *workers, struct job *job)
     bool room = workers->waiting < CONTROL_JOBS_MAX;
     if (room) {
         job->next = NULL;
-        if (workers->last != NULL) {
+        if (workers->last != NULL)
             workers->last->next = job;
-        } else {
+        else
             workers->first = job;
-        }
         workers->last = job;
         workers->waiting++;
         (void)pthread_cond_signal(&workers->changed);

@@ -54,9 +54,8 @@ void watch_report(struct watch *watch, const struct change_of *what, const struc
                                   .since_ms = watch->since_ms,
                                   .evidence = what->evidence};
     (void)strncpy(change.subject, what->subject, sizeof change.subject - 1);
-    if (what->reason != NULL) {
+    if (what->reason != NULL)
         (void)strncpy(change.reason, what->reason, sizeof change.reason - 1);
-    }
     outlet->changed(outlet->context, &change);
 }
 
@@ -80,9 +79,8 @@ void watch_restore(struct watch *watch, const struct alert_change *open)
 struct detect *detect_new(struct config *config)
 {
     struct detect *detect = calloc(1, sizeof *detect);
-    if (detect == NULL) {
+    if (detect == NULL)
         return NULL;
-    }
     detect->config = config_ref(config);
     // one more: of a configuration without links or meters NULL would look like a failure
     detect->links = calloc((size_t)config->link_count + 1, sizeof *detect->links);
@@ -127,9 +125,8 @@ bool detect_watches(const struct detect *detect, const struct alert_change *open
 
 void detect_restore(struct detect *detect, const struct alert_change *open)
 {
-    if (!detect_watches(detect, open)) {
+    if (!detect_watches(detect, open))
         return;
-    }
     int meter = config_meter_find(detect->config, open->subject);
     switch (open->kind) {
     case ALERT_NO_ANSWER: no_answer_restore(detect, meter, open); break;
@@ -161,7 +158,6 @@ void detect_feed(struct detect *detect, int meter, const struct reading *reading
         link_down_judge(detect, meter, reading, &outlet);
         no_answer_judge(detect, meter, reading, &outlet);
     }
-    if (detect->config->detect.over_range) {
+    if (detect->config->detect.over_range)
         over_range_feed(detect, meter, reading, &outlet);
-    }
 }

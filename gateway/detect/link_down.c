@@ -57,9 +57,7 @@ void link_down_judge(struct detect *detect, int meter, const struct reading *rea
 void link_down_restore(struct detect *detect, int link, const struct alert_change *open)
 {
     watch_restore(&detect->links[link].down, open);
-    for (int i = 0; i < detect->config->meter_count; i++) {
-        if (detect->config->meters[i].link == link) {
+    for (int i = 0; i < detect->config->meter_count; i++)
+        if (detect->config->meters[i].link == link)
             detect->meters[i].silence.why = open->evidence.why;
-        }
-    }
 }

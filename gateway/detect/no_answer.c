@@ -42,19 +42,16 @@ static void report(struct detect *detect, int meter, enum alert_state state, int
 // Why nothing came: that of the first field that was not read.
 static uint16_t reason_of(const struct reading *reading)
 {
-    for (int i = 0; i < reading->meter->profile->field_count; i++) {
-        if (reading->image.why[i] != WHY_NONE) {
+    for (int i = 0; i < reading->meter->profile->field_count; i++)
+        if (reading->image.why[i] != WHY_NONE)
             return reading->image.why[i];
-        }
-    }
     return WHY_TIMEOUT;
 }
 
 static void add_miss(struct silence *silence, int64_t at_ms, uint16_t why, int64_t rest_limit)
 {
-    if (silence->misses > 0 && at_ms - silence->at_ms[silence->misses - 1] > rest_limit) {
+    if (silence->misses > 0 && at_ms - silence->at_ms[silence->misses - 1] > rest_limit)
         silence->misses = 0;
-    }
     if (silence->misses == SILENT_MISSES) {
         memmove(silence->at_ms, silence->at_ms + 1, (SILENT_MISSES - 1) * sizeof silence->at_ms[0]);
         silence->misses--;
@@ -68,20 +65,18 @@ void no_answer_count(struct detect *detect, int meter, const struct reading *rea
     const struct meter *configured = &detect->config->meters[meter];
     struct silence *silence = &detect->meters[meter].silence;
     bool before = silence->misses == SILENT_MISSES;
-    if (reading->answered) {
+    if (reading->answered)
         silence->misses = 0;
-    } else {
+    else
         add_miss(silence, reading->at_ms, reason_of(reading), rest_limit_ms(configured));
-    }
     bool now = silence->misses == SILENT_MISSES;
     detect->links[configured->link].silent += (int)now - (int)before;
 }
 
 static enum alert_severity severity_after(int64_t open_ms)
 {
-    if (open_ms >= 24 * HOUR_MS) {
+    if (open_ms >= 24 * HOUR_MS)
         return SEVERITY_CRITICAL;
-    }
     return open_ms >= HOUR_MS ? SEVERITY_MAJOR : SEVERITY_MINOR;
 }
 
@@ -106,9 +101,8 @@ void no_answer_judge(struct detect *detect, int meter, const struct reading *rea
 
 void no_answer_replace(struct detect *detect, int meter, int64_t at_ms, const struct outlet *outlet)
 {
-    if (detect->meters[meter].no_answer.open) {
+    if (detect->meters[meter].no_answer.open)
         report(detect, meter, ALERT_CLOSED, at_ms, "link-down", outlet);
-    }
 }
 
 void no_answer_restore(struct detect *detect, int meter, const struct alert_change *open)

@@ -24,21 +24,18 @@ const char *detect_over_range_off(const struct meter *meter)
 {
     struct meter_state state;
     over_range_init(&state, meter);
-    if (!(meter->qmax_m3_h > 0)) {
+    if (!(meter->qmax_m3_h > 0))
         return "qmax_m3_h is not set";
-    }
-    if (state.flow.measured < 0 && (state.flow.base < 0 || state.flow.conversion < 0)) {
+    if (state.flow.measured < 0 && (state.flow.base < 0 || state.flow.conversion < 0))
         return "its profile has neither flow_measured nor flow_base with conversion_factor";
-    }
     return "";
 }
 
 static bool gauge_get(const struct reading *reading, int place, double *out)
 {
     const struct value *value = &reading->values[place];
-    if (place >= reading->value_count || !value_is_usable(value)) {
+    if (place >= reading->value_count || !value_is_usable(value))
         return false;
-    }
     *out = value->number;
     return true;
 }
@@ -46,15 +43,13 @@ static bool gauge_get(const struct reading *reading, int place, double *out)
 // The flow at line conditions; false when this reading has none.
 static bool flow_get(const struct flow_state *flow, const struct reading *reading, double *out)
 {
-    if (flow->measured >= 0) {
+    if (flow->measured >= 0)
         return gauge_get(reading, flow->measured, out);
-    }
     double base;
     double factor;
     if (!gauge_get(reading, flow->base, &base) || !gauge_get(reading, flow->conversion, &factor) ||
-        !(factor > 0)) {
+        !(factor > 0))
         return false;
-    }
     *out = base / factor;
     return isfinite(*out);
 }
@@ -64,9 +59,8 @@ static void follow(struct meter_state *my, const struct meter *meter, double num
                    bool skip)
 {
     struct flow_state *flow = &my->flow;
-    if (flow->last_ms == 0 || at_ms - flow->last_ms > rest_limit_ms(meter)) {
+    if (flow->last_ms == 0 || at_ms - flow->last_ms > rest_limit_ms(meter))
         flow->above_ms = flow->below_ms = 0;
-    }
     flow->last_ms = at_ms;
     if (number > meter->qmax_m3_h) {
         if (flow->above_ms == 0) {
@@ -126,20 +120,17 @@ void over_range_feed(struct detect *detect, int meter, const struct reading *rea
     struct meter_state *my = &detect->meters[meter];
     struct watch *watch = &my->over_range;
     double number;
-    if (detect_over_range_off(configured)[0] != '\0' || !flow_get(&my->flow, reading, &number)) {
+    if (detect_over_range_off(configured)[0] != '\0' || !flow_get(&my->flow, reading, &number))
         return;
-    }
     int64_t at = reading->at_ms;
     follow(my, configured, number, at, watch_skips(watch, at, outlet));
-    if (outlet->changed == NULL) {
+    if (outlet->changed == NULL)
         return;
-    }
     int wanted = 0;
-    if (number > ALARM_FACTOR * configured->qmax_m3_h) {
+    if (number > ALARM_FACTOR * configured->qmax_m3_h)
         wanted = SEVERITY_CRITICAL;
-    } else if (my->flow.above_ms != 0 && at - my->flow.above_ms >= OVER_RANGE_HOLD_MS) {
+    else if (my->flow.above_ms != 0 && at - my->flow.above_ms >= OVER_RANGE_HOLD_MS)
         wanted = SEVERITY_MAJOR;
-    }
     if (wanted != 0 && (!watch->open || wanted > (int)watch->severity)) {
         watch->severity = (enum alert_severity)wanted;
         report(detect, meter, watch->open ? ALERT_UPDATED : ALERT_OPEN, at, outlet);

@@ -25,33 +25,27 @@ static bool zone_name_is_sane(const char *name)
 {
     size_t length = strnlen(name, ZONE_NAME_MAX);
     if (length == 0 || length == ZONE_NAME_MAX || isalpha((unsigned char)name[0]) == 0 ||
-        strncmp(name, "right/", 6) == 0) {
+        strncmp(name, "right/", 6) == 0)
         return false;
-    }
-    for (size_t i = 0; i < length; i++) {
-        if (isalnum((unsigned char)name[i]) == 0 && strchr("_+-/", name[i]) == NULL) {
+    for (size_t i = 0; i < length; i++)
+        if (isalnum((unsigned char)name[i]) == 0 && strchr("_+-/", name[i]) == NULL)
             return false;
-        }
-    }
     return true;
 }
 
 bool timezone_exists(const char *timezone)
 {
-    if (!zone_name_is_sane(timezone)) {
+    if (!zone_name_is_sane(timezone))
         return false;
-    }
     const char *folder = getenv("TZDIR");
     char path[512];
     int length =
         snprintf(path, sizeof path, "%s/%s", folder != NULL ? folder : ZONE_FOLDER, timezone);
-    if (length < 0 || (size_t)length >= sizeof path) {
+    if (length < 0 || (size_t)length >= sizeof path)
         return false;
-    }
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
+    if (fd < 0)
         return false;
-    }
     char magic[4];
     bool is_zone = read(fd, magic, sizeof magic) == sizeof magic && memcmp(magic, "TZif", 4) == 0;
     (void)close(fd);
@@ -71,9 +65,8 @@ int gas_calendar_init(struct gas_calendar *out, const char *timezone, int start_
                        "install the package tzdata",
                        timezone);
     }
-    if (setenv("TZ", timezone, 1) != 0) {
+    if (setenv("TZ", timezone, 1) != 0)
         return err_set(err, "cannot set the time zone '%s': %s", timezone, strerror(errno));
-    }
     tzset();
     out->start_minutes = start_minutes;
     return 0;
@@ -98,11 +91,10 @@ static int64_t find_transition(int64_t low, int64_t high, int64_t offset)
 {
     while (high - low > 1) {
         int64_t middle = low + (high - low) / 2;
-        if (local_offset_s(middle) == offset) {
+        if (local_offset_s(middle) == offset)
             low = middle;
-        } else {
+        else
             high = middle;
-        }
     }
     return high;
 }
@@ -116,13 +108,11 @@ static int64_t first_instant_s(int64_t local_s)
     int64_t high = local_s + OFFSET_MAX_S;
     int64_t before = local_offset_s(low);
     int64_t after = local_offset_s(high);
-    if (before == after) {
+    if (before == after)
         return local_s - before;
-    }
     int64_t transition = find_transition(low, high, before);
-    if (local_s - before < transition) {
+    if (local_s - before < transition)
         return local_s - before;
-    }
     return local_s - after > transition ? local_s - after : transition;
 }
 
@@ -145,9 +135,8 @@ static struct range day_of(const struct gas_calendar *calendar, int64_t at_ms, i
     int64_t at_s = floor_divide(at_ms, 1000);
     int64_t day = floor_divide(at_s + local_offset_s(at_s) - calendar->start_minutes * INT64_C(60),
                                SECONDS_PER_DAY);
-    while (day_start_ms(calendar, day) > at_ms) {
+    while (day_start_ms(calendar, day) > at_ms)
         day--;
-    }
     struct range range = {day_start_ms(calendar, day), day_start_ms(calendar, day + 1)};
     while (range.to_ms <= at_ms) {
         day++;
@@ -174,14 +163,12 @@ static struct range month_of(const struct gas_calendar *calendar, int64_t at_ms)
 
 static struct range period_of(const struct gas_calendar *calendar, enum span span, int64_t at_ms)
 {
-    if (span == SPAN_MONTH) {
+    if (span == SPAN_MONTH)
         return month_of(calendar, at_ms);
-    }
     int64_t gas_day = 0;
     struct range day = day_of(calendar, at_ms, &gas_day);
-    if (span == SPAN_DAY) {
+    if (span == SPAN_DAY)
         return day;
-    }
     int64_t length = span_nominal_ms(span);
     int64_t from = at_ms - (at_ms - day.from_ms) % length;
     int64_t to = from + length;
@@ -225,11 +212,9 @@ const char *span_text(enum span span)
 
 enum span span_of_minutes(int minutes)
 {
-    for (enum span span = SPAN_1MIN; span < SPAN_HOUR; span++) {
-        if (spans_known[span].minutes >= minutes) {
+    for (enum span span = SPAN_1MIN; span < SPAN_HOUR; span++)
+        if (spans_known[span].minutes >= minutes)
             return span;
-        }
-    }
     return SPAN_HOUR;
 }
 
@@ -242,9 +227,8 @@ int spans_of_meter(int summary_minutes, int interval_s, enum span spans[static S
         // A month is kept whatever the interval: something must tile the time of every meter.
         bool long_enough =
             span == SPAN_MONTH || span_nominal_ms(span) >= interval_s * INT64_C(1000);
-        if (wanted && long_enough) {
+        if (wanted && long_enough)
             spans[count++] = span;
-        }
     }
     return count;
 }
@@ -253,10 +237,8 @@ enum span span_reported(int summary_minutes, int interval_s)
 {
     enum span spans[SPANS_MAX];
     int count = spans_of_meter(summary_minutes, interval_s, spans);
-    for (int i = 0; i < count && spans[i] <= SPAN_HOUR; i++) {
-        if (spans[i] >= span_of_minutes(summary_minutes)) {
+    for (int i = 0; i < count && spans[i] <= SPAN_HOUR; i++)
+        if (spans[i] >= span_of_minutes(summary_minutes))
             return spans[i];
-        }
-    }
     return (enum span)0;
 }

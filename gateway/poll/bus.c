@@ -85,9 +85,8 @@ static void back_off(struct bus *bus)
     bool device = bus->link->url.kind == LINK_RTU;
     int most_ms = device ? BACKOFF_DEVICE_MS : BACKOFF_MAX_MS;
     bus->backoff_ms = bus->backoff_ms == 0 ? 1000 : 2 * bus->backoff_ms;
-    if (bus->backoff_ms > most_ms) {
+    if (bus->backoff_ms > most_ms)
         bus->backoff_ms = most_ms;
-    }
     // Up to a quarter less, so that links lost together do not come back in step.
     int quarter = bus->backoff_ms / 4;
     int less = (int)((unsigned)rand_r(&bus->jitter) % (unsigned)quarter);
@@ -101,12 +100,10 @@ static void note_state(struct bus *bus, bool open, const char *reason)
         bus->counters.error[0] = '\0';
     }
     if (!open) {
-        if (bus->counters.open || bus->counters.error[0] == '\0') {
+        if (bus->counters.open || bus->counters.error[0] == '\0')
             log_warn(bus->part, "%s", reason);
-        }
-        if (reason != bus->counters.error) {
+        if (reason != bus->counters.error)
             (void)snprintf(bus->counters.error, sizeof bus->counters.error, "%s", reason);
-        }
     }
     bus->counters.open = open;
 }
@@ -115,14 +112,12 @@ static void note_state(struct bus *bus, bool open, const char *reason)
 static bool open_link(struct bus *bus, bool at_once)
 {
     bool was_open = wire_is_open(bus->wire);
-    if (!was_open && !at_once && clock_boot_ms(bus->settings.clock) < bus->retry_at_ms) {
+    if (!was_open && !at_once && clock_boot_ms(bus->settings.clock) < bus->retry_at_ms)
         return false;
-    }
     struct err err;
     if (wire_open(bus->wire, &err) != 0) {
-        if (is_stopping(bus)) {
+        if (is_stopping(bus))
             return false;
-        }
         char reason[sizeof bus->counters.error];
         (void)snprintf(reason, sizeof reason, "%.*s", (int)sizeof reason - 1, err.text);
         note_state(bus, false, reason);
@@ -137,11 +132,9 @@ static bool open_link(struct bus *bus, bool at_once)
 
 static bool lost_link(const struct reading *reading)
 {
-    for (int i = 0; i < reading->meter->profile->field_count; i++) {
-        if (reading->image.why[i] == WHY_LINK_DOWN) {
+    for (int i = 0; i < reading->meter->profile->field_count; i++)
+        if (reading->image.why[i] == WHY_LINK_DOWN)
             return true;
-        }
-    }
     return false;
 }
 
@@ -229,18 +222,16 @@ static void show_frame(void *context, bool sent, const uint8_t *bytes, size_t le
 {
     struct job *job = context;
     (void)pthread_mutex_lock(&job->bus->mutex);
-    if (!job->abandoned && job->trace.frame != NULL) {
+    if (!job->abandoned && job->trace.frame != NULL)
         job->trace.frame(job->trace.context, sent, bytes, length);
-    }
     (void)pthread_mutex_unlock(&job->bus->mutex);
 }
 
 static void drop_job(struct bus *bus, int index)
 {
     bus->job_count--;
-    for (int i = index; i < bus->job_count; i++) {
+    for (int i = index; i < bus->job_count; i++)
         bus->jobs[i] = bus->jobs[i + 1];
-    }
 }
 
 // Called with the mutex held, and returns so.
@@ -294,12 +285,10 @@ static bool wait_for_job(struct bus *bus, struct job *job, int wait_ms)
 {
     struct timespec limit = monotonic_after(wait_ms);
     int late = 0;
-    while (!job->done && !bus->stop && late != ETIMEDOUT) {
+    while (!job->done && !bus->stop && late != ETIMEDOUT)
         late = pthread_cond_timedwait(&bus->change, &bus->mutex, &limit);
-    }
-    if (job->done) {
+    if (job->done)
         return true;
-    }
     if (job->running) {
         job->abandoned = true;
     } else {
@@ -311,11 +300,9 @@ static bool wait_for_job(struct bus *bus, struct job *job, int wait_ms)
 
 static int find_meter(const struct bus *bus, int meter)
 {
-    for (int i = 0; i < bus->meter_count; i++) {
-        if (bus->meters[i].meter == &bus->settings.config->meters[meter]) {
+    for (int i = 0; i < bus->meter_count; i++)
+        if (bus->meters[i].meter == &bus->settings.config->meters[meter])
             return i;
-        }
-    }
     return -1;
 }
 
@@ -323,13 +310,11 @@ int bus_read(struct bus *bus, int meter, struct wire_trace trace, int wait_ms, s
              struct err *err)
 {
     int index = find_meter(bus, meter);
-    if (index < 0) {
+    if (index < 0)
         return err_set(err, "that meter is not on link %s", bus->link->id);
-    }
     struct job *job = calloc(1, sizeof *job);
-    if (job == NULL) {
+    if (job == NULL)
         return err_set(err, "no memory");
-    }
     *job = (struct job){.meter = index, .trace = trace, .bus = bus};
     int result = -1;
     (void)pthread_mutex_lock(&bus->mutex);
@@ -370,9 +355,8 @@ static void follow_clock(struct bus *bus)
     int64_t offset_ms = now_ms - clock_boot_ms(clock);
     int64_t step_ms = offset_ms - bus->offset_ms;
     bus->offset_ms = offset_ms;
-    if (step_ms >= -CLOCK_STEP_MS && step_ms <= CLOCK_STEP_MS) {
+    if (step_ms >= -CLOCK_STEP_MS && step_ms <= CLOCK_STEP_MS)
         return;
-    }
     for (int i = 0; i < bus->meter_count; i++) {
         bus->meters[i].due_ms =
             schedule_next(&bus->meters[i].schedule, &bus->settings.calendar, now_ms);
@@ -382,22 +366,18 @@ static void follow_clock(struct bus *bus)
 static struct bus_meter *first_due(struct bus *bus)
 {
     struct bus_meter *first = NULL;
-    for (int i = 0; i < bus->meter_count; i++) {
-        if (first == NULL || bus->meters[i].due_ms < first->due_ms) {
+    for (int i = 0; i < bus->meter_count; i++)
+        if (first == NULL || bus->meters[i].due_ms < first->due_ms)
             first = &bus->meters[i];
-        }
-    }
     return first;
 }
 
 static struct bus_meter *first_unseen(struct bus *bus, int64_t now_ms)
 {
     struct bus_meter *end = bus->meters + bus->meter_count;
-    for (struct bus_meter *meter = bus->meters; meter < end; meter++) {
-        if (!meter->seen && meter->due_ms - now_ms > FIRST_LOOK_MS) {
+    for (struct bus_meter *meter = bus->meters; meter < end; meter++)
+        if (!meter->seen && meter->due_ms - now_ms > FIRST_LOOK_MS)
             return meter;
-        }
-    }
     return NULL;
 }
 
@@ -415,11 +395,10 @@ static void bus_step(struct bus *bus)
     struct bus_meter *unseen = is_due ? NULL : first_unseen(bus, now_ms);
     if (is_due || unseen != NULL) {
         (void)pthread_mutex_unlock(&bus->mutex);
-        if (is_due) {
+        if (is_due)
             poll_due(bus, due);
-        } else {
+        else
             poll_meter(bus, unseen, 0);
-        }
         (void)pthread_mutex_lock(&bus->mutex);
         return;
     }
@@ -434,13 +413,11 @@ static void *bus_run(void *argument)
     char name[16];
     (void)snprintf(name, sizeof name, "link %.10s", bus->link->id);
     (void)pthread_setname_np(pthread_self(), name);
-    if (bus->link->url.kind == LINK_RTU) {
+    if (bus->link->url.kind == LINK_RTU)
         (void)prctl(PR_SET_TIMERSLACK, 1); // silences of a few milliseconds
-    }
     (void)pthread_mutex_lock(&bus->mutex);
-    while (!bus->stop) {
+    while (!bus->stop)
         bus_step(bus);
-    }
     (void)pthread_mutex_unlock(&bus->mutex);
     return NULL;
 }
@@ -453,9 +430,8 @@ static void add_meters(struct bus *bus)
     int64_t now_ms = clock_wall_ms(bus->settings.clock);
     for (int i = 0; i < config->meter_count; i++) {
         const struct meter *meter = &config->meters[i];
-        if (meter->link != bus->settings.link) {
+        if (meter->link != bus->settings.link)
             continue;
-        }
         enum span spans[SPANS_MAX];
         (void)spans_of_meter(config->office.summary_minutes, meter->interval_s, spans);
         int64_t interval_ms = meter->interval_s * INT64_C(1000);
@@ -481,9 +457,8 @@ static void bus_free(struct bus *bus)
 static struct bus *bus_new(const struct bus_settings *settings)
 {
     struct bus *bus = calloc(1, sizeof *bus);
-    if (bus == NULL) {
+    if (bus == NULL)
         return NULL;
-    }
     bus->settings = *settings;
     bus->settings.config = config_ref(settings->config);
     bus->link = &settings->config->links[settings->link];
@@ -534,9 +509,8 @@ struct bus *bus_start(const struct bus_settings *settings, struct err *err)
 
 void bus_stop(struct bus *bus)
 {
-    if (bus == NULL) {
+    if (bus == NULL)
         return;
-    }
     (void)pthread_mutex_lock(&bus->mutex);
     bus->stop = true;
     wire_interrupt(bus->wire);
@@ -545,9 +519,8 @@ void bus_stop(struct bus *bus)
     (void)pthread_mutex_unlock(&bus->mutex);
     (void)pthread_join(bus->thread, NULL);
     (void)pthread_mutex_lock(&bus->mutex);
-    while (bus->callers > 0) {
+    while (bus->callers > 0)
         (void)pthread_cond_wait(&bus->change, &bus->mutex);
-    }
     (void)pthread_mutex_unlock(&bus->mutex);
     bus_free(bus);
 }

@@ -45,9 +45,8 @@ static void take_words(struct pass *pass, const struct plan_block *block,
 
 static void refuse_fields(struct pass *pass, const struct plan_block *block, uint16_t why)
 {
-    for (int i = 0; i < block->field_count; i++) {
+    for (int i = 0; i < block->field_count; i++)
         pass->reading->image.why[block->fields[i]] = why;
-    }
 }
 
 // Asks for a block with `extra` registers behind it that nobody needs.
@@ -71,18 +70,16 @@ static uint16_t ask(struct pass *pass, const struct plan_block *block, int extra
     wire_transact(pass->wire, &request, &reply);
     pass->counters->busy_us += (clock_boot_ns(pass->clock) - start_ns) / 1000;
     count_reply(pass->counters, reply.why);
-    if (reply.why == WHY_NONE) {
+    if (reply.why == WHY_NONE)
         take_words(pass, block, &request, &reply);
-    }
     return reply.why;
 }
 
 static bool may_ask(const struct pass *pass, const struct plan_block *block, int extra)
 {
     int end = block->first + block->count + extra;
-    if (block->count + extra > pass->meter->profile->limits.max_registers || end > UINT16_MAX + 1) {
+    if (block->count + extra > pass->meter->profile->limits.max_registers || end > UINT16_MAX + 1)
         return false;
-    }
     struct request request = {
         .unit = (uint8_t)pass->meter->unit,
         .function = block->function,
@@ -98,13 +95,11 @@ static bool ask_in_two(struct pass *pass, const struct plan_block *block, uint16
     for (int at = block->first + 1; at < block->first + block->count; at++) {
         struct plan_block parts[2];
         if (!plan_cut(pass->meter->profile, block, at, parts) || !may_ask(pass, &parts[0], 0) ||
-            !may_ask(pass, &parts[1], 0)) {
+            !may_ask(pass, &parts[1], 0))
             continue;
-        }
         *why = ask(pass, &parts[0], 0);
-        if (*why == WHY_NONE) {
+        if (*why == WHY_NONE)
             *why = ask(pass, &parts[1], 0);
-        }
         return true;
     }
     return false;
@@ -113,13 +108,11 @@ static bool ask_in_two(struct pass *pass, const struct plan_block *block, uint16
 // Asks for a block once, in a shape that a late reply to an earlier request cannot have.
 static uint16_t ask_once(struct pass *pass, const struct plan_block *block)
 {
-    if (may_ask(pass, block, 0)) {
+    if (may_ask(pass, block, 0))
         return ask(pass, block, 0);
-    }
     uint16_t why = WHY_TIMEOUT;
-    if (ask_in_two(pass, block, &why)) {
+    if (ask_in_two(pass, block, &why))
         return why;
-    }
     // What may be read over may be read behind; where the meter has nothing there it refuses, and
     // that says nothing of the block itself.
     for (int extra = 1; extra <= pass->meter->profile->limits.max_gap; extra++) {
@@ -137,9 +130,8 @@ static uint16_t ask_again(struct pass *pass, const struct plan_block *block, int
     for (int i = 0; i <= retries; i++) {
         why = ask_once(pass, block);
         bool lost = why == WHY_LINK_DOWN && !wire_is_open(pass->wire) && i > 0;
-        if (why == WHY_NONE || why >= WHY_EXCEPTION || lost) {
+        if (why == WHY_NONE || why >= WHY_EXCEPTION || lost)
             break;
-        }
     }
     return why;
 }
@@ -157,9 +149,8 @@ static void read_blocks(struct pass *pass, const struct plan *plan, int retries)
         }
         bool wake = i == 0 && pass->meter->profile->limits.wake_request;
         uint16_t why = ask_again(pass, block, retries + (wake ? 1 : 0));
-        if (why != WHY_NONE) {
+        if (why != WHY_NONE)
             refuse_fields(pass, block, why);
-        }
         silent = why == WHY_TIMEOUT ? silent + 1 : 0;
         bool leave = silent >= SILENT_BLOCKS_MAX || (silent > 0 && i == 0) || why == WHY_LINK_DOWN;
         given_up = leave ? why : WHY_NONE;
@@ -177,8 +168,7 @@ void meter_read(struct wire *wire, const struct meter *meter, int retries,
     reading_refuse(reading, WHY_NOT_POLLED);
     struct plan plan;
     wire_set_pause(wire, meter->profile->limits.pause_ms);
-    if (plan_make(meter->profile, &plan) == 0) {
+    if (plan_make(meter->profile, &plan) == 0)
         read_blocks(&pass, &plan, retries);
-    }
     image_decode(meter->profile, &reading->image, meter->unverified, reading->values);
 }

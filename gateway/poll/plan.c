@@ -28,9 +28,8 @@ static void item_join(struct item *item, const struct item *other)
 static int join_group(struct item *items, int count, const struct profile_together *group)
 {
     for (int i = 0; i < count; i++) {
-        if (items[i].first > group->last || items[i].last < group->first) {
+        if (items[i].first > group->last || items[i].last < group->first)
             continue;
-        }
         for (int j = count - 1; j > i; j--) {
             if (items[j].function == items[i].function && items[j].first <= group->last &&
                 items[j].last >= group->first) {
@@ -46,9 +45,8 @@ static int compare_items(const void *left, const void *right)
 {
     const struct item *a = left;
     const struct item *b = right;
-    if (a->function != b->function) {
+    if (a->function != b->function)
         return a->function - b->function;
-    }
     return a->first != b->first ? a->first - b->first : a->last - b->last;
 }
 
@@ -60,9 +58,8 @@ static int make_items(const struct profile *profile, struct item *items)
         items[count++] = (struct item){field->function, field->first, field_last(field), 1, {0}};
         items[i].fields[0] = (uint8_t)i;
     }
-    for (int i = 0; i < profile->together_count; i++) {
+    for (int i = 0; i < profile->together_count; i++)
         count = join_group(items, count, &profile->together[i]);
-    }
     qsort(items, (size_t)count, sizeof items[0], compare_items);
     return count;
 }
@@ -90,9 +87,8 @@ static int join_items(const struct item *items, int count, const struct profile_
     plan->block_count = 0;
     struct plan_block *block = NULL;
     for (int i = 0; i < count; i++) {
-        if (items[i].last - items[i].first >= limits->max_registers) {
+        if (items[i].last - items[i].first >= limits->max_registers)
             return -1;
-        }
         if (block == NULL || !block_takes(block, &items[i], limits)) {
             block = &plan->blocks[plan->block_count++];
             *block = (struct plan_block){
@@ -110,12 +106,10 @@ int plan_make(const struct profile *profile, struct plan *out)
     struct item *items = calloc(PROFILE_FIELDS_MAX, sizeof *items); // too large for a link's stack
     struct plan *plan = calloc(1, sizeof *plan);
     int result = -1;
-    if (items != NULL && plan != NULL) {
+    if (items != NULL && plan != NULL)
         result = join_items(items, make_items(profile, items), &profile->limits, plan);
-    }
-    if (result == 0) {
+    if (result == 0)
         *out = *plan;
-    }
     free(plan);
     free(items);
     return result;
@@ -133,9 +127,8 @@ static bool group_crosses(const struct profile *profile, const struct plan_block
             left = left || (touches && field->first < at);
             right = right || (touches && field->first >= at);
         }
-        if (left && right) {
+        if (left && right)
             return true;
-        }
     }
     return false;
 }
@@ -148,17 +141,15 @@ bool plan_cut(const struct profile *profile, const struct plan_block *block, int
     int last[2] = {-1, -1};
     for (int i = 0; i < block->field_count; i++) {
         const struct field *field = &profile->fields[block->fields[i]];
-        if (field->first < at && field_last(field) >= at) {
+        if (field->first < at && field_last(field) >= at)
             return false;
-        }
         int side = field->first < at ? 0 : 1;
         cut[side].fields[cut[side].field_count++] = block->fields[i];
         first[side] = field->first < first[side] ? field->first : first[side];
         last[side] = field_last(field) > last[side] ? field_last(field) : last[side];
     }
-    if (last[0] < 0 || last[1] < 0 || group_crosses(profile, block, at)) {
+    if (last[0] < 0 || last[1] < 0 || group_crosses(profile, block, at))
         return false;
-    }
     for (int side = 0; side < 2; side++) {
         cut[side].first = (uint16_t)first[side];
         cut[side].count = (uint16_t)(last[side] - first[side] + 1);

@@ -8,9 +8,8 @@ struct reading *reading_new(struct config *config, const struct meter *meter)
 {
     int count = meter->profile->channel_count;
     struct reading *reading = calloc(1, sizeof *reading + (size_t)count * sizeof(struct value));
-    if (reading == NULL) {
+    if (reading == NULL)
         return NULL;
-    }
     reading->config = config != NULL ? config_ref(config) : NULL;
     reading->meter = meter;
     reading->value_count = count;
@@ -20,31 +19,26 @@ struct reading *reading_new(struct config *config, const struct meter *meter)
 
 void reading_free(struct reading *reading)
 {
-    if (reading == NULL) {
+    if (reading == NULL)
         return;
-    }
     config_unref(reading->config);
     free(reading);
 }
 
 void reading_refuse(struct reading *reading, uint16_t why)
 {
-    for (int i = 0; i < reading->meter->profile->field_count; i++) {
+    for (int i = 0; i < reading->meter->profile->field_count; i++)
         reading->image.why[i] = why;
-    }
-    for (int i = 0; i < reading->value_count; i++) {
+    for (int i = 0; i < reading->value_count; i++)
         reading->values[i] = (struct value){.quality = QUALITY_MISSING, .why = why};
-    }
 }
 
 static void print_bits(struct writer *writer, const struct profile *profile, uint64_t bits)
 {
     writer_array(writer);
-    for (int i = 0; i < profile->status_count; i++) {
-        if ((bits >> i & 1) != 0) {
+    for (int i = 0; i < profile->status_count; i++)
+        if ((bits >> i & 1) != 0)
             writer_text(writer, profile->status[i].name);
-        }
-    }
     writer_end(writer);
 }
 
@@ -75,9 +69,8 @@ void reading_print_channels(struct writer *writer, const struct reading *reading
         writer_object(writer);
         writer_key(writer, "value");
         print_value(writer, profile, channel, value);
-        if (channel->unit[0] != '\0') {
+        if (channel->unit[0] != '\0')
             writer_key_text(writer, "unit", channel->unit);
-        }
         writer_key_text(writer, "quality", quality_text((enum quality)value->quality));
         if (value->why != WHY_NONE) {
             char why[WHY_TEXT_MAX];

@@ -6,9 +6,8 @@
 static uint64_t hash_text(const char *text)
 {
     uint64_t hash = UINT64_C(14695981039346656037);
-    for (; *text != '\0'; text++) {
+    for (; *text != '\0'; text++)
         hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
-    }
     return hash;
 }
 
@@ -44,9 +43,8 @@ int64_t schedule_next(const struct schedule *schedule, const struct gas_calendar
 // Due times in [day_from, at) of one gas day, or of one period where those are as long.
 static int64_t count_in_day(const struct schedule *schedule, int64_t day_from_ms, int64_t at_ms)
 {
-    if (schedule->span >= SPAN_DAY) {
+    if (schedule->span >= SPAN_DAY)
         return count_within(schedule, at_ms - day_from_ms);
-    }
     int64_t length = span_nominal_ms(schedule->span);
     int64_t elapsed = at_ms - day_from_ms;
     return elapsed / length * count_within(schedule, length) +

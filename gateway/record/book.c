@@ -14,14 +14,12 @@ int book_find(const struct book *book, const char *id)
     while (low <= high) {
         int middle = low + (high - low) / 2;
         int order = strcmp(id, book->config->meters[book->by_id[middle]].id);
-        if (order == 0) {
+        if (order == 0)
             return book->by_id[middle];
-        }
-        if (order < 0) {
+        if (order < 0)
             high = middle - 1;
-        } else {
+        else
             low = middle + 1;
-        }
     }
     return -1;
 }
@@ -64,9 +62,8 @@ void book_change(void *context, const struct alert_change *change)
     struct book *book = context;
     struct err err;
     char id[UUID_SIZE];
-    if (book->failed) {
+    if (book->failed)
         return;
-    }
     if (store_alert_add(book->store, change, book->config->office.present, id, &err) != 0) {
         fail_round(book, &err);
         return;
@@ -83,15 +80,12 @@ static enum lane lane_now(const struct book *book)
 static enum message_kind message_of(const struct book *book, const struct tracked *tracked,
                                     enum span span)
 {
-    if (!book->config->office.present) {
+    if (!book->config->office.present)
         return (enum message_kind)0;
-    }
-    if (span == SPAN_DAY) {
+    if (span == SPAN_DAY)
         return MESSAGE_DAY;
-    }
-    if (span == SPAN_MONTH) {
+    if (span == SPAN_MONTH)
         return MESSAGE_MONTH;
-    }
     return span == tracked->reported ? MESSAGE_SUMMARY : (enum message_kind)0;
 }
 
@@ -124,17 +118,15 @@ void book_close(void *context, const struct period *period)
     struct period closed = *period;
     int summed = 1;
     for (int level = 0; summed == 1 && !book->failed; level++) {
-        if (keep_period(book, tracked, level, &closed) != 0 || level + 1 == tracked->span_count) {
+        if (keep_period(book, tracked, level, &closed) != 0 || level + 1 == tracked->span_count)
             return;
-        }
         struct err err;
         struct period longer;
         summed = book_sum(book, tracked, tracked->spans[level + 1], &closed, &longer, &err);
-        if (summed < 0) {
+        if (summed < 0)
             fail_round(book, &err);
-        } else if (summed == 1) {
+        else if (summed == 1)
             closed = longer;
-        }
     }
 }
 
@@ -149,11 +141,9 @@ void book_fit(struct book *book, const struct tracked *tracked, const struct pro
     fitted->value_count = own->channel_count;
     for (int i = 0; i < own->channel_count; i++) {
         fitted->values[i] = (struct value){.quality = QUALITY_MISSING, .why = WHY_NOT_AVAILABLE};
-        for (int k = 0; k < profile->channel_count; k++) {
-            if (profile->channels[k].channel == own->channels[i].channel) {
+        for (int k = 0; k < profile->channel_count; k++)
+            if (profile->channels[k].channel == own->channels[i].channel)
                 fitted->values[i] = values[k];
-            }
-        }
     }
 }
 
@@ -162,9 +152,8 @@ void book_fit(struct book *book, const struct tracked *tracked, const struct pro
 static const struct reading *fit(struct book *book, const struct tracked *tracked,
                                  const struct reading *reading)
 {
-    if (reading->meter == tracked->meter) {
+    if (reading->meter == tracked->meter)
         return reading;
-    }
     book->fitted->due_ms = reading->due_ms;
     book->fitted->at_ms = reading->at_ms;
     book->fitted->answered = reading->answered;
@@ -178,13 +167,11 @@ static const struct reading *fit(struct book *book, const struct tracked *tracke
 static int decoder_of(struct book *book, struct tracked *tracked, const struct reading *reading,
                       struct err *err)
 {
-    if (tracked->decoder_meter == reading->meter) {
+    if (tracked->decoder_meter == reading->meter)
         return 0;
-    }
     int decoder;
-    if (store_decoder(book->store, reading->meter, &decoder, err) != 0) {
+    if (store_decoder(book->store, reading->meter, &decoder, err) != 0)
         return -1;
-    }
     struct config *config = config_ref(reading->config);
     config_unref(tracked->decoder_config);
     tracked->decoder_config = config;
@@ -201,17 +188,15 @@ static int result_of(const struct book *book, struct err *err)
 int book_add(struct book *book, struct reading *reading, struct err *err)
 {
     int place = book_find(book, reading->meter->id);
-    if (place < 0) {
+    if (place < 0)
         return 0;
-    }
     struct tracked *tracked = &book->tracked[place];
     const struct config_office *office = &book->config->office;
     bool sent = office->present && office->raw_readings;
     if (decoder_of(book, tracked, reading, err) != 0 ||
         store_reading_add(book->store, tracked->number, tracked->decoder, reading,
-                          sent ? lane_now(book) : (enum lane)0, err) != 0) {
+                          sent ? lane_now(book) : (enum lane)0, err) != 0)
         return -1;
-    }
     book->sent += sent;
     const struct reading *fitted = fit(book, tracked, reading);
     book->current = tracked;
@@ -228,9 +213,8 @@ static bool expire_one(struct book *book, struct tracked *tracked, int64_t until
     int64_t deadline;
     book->current = tracked;
     while ((deadline = period_builder_deadline(tracked->builder)) <= until_ms && !book->failed) {
-        if (book->closed >= BOOK_CLOSED_MAX) {
+        if (book->closed >= BOOK_CLOSED_MAX)
             return true;
-        }
         int64_t step = deadline + EXPIRE_STEP_MS;
         period_builder_expire(tracked->builder, step < until_ms ? step : until_ms, book_close,
                               book);
@@ -252,8 +236,7 @@ int book_expire(struct book *book, const struct meter *meter, int64_t until_ms, 
         int64_t deadline = period_builder_deadline(book->tracked[i].builder);
         first = deadline < first ? deadline : first;
     }
-    if (!more) {
+    if (!more)
         book->deadline_ms = first;
-    }
     return result_of(book, err) != 0 ? -1 : more;
 }

@@ -8,14 +8,12 @@ static bool add_part(void *context, const struct stored_period *stored)
     struct parts *parts = context;
     const struct period *period = &stored->period;
     struct period *last = parts->count > 0 ? &parts->list[parts->count - 1] : NULL;
-    if (period->to_ms > parts->to_ms) {
+    if (period->to_ms > parts->to_ms)
         return true;
-    }
-    if (last != NULL && last->from_ms == period->from_ms) {
+    if (last != NULL && last->from_ms == period->from_ms)
         *last = period->to_ms > last->to_ms ? *period : *last;
-    } else if ((last == NULL || period->from_ms >= last->to_ms) && parts->count < PARTS_MAX) {
+    else if ((last == NULL || period->from_ms >= last->to_ms) && parts->count < PARTS_MAX)
         parts->list[parts->count++] = *period;
-    }
     return true;
 }
 
@@ -24,9 +22,8 @@ static bool add_part(void *context, const struct stored_period *stored)
 static int fill_hole(struct book *book, const struct tracked *tracked, int64_t from_ms,
                      int64_t to_ms, struct err *err)
 {
-    if (from_ms >= to_ms) {
+    if (from_ms >= to_ms)
         return 0;
-    }
     book->parts.to_ms = to_ms;
     return store_periods(book->store, tracked->meter->id, (enum span)0, from_ms, to_ms, add_part,
                          &book->parts, err);
@@ -40,17 +37,14 @@ static int collect(struct book *book, const struct tracked *tracked, enum span s
     usual->count = book->parts.count = 0;
     usual->to_ms = to_ms;
     if (store_periods(book->store, tracked->meter->id, shorter, from_ms, to_ms, add_part, usual,
-                      err) != 0) {
+                      err) != 0)
         return -1;
-    }
     int64_t at = from_ms;
     for (int i = 0; i < usual->count; i++) {
-        if (fill_hole(book, tracked, at, usual->list[i].from_ms, err) != 0) {
+        if (fill_hole(book, tracked, at, usual->list[i].from_ms, err) != 0)
             return -1;
-        }
-        if (book->parts.count < PARTS_MAX) {
+        if (book->parts.count < PARTS_MAX)
             book->parts.list[book->parts.count++] = usual->list[i];
-        }
         at = usual->list[i].to_ms;
     }
     return fill_hole(book, tracked, at, to_ms, err);
@@ -76,12 +70,10 @@ int book_sum(struct book *book, const struct tracked *tracked, enum span span,
 {
     int64_t from = period_start(&book->calendar, span, part->from_ms);
     int64_t to = period_end(&book->calendar, span, part->from_ms);
-    if (part->to_ms < to) {
+    if (part->to_ms < to)
         return 0;
-    }
-    if (collect(book, tracked, part->span, from, to, err) != 0) {
+    if (collect(book, tracked, part->span, from, to, err) != 0)
         return -1;
-    }
     period_sum(book->parts.list, book->parts.count, span, from, to,
                expected_of(book, tracked, from, to), out);
     return 1;

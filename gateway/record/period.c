@@ -74,9 +74,8 @@ struct period_builder {
 static int64_t counter_resolution(const struct profile *profile,
                                   const struct profile_channel *channel)
 {
-    if (channel->part_count == 0) {
+    if (channel->part_count == 0)
         return 1;
-    }
     const struct part *part = &channel->parts[channel->part_count - 1];
     uint8_t type = profile->fields[part->field].type;
     struct decimal factor = channel->conversion.factor;
@@ -88,9 +87,8 @@ static int64_t counter_resolution(const struct profile *profile,
         step.mantissa <= 0 ||
         micro_from_integer(false, (uint64_t)step.mantissa, (struct decimal){1, step.exponent},
                            &micro) != 0 ||
-        micro <= 0 || micro > RESOLUTION_MAX) {
+        micro <= 0 || micro > RESOLUTION_MAX)
         return 1;
-    }
     return micro;
 }
 
@@ -120,18 +118,16 @@ struct period_builder *period_builder_new(const struct meter *meter,
     int count = source_list(meter->profile, sources);
     struct period_builder *builder =
         calloc(1, sizeof *builder + OPEN_MAX * (size_t)count * sizeof builder->tracks[0]);
-    if (builder == NULL) {
+    if (builder == NULL)
         return NULL;
-    }
     builder->schedule = *schedule;
     builder->calendar = *calendar;
     builder->configured_ms = configured_ms;
     builder->newest_ms = builder->newest_due_ms = INT64_MIN;
     builder->source_count = count;
     memcpy(builder->sources, sources, (size_t)count * sizeof sources[0]);
-    for (int i = 0; i < OPEN_MAX; i++) {
+    for (int i = 0; i < OPEN_MAX; i++)
         builder->open[i].tracks = builder->tracks + (ptrdiff_t)i * count;
-    }
     return builder;
 }
 
@@ -180,26 +176,22 @@ static void open_next(struct period_builder *builder)
 {
     const struct open_period *before = newest_open(builder);
     struct open_period *open = open_append(builder, before->to_ms);
-    for (int i = 0; i < builder->source_count; i++) {
+    for (int i = 0; i < builder->source_count; i++)
         open->tracks[i].last = before->tracks[i].last;
-    }
 }
 
 static const struct period_channel *find_channel(const struct period *period, const char *name)
 {
-    for (int i = 0; i < period->channel_count; i++) {
-        if (strcmp(period->channels[i].name, name) == 0) {
+    for (int i = 0; i < period->channel_count; i++)
+        if (strcmp(period->channels[i].name, name) == 0)
             return &period->channels[i];
-        }
-    }
     return NULL;
 }
 
 void period_builder_resume(struct period_builder *builder, const struct period *last)
 {
-    if (last == NULL) {
+    if (last == NULL)
         return;
-    }
     struct open_period *open = open_append(builder, last->to_ms);
     builder->newest_ms = builder->newest_due_ms = last->to_ms - 1;
     for (int i = 0; i < builder->source_count; i++) {
@@ -233,9 +225,8 @@ static void close_counter(const struct track *track, struct period_channel *out)
     out->last_micro = track->last.micro;
     out->last_quality = track->last.quality;
     out->why = track->why;
-    if (out->end_known && !out->start_known && track->start_why != WHY_NONE) {
+    if (out->end_known && !out->start_known && track->start_why != WHY_NONE)
         out->why = track->start_why;
-    }
 }
 
 static void close_gauge(const struct track *track, struct period_channel *out)
@@ -303,9 +294,8 @@ static void close_oldest(struct period_builder *builder, period_closed *closed, 
         struct track *track = &oldest.tracks[i];
         (void)strncpy(out->name, source->channel->channel->name, sizeof out->name - 1);
         out->kind = (uint8_t)source->channel->channel->kind;
-        if (track->why == WHY_NONE) {
+        if (track->why == WHY_NONE)
             track->why = WHY_NOT_POLLED;
-        }
         if (source->is_counter) {
             close_counter(track, out);
             next->tracks[i].start = track->end;
@@ -325,20 +315,17 @@ static void close_oldest(struct period_builder *builder, period_closed *closed, 
 
 static bool is_complete(const struct period_builder *builder, const struct open_period *open)
 {
-    for (int i = 0; i < builder->source_count; i++) {
-        if (builder->sources[i].is_counter && !open->tracks[i].end.resolved) {
+    for (int i = 0; i < builder->source_count; i++)
+        if (builder->sources[i].is_counter && !open->tracks[i].end.resolved)
             return false;
-        }
-    }
     return open->passed;
 }
 
 void period_builder_expire(struct period_builder *builder, int64_t now_ms, period_closed *closed,
                            void *context)
 {
-    while (period_builder_deadline(builder) <= now_ms) {
+    while (period_builder_deadline(builder) <= now_ms)
         close_oldest(builder, closed, context);
-    }
 }
 
 int64_t period_builder_deadline(const struct period_builder *builder)
@@ -363,9 +350,8 @@ static int64_t interpolate(const struct point *before, const struct point *after
     wide elapsed = at_ms - before->at_ms;
     wide span = after->at_ms - before->at_ms;
     wide step = rise * elapsed / span;
-    if (rise * elapsed < 0 && step * span != rise * elapsed) {
+    if (rise * elapsed < 0 && step * span != rise * elapsed)
         step--; // down, not towards zero
-    }
     int64_t micro = floor_to((int64_t)(before->micro + step), resolution);
     // a neighbour between two steps (its unit changed): never below it
     return rise >= 0 && micro < before->micro ? before->micro : micro;
@@ -399,16 +385,14 @@ static void feed_counter(struct period_builder *builder, int number, const struc
     for (int i = 0; i < builder->open_count; i++) {
         struct open_period *open = &builder->open[i];
         struct track *track = &open->tracks[number];
-        if (open->to_ms <= at_ms && !track->end.resolved) {
+        if (open->to_ms <= at_ms && !track->end.resolved)
             track->end = index_at(builder, source, open, &track->last, &now);
-        }
     }
     struct open_period *newest = newest_open(builder);
     struct track *track = &newest->tracks[number];
     track->last = now;
-    if (newest->first && !track->start.resolved) {
+    if (newest->first && !track->start.resolved)
         track->start = (struct index){true, true, value->quality, value->micro};
-    }
 }
 
 static void feed_gauge(struct period_builder *builder, int number, const struct value *value)
@@ -428,17 +412,15 @@ static void feed_gauge(struct period_builder *builder, int number, const struct 
 // An unusable value: every period that still waits for this channel may be missing because of it.
 static void feed_unusable(struct period_builder *builder, int number, const struct value *value)
 {
-    for (int i = 0; i < builder->open_count; i++) {
+    for (int i = 0; i < builder->open_count; i++)
         builder->open[i].tracks[number].why = value->why;
-    }
 }
 
 static void count_read(struct period_builder *builder, const struct reading *reading)
 {
     int64_t due = reading->due_ms;
-    if (due <= builder->newest_due_ms || due < builder->configured_ms) {
+    if (due <= builder->newest_due_ms || due < builder->configured_ms)
         return;
-    }
     builder->newest_due_ms = due;
     enum quality worst = values_worst(reading->values, reading->value_count);
     for (int i = 0; i < builder->open_count; i++) {
@@ -454,14 +436,12 @@ static void count_read(struct period_builder *builder, const struct reading *rea
 static void reach(struct period_builder *builder, int64_t at_ms, period_closed *closed,
                   void *context)
 {
-    if (builder->open_count == 0) {
+    if (builder->open_count == 0)
         open_append(builder, at_ms)->first = true;
-    }
     period_builder_expire(builder, at_ms, closed, context);
     while (newest_open(builder)->to_ms <= at_ms) {
-        if (builder->open_count == OPEN_MAX) {
+        if (builder->open_count == OPEN_MAX)
             close_oldest(builder, closed, context);
-        }
         open_next(builder);
     }
 }
@@ -475,27 +455,23 @@ void period_builder_feed(struct period_builder *builder, const struct reading *r
         count_read(builder, reading); // the clock went back, or the timer has closed its period
         return;
     }
-    if (begun) {
+    if (begun)
         settle_gauges(builder, at);
-    }
     reach(builder, at, closed, context);
     builder->newest_ms = at;
     count_read(builder, reading);
     for (int i = 0; i < builder->source_count; i++) {
         const struct source *source = &builder->sources[i];
         const struct value *value = &reading->values[source->place];
-        if (!value_is_usable(value)) {
+        if (!value_is_usable(value))
             feed_unusable(builder, i, value);
-        } else if (source->is_counter) {
+        else if (source->is_counter)
             feed_counter(builder, i, value, at);
-        } else {
+        else
             feed_gauge(builder, i, value);
-        }
     }
-    for (int i = 0; i < builder->open_count; i++) {
+    for (int i = 0; i < builder->open_count; i++)
         builder->open[i].passed = builder->open[i].to_ms <= at;
-    }
-    while (is_complete(builder, &builder->open[0])) {
+    while (is_complete(builder, &builder->open[0]))
         close_oldest(builder, closed, context);
-    }
 }

@@ -14,17 +14,15 @@ static void add_double(struct buf *out, double number)
 {
     uint64_t bits;
     memcpy(&bits, &number, sizeof bits);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         buf_add_byte(out, (uint8_t)(bits >> (8 * i)));
-    }
 }
 
 static double read_double(struct cursor *cursor)
 {
     uint64_t bits = 0;
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         bits |= (uint64_t)cursor_byte(cursor) << (8 * i);
-    }
     double number;
     memcpy(&number, &bits, sizeof number);
     return number;
@@ -74,11 +72,10 @@ void period_encode(const struct period *period, struct buf *out)
         buf_add_byte(out, channel->kind);
         buf_add_byte(out, channel->quality);
         buf_add_varint(out, channel->why);
-        if (channel->kind == CHANNEL_COUNTER) {
+        if (channel->kind == CHANNEL_COUNTER)
             encode_counter(channel, out);
-        } else {
+        else
             encode_gauge(channel, out);
-        }
     }
 }
 
@@ -144,11 +141,10 @@ static void decode_channel(struct cursor *cursor, struct period_channel *out)
     uint64_t why = cursor_varint(cursor);
     cursor->failed = cursor->failed || why > UINT16_MAX;
     out->why = (uint16_t)why;
-    if (out->kind == CHANNEL_COUNTER) {
+    if (out->kind == CHANNEL_COUNTER)
         decode_counter(cursor, out);
-    } else {
+    else
         decode_gauge(cursor, out);
-    }
 }
 
 static void decode_head(struct cursor *cursor, struct period *out)
@@ -165,9 +161,8 @@ static void decode_head(struct cursor *cursor, struct period *out)
     out->channel_count = read_up_to(cursor, PERIOD_CHANNELS_MAX);
     if (out->span == 0 || version < 1 || version > INT32_MAX || length == 0 ||
         __builtin_add_overflow(out->from_ms, length, &out->to_ms) ||
-        __builtin_add_overflow(out->good + out->suspect, out->missing, &out->expected)) {
+        __builtin_add_overflow(out->good + out->suspect, out->missing, &out->expected))
         cursor->failed = true;
-    }
     out->version = (int)version;
 }
 
@@ -175,16 +170,13 @@ int period_decode(const void *bytes, size_t length, struct period *out)
 {
     struct cursor cursor = cursor_of(bytes, length);
     struct period period = {0};
-    if (cursor_byte(&cursor) != FORMAT) {
+    if (cursor_byte(&cursor) != FORMAT)
         return -1;
-    }
     decode_head(&cursor, &period);
-    for (int i = 0; i < period.channel_count && !cursor.failed; i++) {
+    for (int i = 0; i < period.channel_count && !cursor.failed; i++)
         decode_channel(&cursor, &period.channels[i]);
-    }
-    if (cursor.failed || cursor.at != cursor.end) {
+    if (cursor.failed || cursor.at != cursor.end)
         return -1;
-    }
     *out = period;
     return 0;
 }

@@ -57,16 +57,14 @@ void period_judge(struct period *period)
     // A meter without counters and gauges has its reads alone.
     bool any = period->channel_count > 0 || period->good + period->suspect > 0;
     uint8_t quality = any ? QUALITY_GOOD : QUALITY_MISSING;
-    if (period->channel_count == 0 && period->good == 0 && period->suspect > 0) {
+    if (period->channel_count == 0 && period->good == 0 && period->suspect > 0)
         quality = QUALITY_SUSPECT;
-    }
     for (int i = 0; i < period->channel_count; i++) {
         struct period_channel *channel = &period->channels[i];
-        if (channel->kind == CHANNEL_COUNTER) {
+        if (channel->kind == CHANNEL_COUNTER)
             judge_counter(channel);
-        } else {
+        else
             judge_gauge(channel);
-        }
         quality = (uint8_t)worst(quality, channel->quality);
     }
     period->quality = quality;
@@ -78,13 +76,11 @@ static struct period_channel *channel_of(struct period *period, const struct per
 {
     for (int i = 0; i < period->channel_count; i++) {
         struct period_channel *channel = &period->channels[i];
-        if (strcmp(channel->name, like->name) == 0 && channel->kind == like->kind) {
+        if (strcmp(channel->name, like->name) == 0 && channel->kind == like->kind)
             return channel;
-        }
     }
-    if (period->channel_count == PERIOD_CHANNELS_MAX) {
+    if (period->channel_count == PERIOD_CHANNELS_MAX)
         return NULL; // profiles of two revisions: what does not fit is only in the parts
-    }
     struct period_channel *channel = &period->channels[period->channel_count++];
     memset(channel, 0, sizeof *channel);
     memcpy(channel->name, like->name, sizeof channel->name);
@@ -110,11 +106,10 @@ static void add_counter(struct period_channel *sum, const struct period_channel 
     sum->last_micro = part->last_micro;
     sum->last_quality = part->last_quality;
     bool reversed = sum->why == WHY_REVERSED || part->why == WHY_REVERSED;
-    if (reversed) {
+    if (reversed)
         sum->why = WHY_REVERSED;
-    } else if (part->quality == QUALITY_MISSING) {
+    else if (part->quality == QUALITY_MISSING)
         sum->why = part->why; // the newest reason of a missing index
-    }
 }
 
 static void add_gauge(struct period_channel *sum, const struct period_channel *part)
@@ -141,11 +136,10 @@ static void add_part(struct period *sum, const struct period *part, bool is_star
     for (int i = 0; i < part->channel_count; i++) {
         const struct period_channel *channel = &part->channels[i];
         struct period_channel *into = channel_of(sum, channel);
-        if (into != NULL && channel->kind == CHANNEL_COUNTER) {
+        if (into != NULL && channel->kind == CHANNEL_COUNTER)
             add_counter(into, channel, is_start, is_end);
-        } else if (into != NULL) {
+        else if (into != NULL)
             add_gauge(into, channel);
-        }
     }
 }
 

@@ -24,9 +24,8 @@ static int compare_ids(const void *a, const void *b, void *context)
 static struct book *book_allocate(const struct book_settings *settings)
 {
     struct book *book = calloc(1, sizeof *book);
-    if (book == NULL) {
+    if (book == NULL)
         return NULL;
-    }
     int count = settings->config->meter_count;
     book->store = settings->store;
     book->config = config_ref(settings->config);
@@ -43,18 +42,16 @@ static struct book *book_allocate(const struct book_settings *settings)
         book_free(book);
         return NULL;
     }
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++)
         book->by_id[i] = i;
-    }
     qsort_r(book->by_id, (size_t)count, sizeof book->by_id[0], compare_ids, book->config->meters);
     return book;
 }
 
 void book_free(struct book *book)
 {
-    if (book == NULL) {
+    if (book == NULL)
         return;
-    }
     for (int i = 0; book->tracked != NULL && i < book->config->meter_count; i++) {
         period_builder_free(book->tracked[i].builder);
         config_unref(book->tracked[i].decoder_config);
@@ -78,14 +75,11 @@ static int find_resume(struct book *book, struct tracked *tracked, struct period
     for (enum span span = SPAN_1MIN; span <= SPAN_MONTH; span++) {
         struct period last;
         int there = store_period_last(book->store, tracked->number, span, &last, err);
-        if (there < 0) {
+        if (there < 0)
             return -1;
-        }
-        for (int i = 0; i < tracked->span_count && there == 1; i++) {
-            if (tracked->spans[i] == span) {
+        for (int i = 0; i < tracked->span_count && there == 1; i++)
+            if (tracked->spans[i] == span)
                 tracked->closed_to_ms[i] = last.to_ms;
-            }
-        }
         bool fits = there == 1 &&
                     period_start(&book->calendar, tracked->spans[0], last.to_ms) == last.to_ms;
         if (fits && (found == 0 || last.to_ms > out->to_ms)) {
@@ -109,19 +103,16 @@ static int track(struct book *book, int place, int64_t configured_ms, struct err
     tracked->schedule.interval_ms = INT64_C(1000) * meter->interval_s;
     tracked->schedule.phase_ms = schedule_phase_ms(meter->id, tracked->schedule.interval_ms);
     if (store_meter(book->store, meter->id, configured_ms, &tracked->number,
-                    &tracked->configured_ms, err) != 0) {
+                    &tracked->configured_ms, err) != 0)
         return -1;
-    }
     struct period last;
     int found = find_resume(book, tracked, &last, err);
-    if (found < 0) {
+    if (found < 0)
         return -1;
-    }
     tracked->builder =
         period_builder_new(meter, &tracked->schedule, &book->calendar, tracked->configured_ms);
-    if (tracked->builder == NULL) {
+    if (tracked->builder == NULL)
         return err_set(err, "out of memory for the periods of %s", meter->id);
-    }
     period_builder_resume(tracked->builder, found == 1 ? &last : NULL);
     tracked->resumed_ms = found == 1 ? last.to_ms : INT64_MIN;
     return 0;
@@ -143,9 +134,8 @@ static bool restore_alert(void *context, const struct stored_alert *stored)
     struct alert_change change = stored->change;
     if (detect_watches(book->detect, &change)) {
         detect_restore(book->detect, &change);
-        if (change.kind == ALERT_OVER_RANGE) {
+        if (change.kind == ALERT_OVER_RANGE)
             watch_since(&book->tracked[book_find(book, change.subject)], change.at_ms);
-        }
         return true;
     }
     change.state = ALERT_CLOSED;
@@ -157,12 +147,10 @@ static bool restore_alert(void *context, const struct stored_alert *stored)
 
 static int restore_alerts(struct book *book, int64_t newest_ms, struct err *err)
 {
-    for (int i = 0; i < book->config->meter_count; i++) {
+    for (int i = 0; i < book->config->meter_count; i++)
         book->tracked[i].watched_ms = newest_ms - detect_lookback_ms(&book->config->meters[i]);
-    }
-    if (store_alerts_open(book->store, restore_alert, book, err) != 0) {
+    if (store_alerts_open(book->store, restore_alert, book, err) != 0)
         return -1;
-    }
     return book->failed ? err_set(err, "%s", book->err.text) : 0;
 }
 
@@ -172,9 +160,8 @@ static bool replay(void *context, const struct stored_reading *stored)
 {
     struct book *book = context;
     int place = book_find(book, stored->meter);
-    if (place < 0 || stored->due_ms == 0) {
+    if (place < 0 || stored->due_ms == 0)
         return true;
-    }
     struct tracked *tracked = &book->tracked[place];
     struct reading *reading = book->fitted;
     reading->due_ms = stored->due_ms;
@@ -182,9 +169,8 @@ static bool replay(void *context, const struct stored_reading *stored)
     reading->answered = stored->answered;
     reading->image = stored->image;
     book_fit(book, tracked, stored->profile, stored->values);
-    if (stored->at_ms >= tracked->watched_ms) {
+    if (stored->at_ms >= tracked->watched_ms)
         detect_feed(book->detect, place, reading, NULL, NULL);
-    }
     if (stored->at_ms >= tracked->resumed_ms) {
         book->current = tracked;
         period_builder_feed(tracked->builder, reading, book_close, book);
@@ -205,27 +191,22 @@ static int replay_readings(struct book *book, int64_t newest_ms, struct err *err
         first = newest_ms - reach > first ? newest_ms - reach : first;
         from = first < from ? first : from;
     }
-    if (from == INT64_MAX) {
+    if (from == INT64_MAX)
         return 0;
-    }
-    if (store_readings(book->store, NULL, from, INT64_MAX, replay, book, err) != 0) {
+    if (store_readings(book->store, NULL, from, INT64_MAX, replay, book, err) != 0)
         return -1;
-    }
     return book->failed ? err_set(err, "%s", book->err.text) : 0;
 }
 
 static int build(struct book *book, int64_t configured_ms, struct err *err)
 {
-    for (int i = 0; i < book->config->meter_count; i++) {
-        if (track(book, i, configured_ms, err) != 0) {
+    for (int i = 0; i < book->config->meter_count; i++)
+        if (track(book, i, configured_ms, err) != 0)
             return -1;
-        }
-    }
     int64_t newest_ms;
     if (store_reading_newest(book->store, &newest_ms, err) != 0 ||
-        restore_alerts(book, newest_ms, err) != 0 || replay_readings(book, newest_ms, err) != 0) {
+        restore_alerts(book, newest_ms, err) != 0 || replay_readings(book, newest_ms, err) != 0)
         return -1;
-    }
     for (int i = 0; i < book->config->meter_count; i++) {
         int64_t deadline = period_builder_deadline(book->tracked[i].builder);
         book->deadline_ms = deadline < book->deadline_ms ? deadline : book->deadline_ms;

@@ -71,15 +71,13 @@ static int request_wait(struct recorder *recorder, struct request *request, stru
         return err_set(err, "the gateway stops: nothing is written any more");
     }
     struct request **last = &recorder->requests;
-    while (*last != NULL) {
+    while (*last != NULL)
         last = &(*last)->next;
-    }
     *last = request;
     request->after = recorder->offered;
     (void)pthread_cond_signal(&recorder->work);
-    while (!request->done) {
+    while (!request->done)
         (void)pthread_cond_wait(&recorder->done, &recorder->mutex);
-    }
     (void)pthread_mutex_unlock(&recorder->mutex);
     return request->result == 0 ? 0 : err_set(err, "%s", request->err.text);
 }
@@ -141,9 +139,8 @@ const char *recorder_stream(struct recorder *recorder)
 static void take_readings(struct recorder *recorder)
 {
     (void)pthread_mutex_lock(&recorder->mutex);
-    while (recorder->taken != recorder->offered && round_has_room(recorder->round)) {
+    while (recorder->taken != recorder->offered && round_has_room(recorder->round))
         round_take(recorder->round, recorder->queue[recorder->taken++ % RECORDER_QUEUE_MAX]);
-    }
     recorder->held = round_held(recorder->round);
     round_set_live(recorder->round, recorder->live);
     for (int lane = 0; lane < LANES_END; lane++) {
@@ -170,12 +167,10 @@ static struct request *next_request(struct recorder *recorder)
     (void)pthread_mutex_lock(&recorder->mutex);
     struct request *request = recorder->requests;
     if (request != NULL && request->task == NULL && round_is_working(recorder->round) &&
-        recorder->taken < request->after) {
+        recorder->taken < request->after)
         request = NULL;
-    }
-    if (request != NULL) {
+    if (request != NULL)
         recorder->requests = request->next;
-    }
     (void)pthread_mutex_unlock(&recorder->mutex);
     return request;
 }
@@ -200,9 +195,8 @@ static void answer_requests(struct recorder *recorder)
 static bool has_work(const struct recorder *recorder)
 {
     bool acknowledged = false;
-    for (int lane = 0; lane < LANES_END; lane++) {
+    for (int lane = 0; lane < LANES_END; lane++)
         acknowledged = acknowledged || recorder->acknowledged[lane] != 0;
-    }
     bool readings = recorder->taken != recorder->offered && round_has_room(recorder->round);
     return recorder->stopping || recorder->requests != NULL || readings || acknowledged;
 }
@@ -222,11 +216,9 @@ static bool wait_for_work(struct recorder *recorder)
         until.tv_nsec -= 1000000000;
     }
     (void)pthread_mutex_lock(&recorder->mutex);
-    while (!has_work(recorder) && wait > 0) {
-        if (pthread_cond_timedwait(&recorder->work, &recorder->mutex, &until) == ETIMEDOUT) {
+    while (!has_work(recorder) && wait > 0)
+        if (pthread_cond_timedwait(&recorder->work, &recorder->mutex, &until) == ETIMEDOUT)
             break;
-        }
-    }
     bool readings = recorder->taken != recorder->offered && round_is_working(recorder->round);
     bool more = !recorder->stopping || recorder->requests != NULL || readings;
     (void)pthread_mutex_unlock(&recorder->mutex);
@@ -268,9 +260,8 @@ static void *record(void *argument)
 
 static void recorder_free(struct recorder *recorder)
 {
-    while (recorder->taken != recorder->offered) {
+    while (recorder->taken != recorder->offered)
         reading_free(recorder->queue[recorder->taken++ % RECORDER_QUEUE_MAX]);
-    }
     round_close(recorder->round);
     (void)pthread_cond_destroy(&recorder->work);
     (void)pthread_cond_destroy(&recorder->done);
@@ -315,9 +306,8 @@ struct recorder *recorder_start(const struct recorder_settings *settings, struct
 
 void recorder_stop(struct recorder *recorder)
 {
-    if (recorder == NULL) {
+    if (recorder == NULL)
         return;
-    }
     (void)pthread_mutex_lock(&recorder->mutex);
     recorder->stopping = true;
     (void)pthread_cond_signal(&recorder->work);

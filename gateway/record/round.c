@@ -123,9 +123,8 @@ static void fail(struct round *round, const struct err *err)
     round->back_off_ms =
         round->back_off_ms < BACK_OFF_MAX_MS ? round->back_off_ms : BACK_OFF_MAX_MS;
     round->retry_boot_ms = boot_now(round) + round->back_off_ms;
-    if (!round->failed) {
+    if (!round->failed)
         log_error("recorder", "the store takes nothing, readings wait in memory: %s", err->text);
-    }
     round->failed = true;
     (void)snprintf(round->status.error, sizeof round->status.error, "%.*s",
                    (int)sizeof round->status.error - 1, err->text);
@@ -143,12 +142,10 @@ static void recovered(struct round *round)
 
 static int begin(struct round *round, struct err *err)
 {
-    if (round->begun) {
+    if (round->begun)
         return 0;
-    }
-    if (store_round_begin(round->store, err) != 0) {
+    if (store_round_begin(round->store, err) != 0)
         return -1;
-    }
     round->begun = true;
     round->begun_boot_ms = boot_now(round);
     book_round(round->book, round->live, wall_now(round));
@@ -158,9 +155,8 @@ static int begin(struct round *round, struct err *err)
 // The outbox has something new.
 static void notify(const struct round *round)
 {
-    if (round->settings.committed != NULL) {
+    if (round->settings.committed != NULL)
         round->settings.committed(round->settings.context);
-    }
 }
 
 static void write_acknowledged(struct round *round)
@@ -178,9 +174,8 @@ static void write_acknowledged(struct round *round)
 
 static void release_added(struct round *round)
 {
-    for (int i = 0; i < round->added; i++) {
+    for (int i = 0; i < round->added; i++)
         reading_free(round->held[i]);
-    }
     round->count -= round->added;
     memmove(round->held, round->held + round->added, (size_t)round->count * sizeof round->held[0]);
     round->status.readings += (uint64_t)round->added;
@@ -189,22 +184,19 @@ static void release_added(struct round *round)
 
 static int commit(struct round *round, struct err *err)
 {
-    if (!round->begun) {
+    if (!round->begun)
         return 0;
-    }
     write_acknowledged(round);
-    if (store_round_commit(round->store, err) != 0) {
+    if (store_round_commit(round->store, err) != 0)
         return -1;
-    }
     round->begun = false;
     memset(round->acknowledged, 0, sizeof round->acknowledged);
     round->acknowledged_boot_ms = 0;
     release_added(round);
     round->status.rounds++;
     round->status.last_commit_ms = wall_now(round);
-    if (book_sent(round->book) > 0) {
+    if (book_sent(round->book) > 0)
         notify(round);
-    }
     return 0;
 }
 
@@ -213,13 +205,11 @@ static int expire(struct round *round, const struct meter *meter, int64_t until_
 {
     int more;
     do {
-        if (begin(round, err) != 0) {
+        if (begin(round, err) != 0)
             return -1;
-        }
         more = book_expire(round->book, meter, until_ms, err);
-        if (more < 0 || (more == 1 && commit(round, err) != 0)) {
+        if (more < 0 || (more == 1 && commit(round, err) != 0))
             return -1;
-        }
     } while (more == 1);
     return 0;
 }
@@ -231,13 +221,11 @@ static int add_held(struct round *round, int limit, struct err *err)
         // by index: what expire commits moves on
         const struct reading *next = round->held[round->added];
         int before = round->count;
-        if (begin(round, err) != 0 || expire(round, next->meter, next->at_ms, err) != 0) {
+        if (begin(round, err) != 0 || expire(round, next->meter, next->at_ms, err) != 0)
             return -1;
-        }
         limit -= before - round->count;
-        if (begin(round, err) != 0 || book_add(round->book, round->held[round->added], err) != 0) {
+        if (begin(round, err) != 0 || book_add(round->book, round->held[round->added], err) != 0)
             return -1;
-        }
         round->added++;
     }
     return 0;
@@ -260,9 +248,8 @@ static int make_book(struct round *round, int64_t configured_ms, struct err *err
                                      .calendar = round->settings.calendar,
                                      .now_ms = wall_now(round),
                                      .configured_ms = configured_ms};
-    if (store_round_begin(round->store, err) != 0) {
+    if (store_round_begin(round->store, err) != 0)
         return -1;
-    }
     struct book *book = book_new(&settings, err);
     if (book == NULL || keep_settings(round, "no", err) != 0 ||
         store_round_commit(round->store, err) != 0) {
@@ -272,18 +259,16 @@ static int make_book(struct round *round, int64_t configured_ms, struct err *err
     }
     book_free(round->book);
     round->book = book;
-    if (book_sent(book) > 0) {
+    if (book_sent(book) > 0)
         notify(round);
-    }
     return 0;
 }
 
 // Whether the store takes a row at all: before the book is made again, which reads a lot.
 static int probe(struct round *round, struct err *err)
 {
-    if (store_round_begin(round->store, err) != 0) {
+    if (store_round_begin(round->store, err) != 0)
         return -1;
-    }
     if (keep_settings(round, "no", err) != 0 || store_round_commit(round->store, err) != 0) {
         store_round_cancel(round->store);
         return -1;
@@ -306,9 +291,8 @@ static void drop_first(struct round *round, const struct err *err)
 
 static int recover(struct round *round, struct err *err)
 {
-    if (probe(round, err) != 0 || make_book(round, wall_now(round), err) != 0) {
+    if (probe(round, err) != 0 || make_book(round, wall_now(round), err) != 0)
         return -1;
-    }
     while (round->count > 0) {
         int limit = round->attempts < ALONE_AFTER ? round->count : 1;
         if (add_held(round, limit, err) != 0 || commit(round, err) != 0) {
@@ -327,17 +311,15 @@ static int recover(struct round *round, struct err *err)
 
 static void learn_clock(struct round *round)
 {
-    if (round->status.clock_known || !clock_is_known(round->settings.clock, round->floor_ms)) {
+    if (round->status.clock_known || !clock_is_known(round->settings.clock, round->floor_ms))
         return;
-    }
     struct err err;
     round->status.clock_known = true;
     memset(round->status.error, 0, sizeof round->status.error);
     // Meters count from the start of the recorder, also those whose first readings wait undated.
     int64_t waited = boot_now(round) - round->started_boot_ms;
-    if (make_book(round, wall_now(round) - waited, &err) != 0) {
+    if (make_book(round, wall_now(round) - waited, &err) != 0)
         fail(round, &err);
-    }
 }
 
 static bool round_is_over(const struct round *round, bool hurry)
@@ -346,24 +328,20 @@ static bool round_is_over(const struct round *round, bool hurry)
     int64_t commit_ms = round->config->store_commit_ms;
     bool acknowledged =
         round->acknowledged_boot_ms != 0 && now - round->acknowledged_boot_ms >= commit_ms;
-    if (!round->begun) {
+    if (!round->begun)
         return acknowledged || (hurry && round->acknowledged_boot_ms != 0);
-    }
     return hurry || acknowledged || book_urgent(round->book) > 0 ||
            round->count >= RECORDER_ROUND_MAX || now - round->begun_boot_ms >= commit_ms;
 }
 
 static int work(struct round *round, int64_t until_ms, bool hurry, struct err *err)
 {
-    if (add_held(round, round->count, err) != 0) {
+    if (add_held(round, round->count, err) != 0)
         return -1;
-    }
-    if (book_deadline(round->book) <= until_ms && expire(round, NULL, until_ms, err) != 0) {
+    if (book_deadline(round->book) <= until_ms && expire(round, NULL, until_ms, err) != 0)
         return -1;
-    }
-    if (!round_is_over(round, hurry)) {
+    if (!round_is_over(round, hurry))
         return 0;
-    }
     return begin(round, err) != 0 ? -1 : commit(round, err);
 }
 
@@ -371,23 +349,20 @@ static int work(struct round *round, int64_t until_ms, bool hurry, struct err *e
 static void retain(struct round *round)
 {
     int64_t now = boot_now(round);
-    if (round->begun || now < round->retain_boot_ms) {
+    if (round->begun || now < round->retain_boot_ms)
         return;
-    }
     struct err err;
     int64_t before = wall_now(round) - round->config->store_raw_days * DAY_MS;
     int gone = -1;
     if (store_round_begin(round->store, &err) == 0) {
         gone = store_retain(round->store, before, RETAIN_ROWS, &err);
-        if (gone < 0) {
+        if (gone < 0)
             store_round_cancel(round->store);
-        } else if (store_round_commit(round->store, &err) != 0) {
+        else if (store_round_commit(round->store, &err) != 0)
             gone = -1;
-        }
     }
-    if (gone < 0) {
+    if (gone < 0)
         log_warn("recorder", "old readings stay: %s", err.text);
-    }
     round->retain_boot_ms = gone == RETAIN_ROWS ? now : now + RETAIN_EVERY_MS;
 }
 
@@ -395,13 +370,11 @@ void round_step(struct round *round, int64_t until_ms, bool hurry)
 {
     struct err err;
     learn_clock(round);
-    if (!round->status.clock_known) {
+    if (!round->status.clock_known)
         return;
-    }
     if (round->failed) {
-        if (boot_now(round) < round->retry_boot_ms) {
+        if (boot_now(round) < round->retry_boot_ms)
             return;
-        }
         if (recover(round, &err) != 0) {
             fail(round, &err);
             return;
@@ -425,20 +398,16 @@ int64_t round_wait_ms(const struct round *round)
 {
     int64_t wait = INT64_MAX;
     int64_t now = boot_now(round);
-    if (!round->status.clock_known) {
+    if (!round->status.clock_known)
         return wait;
-    }
-    if (round->failed) {
+    if (round->failed)
         return soonest(wait, round->retry_boot_ms, now);
-    }
-    if (round->begun) {
+    if (round->begun)
         wait = soonest(wait, round->begun_boot_ms + round->config->store_commit_ms, now);
-    } else {
+    else
         wait = soonest(wait, round->retain_boot_ms, now);
-    }
-    if (round->acknowledged_boot_ms != 0) {
+    if (round->acknowledged_boot_ms != 0)
         wait = soonest(wait, round->acknowledged_boot_ms + round->config->store_commit_ms, now);
-    }
     return soonest(wait, book_deadline(round->book), wall_now(round));
 }
 
@@ -447,19 +416,16 @@ int64_t round_wait_ms(const struct round *round)
 int round_run(struct round *round, recorder_task *task, void *argument, struct err *err)
 {
     // A round that is still open failed to end, or the step left it open: it ends first.
-    if (round->begun && commit(round, err) != 0) {
+    if (round->begun && commit(round, err) != 0)
         fail(round, err);
-    }
-    if (store_round_begin(round->store, err) != 0) {
+    if (store_round_begin(round->store, err) != 0)
         return -1;
-    }
     if (task(round->store, argument, err) != 0) {
         store_round_cancel(round->store);
         return -1;
     }
-    if (store_round_commit(round->store, err) != 0) {
+    if (store_round_commit(round->store, err) != 0)
         return -1;
-    }
     notify(round);
     return 0;
 }
@@ -533,12 +499,10 @@ void round_finish(struct round *round)
 
 void round_close(struct round *round)
 {
-    if (round == NULL) {
+    if (round == NULL)
         return;
-    }
-    for (int i = 0; i < round->count; i++) {
+    for (int i = 0; i < round->count; i++)
         reading_free(round->held[i]);
-    }
     book_free(round->book);
     store_close(round->store);
     config_unref(round->config);

@@ -14,11 +14,9 @@ const char *role_text(enum role role)
 
 enum role role_find(const char *text)
 {
-    for (int i = 0; i < ROLES; i++) {
-        if (strcmp(text, roles[i]) == 0) {
+    for (int i = 0; i < ROLES; i++)
+        if (strcmp(text, roles[i]) == 0)
             return (enum role)i;
-        }
-    }
     return ROLE_NONE;
 }
 
@@ -28,9 +26,8 @@ int store_account_put(struct store *store, const struct account *account, struct
     if (query_begin(&query, store, SLOT_ACCOUNT_PUT,
                     "INSERT INTO account VALUES (?1, ?2, ?3)"
                     " ON CONFLICT DO UPDATE SET role = ?2, hash = ?3",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_text(&query, account->name);
     query_int(&query, account->role);
     query_text(&query, account->hash);
@@ -41,16 +38,13 @@ int store_account_remove(struct store *store, const char *name, struct err *err)
 {
     struct query query;
     if (query_begin(&query, store, SLOT_ACCOUNT_REMOVE, "DELETE FROM account WHERE name = ?1",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_text(&query, name);
-    if (query_run(&query, err) != 0) {
+    if (query_run(&query, err) != 0)
         return -1;
-    }
-    if (sqlite3_changes(store->db) == 0) {
+    if (sqlite3_changes(store->db) == 0)
         return err_set(err, "there is no account '%s'", name);
-    }
     return 0;
 }
 
@@ -67,9 +61,8 @@ int store_account_get(struct store *store, const char *name, struct account *out
 {
     struct query query;
     if (query_begin(&query, store, SLOT_ACCOUNT_GET,
-                    "SELECT name, role, hash FROM account WHERE name = ?1", err) != 0) {
+                    "SELECT name, role, hash FROM account WHERE name = ?1", err) != 0)
         return -1;
-    }
     query_text(&query, name);
     int found = query_row(&query, err);
     if (found == 1) {
@@ -85,9 +78,8 @@ static int account_next(struct store *store, const char *name, struct account *o
     struct query query;
     if (query_begin(&query, store, SLOT_ACCOUNT_PAGE,
                     "SELECT name, role, hash FROM account WHERE name > ?1 ORDER BY name LIMIT 1",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_text(&query, name);
     int found = query_row(&query, err);
     if (found == 1) {

@@ -15,9 +15,8 @@ static int life_find(struct store *store, const struct alert_change *change, str
     if (query_begin(&query, store, SLOT_ALERT_FIND,
                     "SELECT number, id FROM alert WHERE of_link = ?1 AND subject = ?2 AND kind = ?3"
                     " AND closed_ms IS NULL",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, change->of_link);
     query_text(&query, change->subject);
     query_int(&query, change->kind);
@@ -37,18 +36,16 @@ static int life_open(struct store *store, const struct alert_change *change, str
     if (query_begin(&query, store, SLOT_ALERT_OPEN,
                     "INSERT INTO alert(id, of_link, subject, kind, since_ms, last_change)"
                     " VALUES (?1, ?2, ?3, ?4, ?5, 0)",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     uuid_make(out->id);
     query_text(&query, out->id);
     query_int(&query, change->of_link);
     query_text(&query, change->subject);
     query_int(&query, change->kind);
     query_int(&query, change->since_ms);
-    if (query_run(&query, err) != 0) {
+    if (query_run(&query, err) != 0)
         return -1;
-    }
     out->number = sqlite3_last_insert_rowid(store->db);
     return 0;
 }
@@ -62,9 +59,8 @@ static int change_insert(struct store *store, const struct alert_change *change,
                     "INSERT INTO alert_change(alert, severity, state, at_ms, reason, observed,"
                     " expected_low, expected_high, unit, rule, from_ms, to_ms, why, lane, seq)"
                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, number);
     query_int(&query, change->severity);
     query_int(&query, change->state);
@@ -80,9 +76,8 @@ static int change_insert(struct store *store, const struct alert_change *change,
     query_int(&query, evidence->why);
     query_int_or_null(&query, seq != 0, LANE_ALERT);
     query_int_or_null(&query, seq != 0, seq);
-    if (query_run(&query, err) != 0) {
+    if (query_run(&query, err) != 0)
         return -1;
-    }
     *row = sqlite3_last_insert_rowid(store->db);
     return 0;
 }
@@ -93,9 +88,8 @@ static int life_touch(struct store *store, const struct alert_change *change, in
     struct query query;
     if (query_begin(&query, store, SLOT_ALERT_TOUCH,
                     "UPDATE alert SET last_change = ?2, closed_ms = ?3 WHERE number = ?1",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, number);
     query_int(&query, row);
     query_int_or_null(&query, change->state == ALERT_CLOSED, change->at_ms);
@@ -107,9 +101,8 @@ int store_alert_add(struct store *store, const struct alert_change *change, bool
 {
     struct life life;
     int found = life_find(store, change, &life, err);
-    if (found < 0) {
+    if (found < 0)
         return -1;
-    }
     bool opens = change->state == ALERT_OPEN;
     if (opens == (found == 1)) {
         return err_set(err, "alert %s of %s is %s", alert_kind_text(change->kind), change->subject,
@@ -121,10 +114,8 @@ int store_alert_add(struct store *store, const struct alert_change *change, bool
         (send && outbox_give(store, LANE_ALERT, &seq, err) != 0) ||
         change_insert(store, change, life.number, seq, &row, err) != 0 ||
         life_touch(store, change, life.number, row, err) != 0 ||
-        (send &&
-         outbox_point(store, LANE_ALERT, seq, MESSAGE_ALERT, row, change->at_ms, err) != 0)) {
+        (send && outbox_point(store, LANE_ALERT, seq, MESSAGE_ALERT, row, change->at_ms, err) != 0))
         return -1;
-    }
     memcpy(id, life.id, UUID_SIZE);
     return 0;
 }
@@ -137,14 +128,12 @@ int store_alert_get(struct store *store, int64_t row, struct stored_alert *out, 
                     " since_ms, reason, observed, expected_low, expected_high, unit, rule, from_ms,"
                     " to_ms, why FROM alert_change AS c JOIN alert AS a ON a.number = c.alert"
                     " WHERE c.id = ?1",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, row);
     int found = query_row(&query, err);
-    if (found != 1) {
+    if (found != 1)
         return found;
-    }
     *out = (struct stored_alert){.row = row};
     struct alert_change *change = &out->change;
     struct evidence *evidence = &change->evidence;
@@ -187,9 +176,8 @@ static int page_fill(struct store *store, const char *subject, struct page *page
                     "SELECT c.id, at_ms FROM alert_change AS c JOIN alert AS a ON a.number ="
                     " c.alert WHERE (at_ms, c.id) > (?1, ?2) AND at_ms < ?3"
                     " AND (?4 IS NULL OR subject = ?4) ORDER BY at_ms, c.id LIMIT ?5",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, page->at_ms);
     query_int(&query, page->row);
     query_int(&query, page->to_ms);
@@ -213,9 +201,8 @@ static int page_fill_open(struct store *store, struct page *page, struct err *er
                     "SELECT number, last_change FROM alert INDEXED BY alert_open WHERE closed_ms "
                     "IS NULL AND number > ?1"
                     " ORDER BY number LIMIT ?2",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, page->alert);
     query_int(&query, STORE_PAGE);
     page->count = 0;
@@ -235,12 +222,10 @@ static int page_visit(struct store *store, const struct page *page, stored_alert
     struct stored_alert alert;
     for (int i = 0; i < page->count; i++) {
         int found = store_alert_get(store, page->rows[i], &alert, err);
-        if (found < 0) {
+        if (found < 0)
             return -1;
-        }
-        if (found == 1 && !visit(context, &alert)) {
+        if (found == 1 && !visit(context, &alert))
             return 0;
-        }
     }
     return 1;
 }

@@ -11,9 +11,8 @@ static int digest(const void *const parts[], const size_t lengths[], int count,
 {
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     bool done = context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1;
-    for (int i = 0; done && i < count; i++) {
+    for (int i = 0; done && i < count; i++)
         done = EVP_DigestUpdate(context, parts[i], lengths[i]) == 1;
-    }
     done = done && EVP_DigestFinal_ex(context, hash, NULL) == 1;
     EVP_MD_CTX_free(context);
     return done ? 0 : err_set(err, "out of memory for a check sum");
@@ -58,9 +57,8 @@ static int head_read(struct store *store, int64_t *number, uint8_t hash[static A
 {
     struct query query;
     if (query_begin(&query, store, SLOT_AUDIT_HEAD, "SELECT number, hash FROM audit_head", err) !=
-        0) {
+        0)
         return -1;
-    }
     int found = query_row(&query, err);
     if (found != 1) {
         *number = 0;
@@ -68,9 +66,8 @@ static int head_read(struct store *store, int64_t *number, uint8_t hash[static A
     }
     *number = query_get_int(&query, 0);
     bool whole = sqlite3_column_bytes(query.statement, 1) == AUDIT_HASH_SIZE;
-    if (whole) {
+    if (whole)
         memcpy(hash, sqlite3_column_blob(query.statement, 1), AUDIT_HASH_SIZE);
-    }
     query_end(&query);
     return whole ? 0 : err_set(err, "%s: the head of the audit chain is damaged", store->path);
 }
@@ -81,9 +78,8 @@ static int head_move(struct store *store, int64_t number, const uint8_t *hash, s
     if (query_begin(&query, store, SLOT_AUDIT_MOVE,
                     "INSERT INTO audit_head VALUES (1, ?1, ?2)"
                     " ON CONFLICT DO UPDATE SET number = ?1, hash = ?2",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, number);
     query_blob(&query, hash, AUDIT_HASH_SIZE);
     return query_run(&query, err);
@@ -94,14 +90,12 @@ static int record_insert(struct store *store, const struct audit_row *row, const
 {
     struct query query;
     if (query_begin(&query, store, SLOT_AUDIT_ADD,
-                    "INSERT INTO audit VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", err) != 0) {
+                    "INSERT INTO audit VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)", err) != 0)
         return -1;
-    }
     query_int(&query, row->number);
     query_int(&query, row->at_ms);
-    for (int i = 0; i < AUDIT_TEXTS; i++) {
+    for (int i = 0; i < AUDIT_TEXTS; i++)
         query_text_part(&query, row->texts[i].at, row->texts[i].length);
-    }
     query_blob(&query, hash, AUDIT_HASH_SIZE);
     return query_run(&query, err);
 }
@@ -112,9 +106,8 @@ static struct audit_text fit(const char *text, size_t size)
     size_t length = text == NULL ? 0 : strnlen(text, size);
     if (length == size) {
         length = size - 1;
-        while (length > 0 && ((unsigned char)text[length] & 0xC0U) == 0x80U) {
+        while (length > 0 && ((unsigned char)text[length] & 0xC0U) == 0x80U)
             length--;
-        }
     }
     return (struct audit_text){text == NULL ? "" : text, length};
 }
@@ -131,13 +124,11 @@ int store_audit_add(struct store *store, int64_t at_ms, const char *who, const c
     uint8_t before[AUDIT_HASH_SIZE];
     uint8_t hash[AUDIT_HASH_SIZE];
     int64_t last;
-    if (head_read(store, &last, before, err) != 0) {
+    if (head_read(store, &last, before, err) != 0)
         return -1;
-    }
     row.number = last + 1;
-    if (audit_hash(before, &row, hash, err) != 0 || record_insert(store, &row, hash, err) != 0) {
+    if (audit_hash(before, &row, hash, err) != 0 || record_insert(store, &row, hash, err) != 0)
         return -1;
-    }
     return head_move(store, row.number, hash, err);
 }
 
@@ -146,9 +137,8 @@ static void hash_print(const struct query *query, int column, char *text, size_t
     const uint8_t *hash = sqlite3_column_blob(query->statement, column);
     size_t length = (size_t)sqlite3_column_bytes(query->statement, column);
     text[0] = '\0';
-    for (size_t i = 0; i < length && 2 * i + 2 < size; i++) {
+    for (size_t i = 0; i < length && 2 * i + 2 < size; i++)
         (void)snprintf(text + 2 * i, 3, "%02x", hash[i]);
-    }
 }
 
 static int page_fill(struct store *store, int64_t after, int64_t from_ms, int64_t to_ms,
@@ -158,9 +148,8 @@ static int page_fill(struct store *store, int64_t after, int64_t from_ms, int64_
     if (query_begin(&query, store, SLOT_AUDIT_PAGE,
                     "SELECT * FROM audit WHERE number > ?1 AND at_ms >= ?2 AND at_ms < ?3"
                     " ORDER BY number LIMIT ?4",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, after);
     query_int(&query, from_ms);
     query_int(&query, to_ms);
@@ -185,9 +174,8 @@ int store_audits(struct store *store, int64_t from_ms, int64_t to_ms, audit_visi
                  void *context, struct err *err)
 {
     struct audit_record *list = calloc(STORE_PAGE, sizeof *list);
-    if (list == NULL) {
+    if (list == NULL)
         return err_set(err, "out of memory");
-    }
     int64_t after = 0;
     int count;
     bool more = true;
@@ -220,9 +208,8 @@ static int chain_walk(struct verify *verify, int64_t *last, uint8_t hash[static 
     struct query query;
     if (audit_origin(verify->store, hash, err) != 0 ||
         query_begin(&query, verify->store, SLOT_ONCE, "SELECT * FROM audit ORDER BY number", err) !=
-            0) {
+            0)
         return -1;
-    }
     int more;
     *last = 0;
     while ((more = query_row(&query, err)) == 1) {
@@ -242,9 +229,8 @@ static int chain_walk(struct verify *verify, int64_t *last, uint8_t hash[static 
             verify_fault(verify, "audit: record %lld was changed, or the one before it",
                          (long long)row.number);
         }
-        if (whole) { // go on from what is stored, so that one change is one fault
+        if (whole) // go on from what is stored, so that one change is one fault
             memcpy(hash, stored, AUDIT_HASH_SIZE);
-        }
         *last = row.number;
     }
     return more;
@@ -256,9 +242,8 @@ int verify_audit(struct verify *verify, struct err *err)
     uint8_t head[AUDIT_HASH_SIZE];
     int64_t last;
     int64_t number;
-    if (chain_walk(verify, &last, hash, err) != 0) {
+    if (chain_walk(verify, &last, hash, err) != 0)
         return -1;
-    }
     struct err why = {.text = ""};
     if (head_read(verify->store, &number, head, &why) != 0) {
         verify_fault(verify, "audit: %s", why.text);

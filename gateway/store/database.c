@@ -23,9 +23,8 @@
 static int folder_sync(const char *path, struct err *err)
 {
     int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder < 0) {
+    if (folder < 0)
         return err_set(err, "%s: %s", path, strerror(errno));
-    }
     int result = fsync(folder) == 0 ? 0 : err_set(err, "%s: %s", path, strerror(errno));
     (void)close(folder);
     return result;
@@ -38,9 +37,8 @@ static int folder_make(const char *path, struct err *err)
         (void)snprintf(copy, sizeof copy, "%s", path);
         return folder_sync(dirname(copy), err);
     }
-    if (errno != EEXIST) {
+    if (errno != EEXIST)
         return err_set(err, "%s: %s: cannot make the state folder", path, strerror(errno));
-    }
     return 0;
 }
 
@@ -53,12 +51,10 @@ static int file_make(const char *directory, const char *path, struct err *err)
         (void)close(file);
         return folder_sync(directory, err);
     }
-    if (errno != EEXIST) {
+    if (errno != EEXIST)
         return err_set(err, "%s: %s: cannot make the store", path, strerror(errno));
-    }
-    if (chmod(path, 0600) != 0) {
+    if (chmod(path, 0600) != 0)
         return err_set(err, "%s: %s: the store is not this user's", path, strerror(errno));
-    }
     return 0;
 }
 
@@ -71,15 +67,13 @@ int store_execute(struct store *store, const char *sql, struct err *err)
 int store_ask(struct store *store, const char *sql, int64_t *out, struct err *err)
 {
     sqlite3_stmt *statement = NULL;
-    if (sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL) != SQLITE_OK) {
+    if (sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL) != SQLITE_OK)
         return store_failed(store, err);
-    }
     int result = 0;
-    if (sqlite3_step(statement) == SQLITE_ROW) {
+    if (sqlite3_step(statement) == SQLITE_ROW)
         *out = sqlite3_column_int64(statement, 0);
-    } else {
+    else
         result = store_failed(store, err);
-    }
     (void)sqlite3_finalize(statement);
     return result;
 }
@@ -95,11 +89,9 @@ static int harden(struct store *store, struct err *err)
         {SQLITE_DBCONFIG_DQS_DML, 0},        {SQLITE_DBCONFIG_DQS_DDL, 0},
         {SQLITE_DBCONFIG_ENABLE_FKEY, 1},    {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
     };
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
-        if (sqlite3_db_config(store->db, options[i].option, options[i].value, NULL) != SQLITE_OK) {
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        if (sqlite3_db_config(store->db, options[i].option, options[i].value, NULL) != SQLITE_OK)
             return store_failed(store, err);
-        }
-    }
     (void)sqlite3_limit(store->db, SQLITE_LIMIT_LENGTH, LENGTH_MAX);
     (void)sqlite3_busy_timeout(store->db, BUSY_TIMEOUT_MS);
     return store_execute(store,
@@ -123,9 +115,8 @@ static int prepare_writer(struct store *store, struct err *err)
                       "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;"
                       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                       "PRAGMA journal_size_limit = 8388608",
-                      err) != 0) {
+                      err) != 0)
         return -1;
-    }
     int64_t synchronous = 0;
     sqlite3_stmt *statement = NULL;
     bool wal =
@@ -133,9 +124,8 @@ static int prepare_writer(struct store *store, struct err *err)
         sqlite3_step(statement) == SQLITE_ROW &&
         strcmp((const char *)sqlite3_column_text(statement, 0), "wal") == 0;
     (void)sqlite3_finalize(statement);
-    if (store_ask(store, "PRAGMA synchronous", &synchronous, err) != 0) {
+    if (store_ask(store, "PRAGMA synchronous", &synchronous, err) != 0)
         return -1;
-    }
     if (!wal || synchronous != 2) {
         return err_set(err, "%s: this file system cannot hold a write-ahead log: use a local disk",
                        store->path);
@@ -166,9 +156,8 @@ static int quick_check(struct store *store, struct err *err)
     (void)clock_gettime(CLOCK_MONOTONIC, &deadline.end);
     deadline.end.tv_sec += QUICK_CHECK_LIMIT_MS / 1000;
     sqlite3_stmt *statement = NULL;
-    if (sqlite3_prepare_v2(store->db, "PRAGMA quick_check(1)", -1, &statement, NULL) != SQLITE_OK) {
+    if (sqlite3_prepare_v2(store->db, "PRAGMA quick_check(1)", -1, &statement, NULL) != SQLITE_OK)
         return store_failed(store, err);
-    }
     sqlite3_progress_handler(store->db, CHECK_STEPS, is_late, &deadline);
     int code = sqlite3_step(statement);
     int result = 0;
@@ -213,12 +202,10 @@ static struct store *store_new(const char *directory, struct err *err)
 static int open_file(struct store *store, int flags, struct err *err)
 {
     int code = sqlite3_open_v2(store->path, &store->db, flags | SQLITE_OPEN_NOMUTEX, NULL);
-    if (store->db == NULL) {
+    if (store->db == NULL)
         return err_set(err, "out of memory");
-    }
-    if (code != SQLITE_OK) {
+    if (code != SQLITE_OK)
         return store_failed(store, err);
-    }
     (void)sqlite3_extended_result_codes(store->db, 1);
     return harden(store, err);
 }
@@ -227,21 +214,18 @@ static int load_stream(struct store *store, struct err *err)
 {
     char stream[UUID_SIZE];
     int found = store_setting_get(store, "stream", stream, sizeof stream, err);
-    if (found == 0 || (found == 1 && strlen(stream) != UUID_SIZE - 1)) {
+    if (found == 0 || (found == 1 && strlen(stream) != UUID_SIZE - 1))
         return err_set(err, "%s is damaged: it has no stream", store->path);
-    }
-    if (found == 1) {
+    if (found == 1)
         memcpy(store->stream, stream, sizeof stream);
-    }
     return found == 1 ? 0 : -1;
 }
 
 int store_open(const char *directory, struct store **out, struct err *err)
 {
     struct store *store = store_new(directory, err);
-    if (store == NULL) {
+    if (store == NULL)
         return -1;
-    }
     if (folder_make(directory, err) != 0 || file_make(directory, store->path, err) != 0 ||
         open_file(store, SQLITE_OPEN_READWRITE, err) != 0 || prepare_writer(store, err) != 0 ||
         quick_check(store, err) != 0 || store_migrate(store, err) != 0 ||
@@ -257,9 +241,8 @@ int store_open(const char *directory, struct store **out, struct err *err)
 int store_open_reader(const char *directory, struct store **out, struct err *err)
 {
     struct store *store = store_new(directory, err);
-    if (store == NULL) {
+    if (store == NULL)
         return -1;
-    }
     store->reader = true;
     if (access(store->path, F_OK) != 0) {
         (void)err_set(err, "%s: %s: name the state folder of a gateway that has run", store->path,
@@ -280,15 +263,12 @@ int store_open_reader(const char *directory, struct store **out, struct err *err
 
 void store_close(struct store *store)
 {
-    if (store == NULL) {
+    if (store == NULL)
         return;
-    }
-    if (store->in_round) {
+    if (store->in_round)
         store_round_cancel(store);
-    }
-    for (size_t i = 0; i < SLOTS; i++) {
+    for (size_t i = 0; i < SLOTS; i++)
         (void)sqlite3_finalize(store->slots[i]);
-    }
     if (store->disk_error_ends) {
         // The last close checkpoints too, but would keep its error for itself.
         int code =
@@ -334,9 +314,8 @@ int64_t store_newest_ms(struct store *store)
                     " coalesce((SELECT max(at_ms) FROM alert_change), 0),"
                     " coalesce((SELECT at_ms FROM audit ORDER BY number DESC LIMIT 1), 0))",
                     NULL) != 0 ||
-        query_row(&query, NULL) != 1) {
+        query_row(&query, NULL) != 1)
         return 0;
-    }
     int64_t newest = query_get_int(&query, 0);
     query_end(&query);
     return newest;

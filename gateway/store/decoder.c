@@ -15,11 +15,9 @@
 // "CHANNEL UNIT\n" for each unit that the meter entry sets.
 static void units_print(const struct meter *meter, struct buf *out)
 {
-    for (int i = 0; i < meter->profile->channel_count; i++) {
-        if (meter->units[i][0] != '\0') {
+    for (int i = 0; i < meter->profile->channel_count; i++)
+        if (meter->units[i][0] != '\0')
             buf_addf(out, "%s %s\n", meter->profile->channels[i].channel->name, meter->units[i]);
-        }
-    }
 }
 
 static int units_apply(struct profile *profile, const char *units, struct err *err)
@@ -28,16 +26,13 @@ static int units_apply(struct profile *profile, const char *units, struct err *e
         char name[64];
         char unit[16];
         int length = 0;
-        if (sscanf(units, "%63s %15s%n", name, unit, &length) != 2 || units[length] != '\n') {
+        if (sscanf(units, "%63s %15s%n", name, unit, &length) != 2 || units[length] != '\n')
             return err_set(err, "the stored units are damaged");
-        }
         int channel = profile_channel_find(profile, name);
-        if (channel < 0) {
+        if (channel < 0)
             return err_set(err, "the stored units name %s, which the profile does not have", name);
-        }
-        if (profile_set_unit(profile, channel, unit, err) != 0) {
+        if (profile_set_unit(profile, channel, unit, err) != 0)
             return -1;
-        }
         units += length + 1;
     }
     return 0;
@@ -49,9 +44,8 @@ static int hash_decoder(const char *name, const char *source, const char *units,
     const char *texts[] = {name, source, units};
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     bool done = context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1;
-    for (size_t i = 0; done && i < sizeof texts / sizeof texts[0]; i++) {
+    for (size_t i = 0; done && i < sizeof texts / sizeof texts[0]; i++)
         done = EVP_DigestUpdate(context, texts[i], strlen(texts[i]) + 1) == 1;
-    }
     done = done && EVP_DigestFinal_ex(context, hash, NULL) == 1;
     EVP_MD_CTX_free(context);
     return done ? 0 : err_set(err, "out of memory for a check sum");
@@ -61,9 +55,8 @@ static int decoder_find(struct store *store, const uint8_t *hash, int *revision,
 {
     struct query query;
     if (query_begin(&query, store, SLOT_DECODER_FIND,
-                    "SELECT revision FROM decoder WHERE hash = ?1", err) != 0) {
+                    "SELECT revision FROM decoder WHERE hash = ?1", err) != 0)
         return -1;
-    }
     query_blob(&query, hash, HASH_SIZE);
     int found = query_row(&query, err);
     if (found == 1) {
@@ -79,16 +72,14 @@ static int decoder_add(struct store *store, const uint8_t *hash, const struct pr
     struct query query;
     if (query_begin(&query, store, SLOT_DECODER_ADD,
                     "INSERT INTO decoder(hash, name, profile, units) VALUES (?1, ?2, ?3, ?4)",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_blob(&query, hash, HASH_SIZE);
     query_text(&query, profile->name);
     query_text(&query, profile->source);
     query_text(&query, units);
-    if (query_run(&query, err) != 0) {
+    if (query_run(&query, err) != 0)
         return -1;
-    }
     *revision = (int)sqlite3_last_insert_rowid(store->db);
     return 0;
 }
@@ -97,13 +88,11 @@ static int revision_find_or_add(struct store *store, const struct profile *profi
                                 const char *units, int *revision, struct err *err)
 {
     uint8_t hash[HASH_SIZE];
-    if (hash_decoder(profile->name, profile->source, units, hash, err) != 0) {
+    if (hash_decoder(profile->name, profile->source, units, hash, err) != 0)
         return -1;
-    }
     int found = decoder_find(store, hash, revision, err);
-    if (found != 0) {
+    if (found != 0)
         return found == 1 ? 0 : -1;
-    }
     return decoder_add(store, hash, profile, units, revision, err);
 }
 
@@ -146,17 +135,14 @@ static struct profile *profile_read(struct store *store, int64_t revision, struc
 {
     struct query query;
     if (query_begin(&query, store, SLOT_DECODER_LOAD,
-                    "SELECT name, profile, units FROM decoder WHERE revision = ?1", err) != 0) {
+                    "SELECT name, profile, units FROM decoder WHERE revision = ?1", err) != 0)
         return NULL;
-    }
     query_int(&query, revision);
     int found = query_row(&query, err);
-    if (found == 0) {
+    if (found == 0)
         (void)err_set(err, "there is no decoder %" PRId64, revision);
-    }
-    if (found != 1) {
+    if (found != 1)
         return NULL;
-    }
     struct profile *profile =
         profile_make((const char *)sqlite3_column_text(query.statement, 0),
                      (const char *)sqlite3_column_text(query.statement, 1),
@@ -179,24 +165,20 @@ const struct profile *store_profile(struct store *store, int64_t revision, struc
             (void)err_set(err, "out of memory");
             return NULL;
         }
-        for (int i = store->decoder_count; i < count; i++) {
+        for (int i = store->decoder_count; i < count; i++)
             grown[i] = NULL;
-        }
         store->decoders = grown;
         store->decoder_count = count;
     }
-    if (store->decoders[revision] == NULL) {
+    if (store->decoders[revision] == NULL)
         store->decoders[revision] = profile_read(store, revision, err);
-    }
     return store->decoders[revision];
 }
 
 void store_profiles_free(struct store *store)
 {
-    for (int i = 0; i < store->decoder_count; i++) {
-        if (store->decoders[i] != NULL) {
+    for (int i = 0; i < store->decoder_count; i++)
+        if (store->decoders[i] != NULL)
             profile_free(store->decoders[i]);
-        }
-    }
     free(store->decoders);
 }

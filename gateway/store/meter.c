@@ -8,9 +8,8 @@ static int meter_find(struct store *store, const char *id, int *number, int64_t 
 {
     struct query query;
     if (query_begin(&query, store, SLOT_METER_FIND,
-                    "SELECT number, configured_ms FROM meter WHERE id = ?1", err) != 0) {
+                    "SELECT number, configured_ms FROM meter WHERE id = ?1", err) != 0)
         return -1;
-    }
     query_text(&query, id);
     int found = query_row(&query, err);
     if (found == 1) {
@@ -31,13 +30,11 @@ int store_meter(struct store *store, const char *id, int64_t now_ms, int *number
                 int64_t *configured_ms, struct err *err)
 {
     int found = meter_find(store, id, number, configured_ms, err);
-    if (found != 0) {
+    if (found != 0)
         return found == 1 ? 0 : -1;
-    }
     int64_t last;
-    if (store_ask(store, "SELECT coalesce(max(number), 0) FROM meter", &last, err) != 0) {
+    if (store_ask(store, "SELECT coalesce(max(number), 0) FROM meter", &last, err) != 0)
         return -1;
-    }
     if (last >= METERS_MAX) {
         return err_set(err,
                        "%s has known %d meters and has no number left for %s: begin a new "
@@ -46,15 +43,13 @@ int store_meter(struct store *store, const char *id, int64_t now_ms, int *number
     }
     struct query query;
     if (query_begin(&query, store, SLOT_METER_ADD, "INSERT INTO meter VALUES (?1, ?2, ?3)", err) !=
-        0) {
+        0)
         return -1;
-    }
     query_int(&query, last + 1);
     query_text(&query, id);
     query_int(&query, now_ms);
-    if (query_run(&query, err) != 0) {
+    if (query_run(&query, err) != 0)
         return -1;
-    }
     *number = (int)(last + 1);
     *configured_ms = now_ms;
     return 0;

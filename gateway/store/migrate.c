@@ -80,9 +80,8 @@ static int version_find(struct store *store, int64_t *version, struct err *err)
     int64_t tables;
     if (store_ask(store, "PRAGMA user_version", version, err) != 0 ||
         store_ask(store, "PRAGMA application_id", &application, err) != 0 ||
-        store_ask(store, "SELECT count(*) FROM sqlite_schema", &tables, err) != 0) {
+        store_ask(store, "SELECT count(*) FROM sqlite_schema", &tables, err) != 0)
         return -1;
-    }
     bool empty = *version == 0 && application == 0 && tables == 0;
     if (!empty && (application != APPLICATION_ID || *version < 1)) {
         return err_set(err, "%s is a database, but not a metergate store: name another folder",
@@ -103,9 +102,8 @@ static int step_run(struct store *store, int64_t index, struct err *err)
     (void)snprintf(version, sizeof version,
                    "PRAGMA user_version = %" PRId64 "; PRAGMA application_id = %d", index + 1,
                    APPLICATION_ID);
-    if (store_round_begin(store, err) != 0) {
+    if (store_round_begin(store, err) != 0)
         return -1;
-    }
     if (store_execute(store, steps[index].sql, err) != 0 ||
         (steps[index].run != NULL && steps[index].run(store, err) != 0) ||
         store_execute(store, version, err) != 0) {
@@ -118,23 +116,19 @@ static int step_run(struct store *store, int64_t index, struct err *err)
 int store_migrate(struct store *store, struct err *err)
 {
     int64_t version;
-    if (version_find(store, &version, err) != 0) {
+    if (version_find(store, &version, err) != 0)
         return -1;
-    }
-    for (; version < VERSION_KNOWN; version++) {
-        if (step_run(store, version, err) != 0) {
+    for (; version < VERSION_KNOWN; version++)
+        if (step_run(store, version, err) != 0)
             return err_add(err, "bringing the store to version %" PRId64, version + 1);
-        }
-    }
     return 0;
 }
 
 int store_check_version(struct store *store, struct err *err)
 {
     int64_t version;
-    if (version_find(store, &version, err) != 0) {
+    if (version_find(store, &version, err) != 0)
         return -1;
-    }
     if (version < VERSION_KNOWN) {
         return err_set(err,
                        "%s has version %" PRId64 ", this program reads version %" PRId64

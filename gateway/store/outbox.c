@@ -17,9 +17,8 @@ int outbox_give(struct store *store, enum lane lane, int64_t *seq, struct err *e
 {
     struct query query;
     if (query_begin(&query, store, SLOT_LANE_NEXT,
-                    "UPDATE lane SET last = last + 1 WHERE lane = ?1 RETURNING last", err) != 0) {
+                    "UPDATE lane SET last = last + 1 WHERE lane = ?1 RETURNING last", err) != 0)
         return -1;
-    }
     query_int(&query, lane);
     int found = query_row(&query, err);
     if (found != 1) {
@@ -35,9 +34,8 @@ int outbox_point(struct store *store, enum lane lane, int64_t seq, enum message_
 {
     struct query query;
     if (query_begin(&query, store, SLOT_OUTBOX_ADD,
-                    "INSERT INTO outbox VALUES (?1, ?2, ?3, ?4, ?5)", err) != 0) {
+                    "INSERT INTO outbox VALUES (?1, ?2, ?3, ?4, ?5)", err) != 0)
         return -1;
-    }
     query_int(&query, lane);
     query_int(&query, seq);
     query_int(&query, kind);
@@ -53,9 +51,8 @@ int store_outbox_next(struct store *store, enum lane lane, int64_t after,
     if (query_begin(&query, store, SLOT_OUTBOX_PAGE,
                     "SELECT seq, kind, row FROM outbox WHERE lane = ?1 AND seq > ?2 ORDER BY seq"
                     " LIMIT ?3",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, lane);
     query_int(&query, after);
     query_int(&query, max);
@@ -77,14 +74,12 @@ int store_outbox_acknowledge(struct store *store, enum lane lane, int64_t seq, s
     if (query_begin(&query, store, SLOT_LANE_ACKNOWLEDGE,
                     "UPDATE lane SET acknowledged = max(acknowledged, ?2) WHERE lane = ?1"
                     " AND last >= ?2",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, lane);
     query_int(&query, seq);
-    if (query_run(&query, err) != 0) {
+    if (query_run(&query, err) != 0)
         return -1;
-    }
     if (sqlite3_changes(store->db) != 1) {
         return err_set(err, "message %" PRId64 " of lane %s was acknowledged but never given", seq,
                        lane_text(lane));
@@ -99,14 +94,12 @@ int store_outbox_state(struct store *store, enum lane lane, struct outbox_state 
     if (query_begin(&query, store, SLOT_LANE_STATE,
                     "SELECT last, acknowledged, (SELECT at_ms FROM outbox WHERE lane = ?1"
                     " AND seq > acknowledged ORDER BY seq LIMIT 1) FROM lane WHERE lane = ?1",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, lane);
     int found = query_row(&query, err);
-    if (found != 1) {
+    if (found != 1)
         return found < 0 ? -1 : err_set(err, "%s has no lane %d", store->path, (int)lane);
-    }
     *out = (struct outbox_state){.last = query_get_int(&query, 0),
                                  .acknowledged = query_get_int(&query, 1),
                                  .oldest_at_ms = query_get_int(&query, 2)};
@@ -122,9 +115,8 @@ static int gap_insert(struct store *store, const struct stored_gap *gap, int64_t
             &query, store, SLOT_GAP_ADD,
             "INSERT INTO gap(of_lane, first, last, reason, from_ms, to_ms, at_ms, lane, seq)"
             " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            err) != 0) {
+            err) != 0)
         return -1;
-    }
     query_int(&query, gap->lane);
     query_int(&query, gap->first);
     query_int(&query, gap->last);
@@ -144,9 +136,8 @@ int store_gap_add(struct store *store, const struct stored_gap *gap, struct err 
                        gap->last);
     }
     int64_t seq = 0;
-    if (outbox_give(store, LANE_ALERT, &seq, err) != 0 || gap_insert(store, gap, seq, err) != 0) {
+    if (outbox_give(store, LANE_ALERT, &seq, err) != 0 || gap_insert(store, gap, seq, err) != 0)
         return -1;
-    }
     return outbox_point(store, LANE_ALERT, seq, MESSAGE_GAP, sqlite3_last_insert_rowid(store->db),
                         gap->at_ms, err);
 }
@@ -157,14 +148,12 @@ int store_gap_get(struct store *store, int64_t row, struct stored_gap *out, stru
     if (query_begin(&query, store, SLOT_GAP_GET,
                     "SELECT seq, of_lane, first, last, reason, from_ms, to_ms, at_ms FROM gap"
                     " WHERE id = ?1",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, row);
     int found = query_row(&query, err);
-    if (found != 1) {
+    if (found != 1)
         return found;
-    }
     *out = (struct stored_gap){.row = row,
                                .seq = query_get_int(&query, 0),
                                .lane = (enum lane)query_get_int(&query, 1),

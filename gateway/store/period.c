@@ -20,9 +20,8 @@ static int before_find(struct store *store, int meter_number, const struct perio
     if (query_begin(&query, store, SLOT_PERIOD_BEFORE,
                     "SELECT version, lane, seq FROM period WHERE meter = ?1 AND span = ?2"
                     " AND from_ms = ?3 ORDER BY version DESC LIMIT 1",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, meter_number);
     query_int(&query, period->span);
     query_int(&query, period->from_ms);
@@ -45,9 +44,8 @@ static int period_insert(struct store *store, int meter_number, const struct per
                     "INSERT INTO period(meter, span, from_ms, version, to_ms, at_ms, lane, seq,"
                     " replaces_lane, replaces_seq, alert_mark, body) VALUES (?1, ?2, ?3, ?4, ?5,"
                     " ?6, ?7, ?8, ?9, ?10, (SELECT coalesce(max(number), 0) FROM alert), ?11)",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, meter_number);
     query_int(&query, period->span);
     query_int(&query, period->from_ms);
@@ -66,24 +64,21 @@ int store_period_add(struct store *store, int meter_number, const struct period 
                      int64_t at_ms, enum lane lane, enum message_kind message, struct err *err)
 {
     struct before before = {.version = 0};
-    if (before_find(store, meter_number, period, &before, err) != 0) {
+    if (before_find(store, meter_number, period, &before, err) != 0)
         return -1;
-    }
     if (period->version != before.version + 1) {
         return err_set(err, "a period has version %d, but version %" PRId64 " is stored",
                        period->version, before.version);
     }
     buf_clear(&store->body);
     period_encode(period, &store->body);
-    if (store->body.failed) {
+    if (store->body.failed)
         return err_set(err, "out of memory for a period");
-    }
     enum lane sent = message == 0 ? (enum lane)0 : lane;
     int64_t seq = 0;
     if ((sent != 0 && outbox_give(store, sent, &seq, err) != 0) ||
-        period_insert(store, meter_number, period, at_ms, &before, sent, seq, err) != 0) {
+        period_insert(store, meter_number, period, at_ms, &before, sent, seq, err) != 0)
         return -1;
-    }
     int64_t row = sqlite3_last_insert_rowid(store->db);
     return sent == 0 ? 0 : outbox_point(store, sent, seq, message, row, at_ms, err);
 }
@@ -96,9 +91,8 @@ static int alerts_find(struct store *store, struct stored_period *period, int64_
                     "SELECT id FROM alert WHERE of_link = 0 AND subject = ?1 AND since_ms < ?2"
                     " AND (closed_ms IS NULL OR closed_ms > ?3) AND number <= ?4"
                     " ORDER BY number LIMIT ?5",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_text(&query, period->meter);
     query_int(&query, period->period.to_ms);
     query_int(&query, period->period.from_ms);
@@ -106,9 +100,8 @@ static int alerts_find(struct store *store, struct stored_period *period, int64_
     query_int(&query, PERIOD_ALERTS_MAX);
     int more;
     period->alert_count = 0;
-    while ((more = query_row(&query, err)) == 1) {
+    while ((more = query_row(&query, err)) == 1)
         query_get_text(&query, 0, period->alerts[period->alert_count++], UUID_SIZE);
-    }
     return more;
 }
 
@@ -120,14 +113,12 @@ static int period_get(struct store *store, int64_t row, struct stored_period *ou
     if (query_begin(&query, store, SLOT_PERIOD_GET,
                     "SELECT meter.id, at_ms, lane, seq, replaces_lane, replaces_seq, alert_mark,"
                     " body FROM period JOIN meter ON number = meter WHERE period.id = ?1",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, row);
     int found = query_row(&query, err);
-    if (found != 1) {
+    if (found != 1)
         return found;
-    }
     out->row = row;
     query_get_text(&query, 0, out->meter, sizeof out->meter);
     out->at_ms = query_get_int(&query, 1);
@@ -139,9 +130,8 @@ static int period_get(struct store *store, int64_t row, struct stored_period *ou
     *damaged = period_decode(sqlite3_column_blob(query.statement, 7),
                              (size_t)sqlite3_column_bytes(query.statement, 7), &out->period) != 0;
     query_end(&query);
-    if (*damaged) {
+    if (*damaged)
         return err_set(err, "period %" PRId64 " of %s is damaged", row, out->meter);
-    }
     return alerts_find(store, out, mark, err) == 0 ? 1 : -1;
 }
 
@@ -150,9 +140,8 @@ int store_period_get(struct store *store, int64_t row, struct stored_period *out
     struct stored_period period;
     bool damaged;
     int found = period_get(store, row, &period, &damaged, err);
-    if (found == 1) {
+    if (found == 1)
         *out = period;
-    }
     return found;
 }
 
@@ -163,22 +152,19 @@ int store_period_last(struct store *store, int meter_number, enum span span, str
     if (query_begin(&query, store, SLOT_PERIOD_LAST,
                     "SELECT id FROM period WHERE meter = ?1 AND span = ?2"
                     " ORDER BY from_ms DESC, version DESC LIMIT 1",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, meter_number);
     query_int(&query, span);
     int found = query_row(&query, err);
-    if (found != 1) {
+    if (found != 1)
         return found;
-    }
     int64_t row = query_get_int(&query, 0);
     query_end(&query);
     struct stored_period period;
     found = store_period_get(store, row, &period, err);
-    if (found == 1) {
+    if (found == 1)
         *out = period.period;
-    }
     return found;
 }
 
@@ -203,9 +189,8 @@ static int page_begin(struct query *query, struct store *store, int meter_number
                        " WHERE (from_ms, meter, span) > (?1, ?2, ?3)"
                        " AND ?4 IN (0, meter) AND ?5 IN (0, span)"
                        " AND from_ms < ?6 AND" NEWEST " ORDER BY from_ms, meter, span LIMIT ?7",
-            err) != 0) {
+            err) != 0)
         return -1;
-    }
     query_int(query, page->from_ms);
     query_int(query, page->meter);
     query_int(query, page->span);
@@ -220,9 +205,8 @@ static int page_fill(struct store *store, int meter_number, enum span span, stru
                      struct err *err)
 {
     struct query query;
-    if (page_begin(&query, store, meter_number, span, page, err) != 0) {
+    if (page_begin(&query, store, meter_number, span, page, err) != 0)
         return -1;
-    }
     page->count = 0;
     int more;
     while ((more = query_row(&query, err)) == 1) {
@@ -244,13 +228,12 @@ static int page_visit(struct store *store, const struct page *page, stored_perio
         bool damaged = false;
         struct err why = {.text = ""};
         int found = period_get(store, page->rows[i], &period, &damaged, &why);
-        if (found < 0 && damaged) {
+        if (found < 0 && damaged)
             store_row_damaged(store, "period", page->rows[i], &why);
-        } else if (found < 0) {
+        else if (found < 0)
             return err_set(err, "%s", why.text);
-        } else if (found == 1 && !visit(context, &period)) {
+        else if (found == 1 && !visit(context, &period))
             return 0;
-        }
     }
     return 1;
 }

@@ -9,9 +9,8 @@
 
 static bool is_disk_error(int code)
 {
-    if (code == SQLITE_IOERR_NOMEM) {
+    if (code == SQLITE_IOERR_NOMEM)
         return false;
-    }
     int primary = code & 0xFF;
     return primary == SQLITE_IOERR || primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB;
 }
@@ -65,10 +64,9 @@ int query_begin(struct query *query, struct store *store, enum slot slot, const 
         (void)sqlite3_finalize(*kept);
         *kept = NULL;
     }
-    if (*kept == NULL && sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, kept,
-                                            NULL) != SQLITE_OK) {
+    if (*kept == NULL &&
+        sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, kept, NULL) != SQLITE_OK)
         return store_failed(store, err);
-    }
     assert(!sqlite3_stmt_busy(*kept));
     if (!sqlite3_stmt_readonly(*kept)) {
         assert(store->in_round);
@@ -84,9 +82,8 @@ int query_begin(struct query *query, struct store *store, enum slot slot, const 
 
 static void bound(struct query *query, int code)
 {
-    if (query->code == SQLITE_OK) {
+    if (query->code == SQLITE_OK)
         query->code = code;
-    }
 }
 
 void query_int(struct query *query, int64_t value)
@@ -131,9 +128,8 @@ void query_blob(struct query *query, const void *bytes, size_t length)
 int query_row(struct query *query, struct err *err)
 {
     int code = query->code == SQLITE_OK ? sqlite3_step(query->statement) : query->code;
-    if (code == SQLITE_ROW) {
+    if (code == SQLITE_ROW)
         return 1;
-    }
     int result = code == SQLITE_DONE ? 0 : store_failed(query->store, err);
     query_end(query);
     return result;
@@ -173,15 +169,13 @@ double query_get_real(const struct query *query, int column)
 void query_get_text(const struct query *query, int column, char *out, size_t size)
 {
     const unsigned char *text = sqlite3_column_text(query->statement, column);
-    if (text == NULL) {
+    if (text == NULL)
         text = (const unsigned char *)"";
-    }
     size_t length = strlen((const char *)text);
     if (length >= size) {
         length = size - 1;
-        while (length > 0 && (text[length] & 0xC0U) == 0x80U) {
+        while (length > 0 && (text[length] & 0xC0U) == 0x80U)
             length--; // not in the middle of a character
-        }
     }
     memcpy(out, text, length);
     out[length] = '\0';

@@ -16,9 +16,8 @@ static int reading_insert(struct store *store, int64_t id, int decoder,
     if (query_begin(&query, store, SLOT_READING_ADD,
                     "INSERT INTO reading VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
                     " ON CONFLICT DO NOTHING",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     int64_t flags = (reading->answered ? READING_ANSWERED : 0) |
                     (reading->meter->unverified ? READING_UNVERIFIED : 0);
     query_int(&query, id);
@@ -26,16 +25,14 @@ static int reading_insert(struct store *store, int64_t id, int decoder,
     query_int(&query, decoder);
     query_int(&query, flags);
     query_blob(&query, store->words.data, store->words.length);
-    if (store->marks.length > 0) {
+    if (store->marks.length > 0)
         query_blob(&query, store->marks.data, store->marks.length);
-    } else {
+    else
         query_int_or_null(&query, false, 0);
-    }
     query_int_or_null(&query, lane != 0, lane);
     query_int_or_null(&query, lane != 0, seq);
-    if (query_run(&query, err) != 0) {
+    if (query_run(&query, err) != 0)
         return -1;
-    }
     return sqlite3_changes(store->db);
 }
 
@@ -47,13 +44,11 @@ int store_reading_add(struct store *store, int meter_number, int decoder, struct
                        reading->meter->id, reading->at_ms);
     }
     image_pack(reading->meter->profile, &reading->image, &store->words, &store->marks);
-    if (store->words.failed || store->marks.failed) {
+    if (store->words.failed || store->marks.failed)
         return err_set(err, "out of memory for a reading of %s", reading->meter->id);
-    }
     int64_t seq = 0;
-    if (lane != 0 && outbox_give(store, lane, &seq, err) != 0) {
+    if (lane != 0 && outbox_give(store, lane, &seq, err) != 0)
         return -1;
-    }
     int64_t at_ms = reading->at_ms;
     int kept = 0;
     while (kept == 0 && at_ms < reading->at_ms + TIES_MAX) {
@@ -67,9 +62,8 @@ int store_reading_add(struct store *store, int meter_number, int decoder, struct
                        TIES_MAX, reading->meter->id);
     }
     if (kept < 0 || (lane != 0 && outbox_point(store, lane, seq, MESSAGE_READING,
-                                               reading_id(at_ms, meter_number), at_ms, err) != 0)) {
+                                               reading_id(at_ms, meter_number), at_ms, err) != 0))
         return -1;
-    }
     reading->at_ms = at_ms;
     return 0;
 }
@@ -85,9 +79,8 @@ static int reading_decode(struct store *store, struct query *query, struct store
     out->seq = query_get_int(query, 6);
     query_get_text(query, 7, out->meter, sizeof out->meter);
     out->profile = store_profile(store, query_get_int(query, 1), err);
-    if (out->profile == NULL) {
+    if (out->profile == NULL)
         return -1;
-    }
     const void *words = sqlite3_column_blob(query->statement, 3);
     const void *marks = sqlite3_column_blob(query->statement, 4);
     if (image_unpack(out->profile, words, (size_t)sqlite3_column_bytes(query->statement, 3), marks,
@@ -109,14 +102,12 @@ static int reading_get(struct store *store, int64_t row, struct stored_reading *
     if (query_begin(&query, store, SLOT_READING_GET,
                     "SELECT due, decoder, flags, words, marks, lane, seq, meter.id FROM reading"
                     " JOIN meter ON number = reading.id & 65535 WHERE reading.id = ?1",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, row);
     int found = query_row(&query, err);
-    if (found != 1) {
+    if (found != 1)
         return found;
-    }
     out->row = row;
     *damaged = reading_decode(store, &query, out, err) != 0;
     query_end(&query);
@@ -128,9 +119,8 @@ int store_reading_get(struct store *store, int64_t row, struct stored_reading *o
     bool damaged = false;
     struct stored_reading reading;
     int found = reading_get(store, row, &reading, &damaged, err);
-    if (found == 1) {
+    if (found == 1)
         *out = reading;
-    }
     return found;
 }
 
@@ -148,9 +138,8 @@ static int page_fill(struct store *store, struct page *page, struct err *err)
     page->count = 0;
     if (query_begin(&query, store, SLOT_READING_PAGE,
                     "SELECT id FROM reading WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, page->next);
     query_int(&query, page->end);
     query_int(&query, STORE_SCAN);
@@ -160,17 +149,15 @@ static int page_fill(struct store *store, struct page *page, struct err *err)
         int64_t row = query_get_int(&query, 0);
         page->next = row + 1;
         seen++;
-        if (page->meter == 0 || (row & 0xFFFF) == page->meter) {
+        if (page->meter == 0 || (row & 0xFFFF) == page->meter)
             page->rows[page->count++] = row;
-        }
         if (page->count == STORE_PAGE) {
             query_end(&query);
             return 0;
         }
     }
-    if (more == 0 && seen < STORE_SCAN) {
+    if (more == 0 && seen < STORE_SCAN)
         page->next = page->end;
-    }
     return more;
 }
 
@@ -183,13 +170,11 @@ static int64_t instant_of(int64_t row)
 // One that fills a whole page (STORE_PAGE readings in a millisecond) is ordered page by page.
 static void page_trim(struct page *page)
 {
-    if (page->count < STORE_PAGE) {
+    if (page->count < STORE_PAGE)
         return;
-    }
     int first = page->count - 1;
-    while (first > 0 && instant_of(page->rows[first - 1]) == instant_of(page->rows[first])) {
+    while (first > 0 && instant_of(page->rows[first - 1]) == instant_of(page->rows[first]))
         first--;
-    }
     if (first > 0) {
         page->next = page->rows[first];
         page->count = first;
@@ -204,22 +189,18 @@ static int order_instant(struct store *store, int64_t *rows, int count, struct e
     if (query_begin(&query, store, SLOT_READING_INSTANT,
                     "SELECT reading.id FROM reading JOIN meter ON number = reading.id & 65535"
                     " WHERE reading.id >= ?1 AND reading.id <= ?2 ORDER BY meter.id",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, rows[0]);
     query_int(&query, rows[count - 1]);
     int found = 0;
     int more;
-    while ((more = query_row(&query, err)) == 1 && found < count) {
+    while ((more = query_row(&query, err)) == 1 && found < count)
         ordered[found++] = query_get_int(&query, 0);
-    }
-    if (more == 1) {
+    if (more == 1)
         query_end(&query);
-    }
-    if (more == 0 && found == count) { // else some were deleted meanwhile: the visit will find so
+    if (more == 0 && found == count) // else some were deleted meanwhile: the visit will find so
         memcpy(rows, ordered, (size_t)count * sizeof *rows);
-    }
     return more < 0 ? -1 : 0;
 }
 
@@ -228,12 +209,10 @@ static int page_order(struct store *store, struct page *page, struct err *err)
     int end = 0;
     for (int first = 0; first < page->count; first = end) {
         end = first + 1;
-        while (end < page->count && instant_of(page->rows[end]) == instant_of(page->rows[first])) {
+        while (end < page->count && instant_of(page->rows[end]) == instant_of(page->rows[first]))
             end++;
-        }
-        if (end - first > 1 && order_instant(store, &page->rows[first], end - first, err) != 0) {
+        if (end - first > 1 && order_instant(store, &page->rows[first], end - first, err) != 0)
             return -1;
-        }
     }
     return 0;
 }
@@ -247,13 +226,12 @@ static int page_visit(struct store *store, const struct page *page, stored_readi
         bool damaged = false;
         struct err why = {.text = ""};
         int found = reading_get(store, page->rows[i], &reading, &damaged, &why);
-        if (found < 0 && damaged) {
+        if (found < 0 && damaged)
             store_row_damaged(store, "reading", page->rows[i], &why);
-        } else if (found < 0) {
+        else if (found < 0)
             return err_set(err, "%s", why.text);
-        } else if (found == 1 && !visit(context, &reading)) {
+        else if (found == 1 && !visit(context, &reading))
             return 0;
-        }
     }
     return 1;
 }
@@ -272,9 +250,8 @@ int store_readings(struct store *store, const char *meter, int64_t from_ms, int6
     int found = meter == NULL ? 1 : store_meter_find(store, meter, &number, err);
     page.meter = number;
     while (found == 1 && page.next < page.end) {
-        if (page_fill(store, &page, err) != 0) {
+        if (page_fill(store, &page, err) != 0)
             return -1;
-        }
         page_trim(&page);
         found =
             page_order(store, &page, err) != 0 ? -1 : page_visit(store, &page, visit, context, err);

@@ -14,9 +14,8 @@ static int old_find(struct store *store, int64_t before_ms, struct old *list, in
     if (query_begin(&query, store, SLOT_RETAIN_PAGE,
                     "SELECT id, r.lane, seq FROM reading AS r LEFT JOIN lane ON lane.lane = r.lane"
                     " WHERE id < ?1 AND (seq IS NULL OR seq <= acknowledged) ORDER BY id LIMIT ?2",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, reading_id(before_ms, 0));
     query_int(&query, max);
     int count = 0;
@@ -34,9 +33,8 @@ static int message_remove(struct store *store, const struct old *old, struct err
 {
     struct query query;
     if (query_begin(&query, store, SLOT_OUTBOX_REMOVE,
-                    "DELETE FROM outbox WHERE lane = ?1 AND seq = ?2", err) != 0) {
+                    "DELETE FROM outbox WHERE lane = ?1 AND seq = ?2", err) != 0)
         return -1;
-    }
     query_int(&query, old->lane);
     query_int(&query, old->seq);
     if (query_run(&query, err) != 0 ||
@@ -44,9 +42,8 @@ static int message_remove(struct store *store, const struct old *old, struct err
                     "UPDATE lane SET retained_high = max(retained_high, ?2),"
                     " retained_count = retained_count + NOT EXISTS (SELECT 1 FROM gap"
                     " WHERE of_lane = ?1 AND ?2 BETWEEN first AND last) WHERE lane = ?1",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, old->lane);
     query_int(&query, old->seq);
     return query_run(&query, err);
@@ -54,35 +51,29 @@ static int message_remove(struct store *store, const struct old *old, struct err
 
 static int reading_remove(struct store *store, const struct old *old, struct err *err)
 {
-    if (old->seq != 0 && message_remove(store, old, err) != 0) {
+    if (old->seq != 0 && message_remove(store, old, err) != 0)
         return -1;
-    }
     struct query query;
     if (query_begin(&query, store, SLOT_RETAIN_REMOVE, "DELETE FROM reading WHERE id = ?1", err) !=
-        0) {
+        0)
         return -1;
-    }
     query_int(&query, old->row);
     return query_run(&query, err);
 }
 
 int store_retain(struct store *store, int64_t before_ms, int max, struct err *err)
 {
-    if (before_ms <= 0 || max <= 0) {
+    if (before_ms <= 0 || max <= 0)
         return 0;
-    }
     struct old *list = calloc((size_t)max, sizeof *list);
-    if (list == NULL) {
+    if (list == NULL)
         return err_set(err, "out of memory");
-    }
     int count =
         old_find(store, before_ms < READING_AT_MAX ? before_ms : READING_AT_MAX, list, max, err);
     int result = count;
-    for (int i = 0; i < count && result >= 0; i++) {
-        if (reading_remove(store, &list[i], err) != 0) {
+    for (int i = 0; i < count && result >= 0; i++)
+        if (reading_remove(store, &list[i], err) != 0)
             result = -1;
-        }
-    }
     free(list);
     return result;
 }

@@ -11,9 +11,8 @@
 int store_round_begin(struct store *store, struct err *err)
 {
     assert(!store->in_round && !store->reader);
-    if (store_execute(store, "BEGIN IMMEDIATE", err) != 0) {
+    if (store_execute(store, "BEGIN IMMEDIATE", err) != 0)
         return -1;
-    }
     store->in_round = true;
     store->round_broken = false;
     return 0;
@@ -23,9 +22,8 @@ int store_round_begin(struct store *store, struct err *err)
 // after a later round.
 static void checkpoint(struct store *store)
 {
-    if (store->wal_pages < CHECKPOINT_PAGES) {
+    if (store->wal_pages < CHECKPOINT_PAGES)
         return;
-    }
     int code = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     bool failed = code != SQLITE_OK && (code & 0xFF) != SQLITE_BUSY;
     struct err err = {.text = ""};
@@ -36,9 +34,8 @@ static void checkpoint(struct store *store)
                       store->wal_pages / 256);
         failed = true;
     }
-    if (failed && !store->wal_complained) {
+    if (failed && !store->wal_complained)
         log_warn("store", "%s", err.text);
-    }
     store->wal_complained = failed;
 }
 
@@ -61,14 +58,12 @@ int store_round_commit(struct store *store, struct err *err)
 
 void store_round_cancel(struct store *store)
 {
-    if (!store->in_round) {
+    if (!store->in_round)
         return;
-    }
     if (sqlite3_get_autocommit(store->db) == 0) {
         struct err err;
-        if (store_execute(store, "ROLLBACK", &err) != 0) {
+        if (store_execute(store, "ROLLBACK", &err) != 0)
             log_error("store", "%s", err.text);
-        }
     }
     store->in_round = false;
     store->round_broken = false;

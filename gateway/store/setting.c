@@ -6,9 +6,8 @@ int store_setting_put(struct store *store, const char *key, const char *value, s
     struct query query;
     if (query_begin(&query, store, SLOT_SETTING_PUT,
                     "INSERT INTO setting VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_text(&query, key);
     query_text(&query, value);
     return query_run(&query, err);
@@ -19,9 +18,8 @@ int store_setting_get(struct store *store, const char *key, char *value, size_t 
 {
     struct query query;
     if (query_begin(&query, store, SLOT_SETTING_GET, "SELECT value FROM setting WHERE key = ?1",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_text(&query, key);
     int found = query_row(&query, err);
     if (found == 1) {
@@ -39,9 +37,8 @@ int store_revision_add(struct store *store, const char *revision, const char *te
                     "INSERT INTO revision(revision, text, who, at_ms)"
                     " SELECT ?1, CAST(?2 AS TEXT), ?3, ?4 WHERE ?1 IS NOT"
                     " (SELECT revision FROM revision ORDER BY number DESC LIMIT 1)",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_text(&query, revision);
     query_blob(&query, text, length);
     query_text(&query, who);

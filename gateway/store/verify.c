@@ -10,9 +10,8 @@
 void verify_fault(struct verify *verify, const char *format, ...)
 {
     verify->count++;
-    if (verify->count > FAULTS_NAMED_MAX) {
+    if (verify->count > FAULTS_NAMED_MAX)
         return;
-    }
     char text[ERR_TEXT_MAX];
     va_list arguments;
     va_start(arguments, format);
@@ -24,21 +23,18 @@ void verify_fault(struct verify *verify, const char *format, ...)
 static int verify_file(struct verify *verify, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, verify->store, SLOT_ONCE, "PRAGMA integrity_check(100)", err) != 0) {
+    if (query_begin(&query, verify->store, SLOT_ONCE, "PRAGMA integrity_check(100)", err) != 0)
         return -1;
-    }
     int more;
     while ((more = query_row(&query, err)) == 1) {
         char text[ERR_TEXT_MAX / 2];
         query_get_text(&query, 0, text, sizeof text);
-        if (strcmp(text, "ok") != 0) {
+        if (strcmp(text, "ok") != 0)
             verify_fault(verify, "file: %s", text);
-        }
     }
     if (more < 0 ||
-        query_begin(&query, verify->store, SLOT_ONCE, "PRAGMA foreign_key_check", err) != 0) {
+        query_begin(&query, verify->store, SLOT_ONCE, "PRAGMA foreign_key_check", err) != 0)
         return -1;
-    }
     while ((more = query_row(&query, err)) == 1) {
         char table[64];
         char parent[64];
@@ -56,12 +52,10 @@ static int verify_parts(struct verify *verify, struct err *err)
                                                                   verify_outbox, verify_rows};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         struct err why = {.text = ""};
-        if (parts[i](verify, &why) == 0) {
+        if (parts[i](verify, &why) == 0)
             continue;
-        }
-        if (!verify->store->saw_damage) {
+        if (!verify->store->saw_damage)
             return err_set(err, "%s", why.text);
-        }
         verify_fault(verify, "%s", why.text);
     }
     return 0;
@@ -79,9 +73,8 @@ int store_verify(struct store *store, void (*fault)(void *context, const char *t
     if (result == 0) {
         result = verify_parts(&verify, err);
         if (begins && sqlite3_get_autocommit(store->db) == 0 &&
-            store_execute(store, "ROLLBACK", NULL) != 0) {
+            store_execute(store, "ROLLBACK", NULL) != 0)
             verify_fault(&verify, "file: %s", sqlite3_errmsg(store->db));
-        }
     }
     store->disk_error_ends = ends;
     return result == 0 ? verify.count : -1;

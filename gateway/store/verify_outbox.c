@@ -24,9 +24,8 @@ static int lane_read(struct lane_check *check, struct err *err)
     if (query_begin(&query, check->verify->store, SLOT_ONCE,
                     "SELECT last, acknowledged, retained_high, retained_count FROM lane"
                     " WHERE lane = ?1",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     query_int(&query, check->lane);
     int found = query_row(&query, err);
     if (found == 1) {
@@ -36,9 +35,8 @@ static int lane_read(struct lane_check *check, struct err *err)
         check->retained_count = query_get_int(&query, 3);
         query_end(&query);
     }
-    if (found == 0) {
+    if (found == 0)
         verify_fault(check->verify, "outbox: lane %s is not there", lane_text(check->lane));
-    }
     return found;
 }
 
@@ -46,9 +44,8 @@ static int gaps_read(struct lane_check *check, struct err *err)
 {
     struct query query;
     if (query_begin(&query, check->verify->store, SLOT_ONCE,
-                    "SELECT first, last FROM gap WHERE of_lane = ?1 ORDER BY first", err) != 0) {
+                    "SELECT first, last FROM gap WHERE of_lane = ?1 ORDER BY first", err) != 0)
         return -1;
-    }
     query_int(&query, check->lane);
     int more;
     while ((more = query_row(&query, err)) == 1) {
@@ -76,35 +73,30 @@ static void part_missing(struct lane_check *check, int64_t first, int64_t last)
                      (long long)last);
         last = check->retained_high;
     }
-    if (first <= last) {
+    if (first <= last)
         check->missing += last - first + 1;
-    }
 }
 
 static void hole(struct lane_check *check, int64_t first, int64_t last)
 {
     for (int i = 0; i < check->gap_count && first <= last; i++) {
         const struct range *gap = &check->gaps[i];
-        if (gap->last < first || gap->first > last) {
+        if (gap->last < first || gap->first > last)
             continue;
-        }
-        if (gap->first > first) {
+        if (gap->first > first)
             part_missing(check, first, gap->first - 1);
-        }
         first = gap->last + 1;
     }
-    if (first <= last) {
+    if (first <= last)
         part_missing(check, first, last);
-    }
 }
 
 static int messages_walk(struct lane_check *check, struct err *err)
 {
     struct query query;
     if (query_begin(&query, check->verify->store, SLOT_ONCE,
-                    "SELECT seq FROM outbox WHERE lane = ?1 ORDER BY seq", err) != 0) {
+                    "SELECT seq FROM outbox WHERE lane = ?1 ORDER BY seq", err) != 0)
         return -1;
-    }
     query_int(&query, check->lane);
     int more;
     int64_t before = 0;
@@ -118,9 +110,8 @@ static int messages_walk(struct lane_check *check, struct err *err)
         hole(check, before + 1, seq - 1);
         before = seq;
     }
-    if (more == 0) {
+    if (more == 0)
         hole(check, before + 1, check->last);
-    }
     return more;
 }
 
@@ -128,9 +119,8 @@ static int lane_check(struct verify *verify, enum lane lane, struct err *err)
 {
     struct lane_check check = {.verify = verify, .lane = lane};
     int found = lane_read(&check, err);
-    if (found != 1) {
+    if (found != 1)
         return found;
-    }
     int result = gaps_read(&check, err) != 0 || messages_walk(&check, err) != 0 ? -1 : 0;
     free(check.gaps);
     if (result == 0 && check.acknowledged > check.last) {
@@ -175,9 +165,8 @@ static const struct {
 static int pointers_check(struct verify *verify, size_t index, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, verify->store, SLOT_ONCE, checks[index].sql, err) != 0) {
+    if (query_begin(&query, verify->store, SLOT_ONCE, checks[index].sql, err) != 0)
         return -1;
-    }
     int more;
     while ((more = query_row(&query, err)) == 1) {
         verify_fault(verify, "outbox: message %lld of lane %s: %s",
@@ -189,15 +178,11 @@ static int pointers_check(struct verify *verify, size_t index, struct err *err)
 
 int verify_outbox(struct verify *verify, struct err *err)
 {
-    for (int lane = LANE_ALERT; lane < LANES_END; lane++) {
-        if (lane_check(verify, (enum lane)lane, err) != 0) {
+    for (int lane = LANE_ALERT; lane < LANES_END; lane++)
+        if (lane_check(verify, (enum lane)lane, err) != 0)
             return -1;
-        }
-    }
-    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
-        if (pointers_check(verify, i, err) != 0) {
+    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
+        if (pointers_check(verify, i, err) != 0)
             return -1;
-        }
-    }
     return 0;
 }

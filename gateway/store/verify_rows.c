@@ -11,9 +11,8 @@ static int verify_readings(struct verify *verify, struct err *err)
     if (query_begin(&query, verify->store, SLOT_ONCE,
                     "SELECT reading.id, decoder, words, marks, number FROM reading"
                     " LEFT JOIN meter ON number = reading.id & 65535",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     int more;
     while ((more = query_row(&query, err)) == 1) {
         struct image image;
@@ -25,12 +24,10 @@ static int verify_readings(struct verify *verify, struct err *err)
         const void *marks = sqlite3_column_blob(query.statement, 3);
         if (profile == NULL ||
             image_unpack(profile, words, (size_t)sqlite3_column_bytes(query.statement, 2), marks,
-                         (size_t)sqlite3_column_bytes(query.statement, 3), &image) != 0) {
+                         (size_t)sqlite3_column_bytes(query.statement, 3), &image) != 0)
             verify_fault(verify, "reading %lld: %s", row, why.text);
-        }
-        if (query_is_null(&query, 4)) {
+        if (query_is_null(&query, 4))
             verify_fault(verify, "reading %lld: there is no meter %lld", row, row & 0xFFFF);
-        }
     }
     return more;
 }
@@ -49,9 +46,8 @@ static bool same_index(const struct period_channel *end, const struct period_cha
 static void compare_periods(struct verify *verify, int64_t row, const struct period *before,
                             const struct period *period)
 {
-    if (before->to_ms > period->from_ms) {
+    if (before->to_ms > period->from_ms)
         verify_fault(verify, "period %lld begins before the one before it ends", (long long)row);
-    }
     for (int i = 0; before->to_ms == period->from_ms && i < period->channel_count; i++) {
         const struct period_channel *channel = &period->channels[i];
         for (int j = 0; channel->kind == CHANNEL_COUNTER && j < before->channel_count; j++) {
@@ -80,12 +76,10 @@ static void period_check(struct verify *verify, const struct query *query, struc
     }
     if (period->span != (enum span)query_get_int(query, 2) ||
         period->from_ms != query_get_int(query, 3) || period->to_ms != query_get_int(query, 4) ||
-        period->version != query_get_int(query, 5)) {
+        period->version != query_get_int(query, 5))
         verify_fault(verify, "period %lld is not the one that its row names", (long long)row);
-    }
-    if (before->meter == now->meter && before->period.span == period->span) {
+    if (before->meter == now->meter && before->period.span == period->span)
         compare_periods(verify, row, &before->period, period);
-    }
     *before = *now;
 }
 
@@ -96,22 +90,19 @@ static int periods_walk(struct verify *verify, struct chain pair[static 2], stru
                     "SELECT id, meter, span, from_ms, to_ms, version, body FROM period AS p"
                     " WHERE version = (SELECT max(version) FROM period WHERE meter = p.meter"
                     " AND span = p.span AND from_ms = p.from_ms) ORDER BY meter, span, from_ms",
-                    err) != 0) {
+                    err) != 0)
         return -1;
-    }
     int more;
-    while ((more = query_row(&query, err)) == 1) {
+    while ((more = query_row(&query, err)) == 1)
         period_check(verify, &query, &pair[0], &pair[1]);
-    }
     return more;
 }
 
 static int verify_periods(struct verify *verify, struct err *err)
 {
     struct chain *pair = calloc(2, sizeof *pair);
-    if (pair == NULL) {
+    if (pair == NULL)
         return err_set(err, "out of memory");
-    }
     int result = periods_walk(verify, pair, err);
     free(pair);
     return result;
@@ -137,9 +128,8 @@ static const struct {
 static int verify_relations(struct verify *verify, size_t index, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, verify->store, SLOT_ONCE, checks[index].sql, err) != 0) {
+    if (query_begin(&query, verify->store, SLOT_ONCE, checks[index].sql, err) != 0)
         return -1;
-    }
     int more;
     while ((more = query_row(&query, err)) == 1) {
         verify_fault(verify, "%s %lld %s", checks[index].table, (long long)query_get_int(&query, 0),
@@ -150,13 +140,10 @@ static int verify_relations(struct verify *verify, size_t index, struct err *err
 
 int verify_rows(struct verify *verify, struct err *err)
 {
-    if (verify_readings(verify, err) != 0 || verify_periods(verify, err) != 0) {
+    if (verify_readings(verify, err) != 0 || verify_periods(verify, err) != 0)
         return -1;
-    }
-    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++) {
-        if (verify_relations(verify, i, err) != 0) {
+    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
+        if (verify_relations(verify, i, err) != 0)
             return -1;
-        }
-    }
     return 0;
 }

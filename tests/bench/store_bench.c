@@ -58,12 +58,10 @@ static double written(void)
     FILE *file = fopen("/proc/self/io", "re");
     char line[100];
     double bytes = 0;
-    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
         (void)sscanf(line, "write_bytes: %lf", &bytes);
-    }
-    if (file != NULL) {
+    if (file != NULL)
         (void)fclose(file);
-    }
     return bytes;
 }
 
@@ -76,37 +74,31 @@ static double file_bytes(const char *path)
 static void remove_files(const char *folder)
 {
     DIR *dir = opendir(folder);
-    for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
+    for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;)
         (void)unlinkat(dirfd(dir), entry->d_name, 0);
-    }
-    if (dir != NULL) {
+    if (dir != NULL)
         (void)closedir(dir);
-    }
 }
 
 static struct meter *make_meter(void)
 {
     struct faults *faults = calloc(1, sizeof *faults);
     struct meter *meter = calloc(1, sizeof *meter);
-    if (faults == NULL || meter == NULL) {
+    if (faults == NULL || meter == NULL)
         fail("out of memory");
-    }
     if (profile_load_text("bench.yaml", profile_text, sizeof profile_text - 1, &meter->profile,
-                          faults) != 0) {
+                          faults) != 0)
         fail(faults->list[0].message);
-    }
-    if (meter->profile->channel_count != 8 || meter->profile->word_count != WORDS) {
+    if (meter->profile->channel_count != 8 || meter->profile->word_count != WORDS)
         fail("the bench profile is not the one that it should be");
-    }
     free(faults);
     return meter;
 }
 
 static void fill_words(uint16_t words[static WORDS], int i)
 {
-    for (int word = 0; word < WORDS; word++) {
+    for (int word = 0; word < WORDS; word++)
         words[word] = (uint16_t)((i * 31 + word * 977) & 0x7777);
-    }
 }
 
 static void write_store(const char *folder, int count, enum lane lane)
@@ -119,19 +111,16 @@ static void write_store(const char *folder, int count, enum lane lane)
     int numbers[METERS];
     int decoder;
     if (reading == NULL || store_open(folder, &store, &err) != 0 ||
-        store_round_begin(store, &err) != 0 || store_decoder(store, meter, &decoder, &err) != 0) {
+        store_round_begin(store, &err) != 0 || store_decoder(store, meter, &decoder, &err) != 0)
         fail(err.text);
-    }
     for (int i = 0; i < METERS; i++) {
         int64_t configured_ms;
         (void)snprintf(meter->id, sizeof meter->id, "m%d", i);
-        if (store_meter(store, meter->id, START_MS, &numbers[i], &configured_ms, &err) != 0) {
+        if (store_meter(store, meter->id, START_MS, &numbers[i], &configured_ms, &err) != 0)
             fail(err.text);
-        }
     }
-    if (store_round_commit(store, &err) != 0) {
+    if (store_round_commit(store, &err) != 0)
         fail(err.text);
-    }
     for (int i = 0; i < count; i++) {
         *reading = (struct reading){.meter = meter,
                                     .at_ms = START_MS + (i / METERS) * 1000 + i % METERS * 10,
@@ -140,9 +129,8 @@ static void write_store(const char *folder, int count, enum lane lane)
         fill_words(reading->image.words, i);
         if ((i % ROUND == 0 && store_round_begin(store, &err) != 0) ||
             store_reading_add(store, numbers[i % METERS], decoder, reading, lane, &err) != 0 ||
-            (i % ROUND == ROUND - 1 && store_round_commit(store, &err) != 0)) {
+            (i % ROUND == ROUND - 1 && store_round_commit(store, &err) != 0))
             fail(err.text);
-        }
     }
     store_close(store);
     profile_free(meter->profile);
@@ -163,23 +151,19 @@ static void write_bare(const char *folder, int count)
             "PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
             "CREATE TABLE reading(id INTEGER PRIMARY KEY, words BLOB NOT NULL) STRICT",
             NULL, NULL, NULL) != SQLITE_OK ||
-        sqlite3_prepare_v2(db, "INSERT INTO reading VALUES (?, ?)", -1, &insert, NULL) !=
-            SQLITE_OK) {
+        sqlite3_prepare_v2(db, "INSERT INTO reading VALUES (?, ?)", -1, &insert, NULL) != SQLITE_OK)
         fail(sqlite3_errmsg(db));
-    }
     for (int i = 0; i < count; i++) {
         uint16_t words[WORDS];
         fill_words(words, i);
-        if (i % ROUND == 0) {
+        if (i % ROUND == 0)
             (void)sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
-        }
         int64_t at_ms = START_MS + (i / METERS) * 1000 + i % METERS * 10;
         (void)sqlite3_bind_int64(insert, 1, at_ms << 16 | (i % METERS + 1));
         (void)sqlite3_bind_blob(insert, 2, words, sizeof words, SQLITE_STATIC);
         if (sqlite3_step(insert) != SQLITE_DONE || sqlite3_reset(insert) != SQLITE_OK ||
-            (i % ROUND == ROUND - 1 && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)) {
+            (i % ROUND == ROUND - 1 && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK))
             fail(sqlite3_errmsg(db));
-        }
     }
     (void)sqlite3_finalize(insert);
     (void)sqlite3_close(db);
@@ -196,11 +180,10 @@ static struct figure measure(const char *folder, enum way way, int count)
     remove_files(folder);
     double before = written();
     double start = now_s();
-    if (way == BARE) {
+    if (way == BARE)
         write_bare(folder, count);
-    } else {
+    else
         write_store(folder, count, way == STORE ? (enum lane)0 : LANE_LIVE);
-    }
     struct figure figure = {.rows_per_s = count / (now_s() - start),
                             .bytes_written = (written() - before) / count};
     figure.bytes_stored = file_bytes(path) / count;
@@ -221,16 +204,12 @@ int main(int argc, char **argv)
     char folder[4000];
     (void)snprintf(folder, sizeof folder, "%s/store-bench-XXXXXX", argc > 2 ? argv[2] : "/tmp");
     count -= count % ROUND;
-    if (count < ROUND || mkdtemp(folder) == NULL) {
+    if (count < ROUND || mkdtemp(folder) == NULL)
         fail("usage: store_bench [READINGS, at least 100] [FOLDER]");
-    }
     struct figure figures[WAYS][REPEATS];
-    for (int repeat = 0; repeat < REPEATS;
-         repeat++) { // in turn, so that the disk's moods are shared
-        for (int way = 0; way < WAYS; way++) {
+    for (int repeat = 0; repeat < REPEATS; repeat++) // in turn, so that the disk's moods are shared
+        for (int way = 0; way < WAYS; way++)
             figures[way][repeat] = measure(folder, (enum way)way, count);
-        }
-    }
     (void)rmdir(folder);
     printf("%d readings of 8 channels, %d a commit, median of %d\n", count, ROUND, REPEATS);
     printf("%-26s %12s %10s %16s %16s\n", "", "readings/s", "of bare", "stored B/reading",

@@ -112,9 +112,8 @@ static void make_answer(const struct fake_meter *fake, struct fake_answer *answe
 
 static void queue_answer(struct fake_meter *fake, int client, const struct fake_answer *answer)
 {
-    if ((answer->length == 0 && !answer->hang_up) || fake->waiting_count == WAITING_MAX) {
+    if ((answer->length == 0 && !answer->hang_up) || fake->waiting_count == WAITING_MAX)
         return;
-    }
     struct waiting *waiting = &fake->waiting[fake->waiting_count++];
     *waiting = (struct waiting){.at_ms = now_ms() + answer->delay_ms,
                                 .client = client,
@@ -132,11 +131,9 @@ static void close_client(struct fake_meter *fake, int client)
     }
     close(fake->clients[client].fd);
     fake->clients[client].fd = -1;
-    for (int i = fake->waiting_count - 1; i >= 0; i--) {
-        if (fake->waiting[i].client == client) {
+    for (int i = fake->waiting_count - 1; i >= 0; i--)
+        if (fake->waiting[i].client == client)
             fake->waiting[i] = fake->waiting[--fake->waiting_count];
-        }
-    }
 }
 
 static void send_some(struct fake_meter *fake, int index)
@@ -151,13 +148,11 @@ static void send_some(struct fake_meter *fake, int index)
     waiting->length -= count;
     memmove(waiting->bytes, waiting->bytes + count, waiting->length);
     waiting->at_ms += waiting->drip_ms;
-    if (waiting->length > 0) {
+    if (waiting->length > 0)
         return;
-    }
     fake->waiting[index] = fake->waiting[--fake->waiting_count];
-    if (hang_up || (sent < 0 && fake->kind != FAKE_PTY)) {
+    if (hang_up || (sent < 0 && fake->kind != FAKE_PTY))
         close_client(fake, client);
-    }
 }
 
 // Sends what is due; returns for how long there is nothing to send.
@@ -188,9 +183,8 @@ static void take_requests(struct fake_meter *fake, int index)
         struct fake_answer answer = {.request = client->bytes};
         answer.tick = atomic_fetch_add(&fake->ticks, 1) + 1;
         make_answer(fake, &answer);
-        if (fake->behaviour != NULL) {
+        if (fake->behaviour != NULL)
             fake->behaviour(fake->context, &answer);
-        }
         queue_answer(fake, index, &answer);
         client->length -= size;
         memmove(client->bytes, client->bytes + size, client->length);
@@ -220,9 +214,8 @@ static void accept_client(struct fake_meter *fake)
             return;
         }
     }
-    if (fd >= 0) {
+    if (fd >= 0)
         close(fd);
-    }
 }
 
 static void open_port(struct fake_meter *fake)
@@ -250,33 +243,27 @@ static void pull_plug(struct fake_meter *fake)
         close(fake->slave);
         fake->slave = -1;
     }
-    for (int i = 0; i < CLIENTS_MAX; i++) {
-        if (fake->clients[i].fd >= 0) {
+    for (int i = 0; i < CLIENTS_MAX; i++)
+        if (fake->clients[i].fd >= 0)
             close_client(fake, i);
-        }
-    }
 }
 
 static void wait_for_work(struct fake_meter *fake)
 {
     struct pollfd polls[CLIENTS_MAX + 2] = {{.fd = fake->wake[0], .events = POLLIN},
                                             {.fd = fake->listener, .events = POLLIN}};
-    for (int i = 0; i < CLIENTS_MAX; i++) {
+    for (int i = 0; i < CLIENTS_MAX; i++)
         polls[2 + i] = (struct pollfd){.fd = fake->clients[i].fd, .events = POLLIN};
-    }
     (void)poll(polls, CLIENTS_MAX + 2, send_due(fake));
     if (polls[0].revents != 0) {
         uint8_t byte = 0;
         (void)!read(fake->wake[0], &byte, 1);
     }
-    if ((polls[1].revents & POLLIN) != 0) {
+    if ((polls[1].revents & POLLIN) != 0)
         accept_client(fake);
-    }
-    for (int i = 0; i < CLIENTS_MAX; i++) {
-        if (fake->clients[i].fd >= 0 && polls[2 + i].revents != 0) {
+    for (int i = 0; i < CLIENTS_MAX; i++)
+        if (fake->clients[i].fd >= 0 && polls[2 + i].revents != 0)
             read_client(fake, i);
-        }
-    }
 }
 
 static void *run(void *argument)
@@ -284,12 +271,10 @@ static void *run(void *argument)
     struct fake_meter *fake = argument;
     while (!atomic_load(&fake->stop)) {
         wait_for_work(fake);
-        if (atomic_exchange(&fake->unplug, false)) {
+        if (atomic_exchange(&fake->unplug, false))
             pull_plug(fake);
-        }
-        if (atomic_exchange(&fake->plug_in, false)) {
+        if (atomic_exchange(&fake->plug_in, false))
             open_port(fake);
-        }
     }
     pull_plug(fake);
     return NULL;
@@ -319,15 +304,13 @@ struct fake_meter *fake_start(enum fake_kind kind, fake_behaviour *behaviour, vo
     fake->context = context;
     fake->listener = -1;
     fake->slave = -1;
-    for (int i = 0; i < CLIENTS_MAX; i++) {
+    for (int i = 0; i < CLIENTS_MAX; i++)
         fake->clients[i].fd = -1;
-    }
     must(pipe2(fake->wake, O_CLOEXEC | O_NONBLOCK) == 0, "pipe");
-    if (kind == FAKE_PTY) {
+    if (kind == FAKE_PTY)
         open_terminal(fake);
-    } else {
+    else
         open_port(fake);
-    }
     must(pthread_create(&fake->thread, NULL, run, fake) == 0, "pthread_create");
     return fake;
 }

@@ -65,9 +65,8 @@ int gateway_read(struct gateway *gateway, const char *meter, struct wire_trace t
 {
     (void)out;
     pthread_mutex_lock(&gateway->bus);
-    if (trace.frame != NULL) {
+    if (trace.frame != NULL)
         trace.frame(trace.context, true, (const uint8_t *)"\x01\x03", 2);
-    }
     pthread_mutex_unlock(&gateway->bus);
     return err_set(err, "there is no meter '%s'", meter);
 }
@@ -113,9 +112,8 @@ int recorder_run(struct recorder *recorder, recorder_task *task, void *argument,
 // A fresh store and a site over it.
 static int site_open(void **state)
 {
-    if (folder_make(state) != 0) {
+    if (folder_make(state) != 0)
         return -1;
-    }
     static char text[] = "gateway: {id: site-1}\n";
     boot_ms = 1000;
     site.store = store_must_open();

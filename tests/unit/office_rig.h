@@ -55,11 +55,10 @@ int recorder_run(struct recorder *recorder, recorder_task *task, void *argument,
     int result = store_round_begin(recorder->store, err);
     if (result == 0) {
         result = task(recorder->store, argument, err);
-        if (result == 0) {
+        if (result == 0)
             result = store_round_commit(recorder->store, err);
-        } else {
+        else
             store_round_cancel(recorder->store);
-        }
     }
     (void)pthread_mutex_unlock(&recorder->mutex);
     return result;
@@ -176,9 +175,8 @@ static inline void rig_start(struct rig *rig)
         .config = &rig_config, .directory = folder, .clock = &rig_clock, .recorder = &rig_recorder};
     struct err err = {.text = ""};
     rig->office = office_start(&settings, &err);
-    if (rig->office == NULL) {
+    if (rig->office == NULL)
         print_error("office_start: %s\n", err.text);
-    }
     assert_non_null(rig->office);
 }
 
@@ -222,9 +220,8 @@ static inline int rig_add_rows(struct store *store, void *argument, struct err *
         if (fill->lane == LANE_ALERT
                 ? store_gap_add(store, &gap, err) != 0
                 : store_period_add(store, fill->rig->meter, &period, rig_wall_ms(NULL), fill->lane,
-                                   MESSAGE_SUMMARY, err) != 0) {
+                                   MESSAGE_SUMMARY, err) != 0)
             return -1;
-        }
     }
     return 0;
 }
@@ -234,9 +231,8 @@ static inline void rig_fill(struct rig *rig, enum lane lane, int count)
 {
     struct rig_fill fill = {rig, lane, count};
     must(recorder_run(&rig_recorder, rig_add_rows, &fill, &failure));
-    if (rig->office != NULL) {
+    if (rig->office != NULL)
         office_wake(rig->office);
-    }
 }
 
 // Waits for a condition, at most so long; the time a test can lose is bounded, not slept away.

@@ -13,9 +13,8 @@ static inline void random_start(const char *program)
 {
     const char *given = getenv("SEED");
     uint64_t seed = given != NULL ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3; i++)
         random_state[i] = (unsigned short)(seed >> (16 * i));
-    }
     (void)fprintf(stderr, "%s: SEED=%llu\n", program, (unsigned long long)seed);
 }
 

@@ -84,9 +84,8 @@ static inline struct config *config_make(int meter_count, int interval_s, int su
 
 static inline void config_drop(struct config *config)
 {
-    for (int i = 0; i < config->meter_count; i++) {
+    for (int i = 0; i < config->meter_count; i++)
         profile_free(config->meters[i].profile);
-    }
     free(config->meters);
     free(config->links);
     free(config);
@@ -143,11 +142,10 @@ static inline struct reading *sample_reading(struct config *config, const struct
     for (int i = 0; i < meter->profile->field_count; i++) {
         const struct field *field = &meter->profile->fields[i];
         reading->image.why[i] = WHY_NONE;
-        if (field->type == RAW_BCD) {
+        if (field->type == RAW_BCD)
             bcd_put(reading->image.words + field->place, field->words, values[0]);
-        } else {
+        else
             float_put(reading->image.words + field->place, sample->flow);
-        }
     }
     image_decode(meter->profile, &reading->image, meter->unverified, reading->values);
     return reading;
@@ -179,9 +177,8 @@ static inline void stream_make(const struct config *config, int64_t begin_ms, in
     int64_t last = begin_ms;
     while (stream_count < ticks * config->meter_count && stream_count < STREAM_MAX) {
         int next = 0;
-        for (int i = 1; i < config->meter_count; i++) {
+        for (int i = 1; i < config->meter_count; i++)
             next = due[i] < due[next] ? i : next;
-        }
         mood[next] = random_between(0, 14) == 0 ? (int)random_between(0, 4) : mood[next];
         mood[next] = stream_is_calm ? 0 : mood[next];
         struct sample *sample = &stream[stream_count++];
@@ -192,16 +189,14 @@ static inline void stream_make(const struct config *config, int64_t begin_ms, in
                                   .answered = mood[next] != 1,
                                   .volume = volume[next],
                                   .flow = (double)random_between(0, mood[next] == 2 ? 130 : 90)};
-        if (sample->answered) {
+        if (sample->answered)
             sample->at_ms += random_between(5, 400);
-        }
         sample->at_ms = sample->at_ms > last ? sample->at_ms : last + 1;
         last = sample->at_ms;
         struct schedule schedule = schedule_for(config, next);
         int64_t after = sample->at_ms > due[next] ? sample->at_ms : due[next];
-        if (mood[next] == 3 && random_between(0, 3) == 0) {
+        if (mood[next] == 3 && random_between(0, 3) == 0)
             after += random_between(0, 12) * schedule.interval_ms; // nobody polled
-        }
         due[next] = schedule_next(&schedule, &calendar, after);
     }
 }
@@ -225,9 +220,8 @@ static inline struct recorder *recorder_must_start(struct config *config)
                                                .committed = count_commit,
                                                .context = &commits_seen};
     struct recorder *recorder = recorder_start(&settings, &failure);
-    if (recorder == NULL) {
+    if (recorder == NULL)
         fail_msg("recorder_start: %s", failure.text);
-    }
     return recorder;
 }
 
@@ -236,12 +230,10 @@ static inline void offer_range(struct recorder *recorder, struct config *config,
 {
     for (int i = from; i < to; i++) {
         struct reading *reading = sample_reading(config, &stream[i]);
-        if (stream[i].at_ms > atomic_load(&wall_ms)) {
+        if (stream[i].at_ms > atomic_load(&wall_ms))
             atomic_store(&wall_ms, stream[i].at_ms);
-        }
-        if (!recorder_offer(recorder, reading)) {
+        if (!recorder_offer(recorder, reading))
             fail_msg("the queue is full");
-        }
     }
 }
 
@@ -259,10 +251,9 @@ static inline int do_nothing(struct store *store, void *argument, struct err *er
         time_t end = time(NULL) + PATIENCE_S;                                                      \
         recorder_status(recorder, &(status));                                                      \
         while (!(condition)) {                                                                     \
-            if (time(NULL) > end) {                                                                \
+            if (time(NULL) > end)                                                                  \
                 fail_msg("%s: never; waiting %d, error '%s'", #condition, (status).waiting,        \
                          (status).error);                                                          \
-            }                                                                                      \
             (void)recorder_run(recorder, do_nothing, NULL, NULL);                                  \
             recorder_status(recorder, &(status));                                                  \
         }                                                                                          \

@@ -37,12 +37,10 @@ static inline int folder_remove(void **state)
 {
     (void)state;
     DIR *dir = opendir(folder);
-    if (dir == NULL) {
+    if (dir == NULL)
         return -1;
-    }
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
         (void)unlinkat(dirfd(dir), entry->d_name, 0);
-    }
     (void)closedir(dir);
     return rmdir(folder);
 }
@@ -51,9 +49,8 @@ static inline struct store *store_must_open(void)
 {
     struct store *store = NULL;
     struct err err = {.text = ""};
-    if (store_open(folder, &store, &err) != 0) {
+    if (store_open(folder, &store, &err) != 0)
         print_error("store_open: %s\n", err.text);
-    }
     assert_non_null(store);
     return store;
 }
@@ -62,9 +59,8 @@ static inline struct store *store_must_read(void)
 {
     struct store *store = NULL;
     struct err err = {.text = ""};
-    if (store_open_reader(folder, &store, &err) != 0) {
+    if (store_open_reader(folder, &store, &err) != 0)
         print_error("store_open_reader: %s\n", err.text);
-    }
     assert_non_null(store);
     return store;
 }
@@ -174,9 +170,8 @@ static inline struct reading *fixture_reading(const struct meter *meter, int64_t
         reading->image.why[i] =
             (uint16_t)(silent ? WHY_TIMEOUT
                               : (random_between(0, 4) == 0 ? random_between(1, 0x110) : 0));
-        for (int word = 0; reading->image.why[i] == 0 && word < field->words; word++) {
+        for (int word = 0; reading->image.why[i] == 0 && word < field->words; word++)
             reading->image.words[field->place + word] = (uint16_t)random_u64();
-        }
     }
     reading->answered = !silent;
     reading->value_count = meter->profile->channel_count;
@@ -192,9 +187,8 @@ static inline void values_must_equal(const struct profile *profile, const struct
         assert_int_equal(a[i].quality, b[i].quality);
         assert_int_equal(a[i].present, b[i].present);
         assert_int_equal(a[i].why, b[i].why);
-        if (!a[i].present) {
+        if (!a[i].present)
             continue;
-        }
         switch (profile->channels[i].channel->kind) {
         case CHANNEL_COUNTER: assert_int_equal(a[i].micro, b[i].micro); break;
         case CHANNEL_GAUGE:

@@ -115,9 +115,8 @@ static void test_varint_vectors(void **state)
     struct buf buf;
     buf_init(&buf, 100);
     const int64_t numbers[] = {0, -1, 1, -2, 2, -64, 64};
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         buf_add_zigzag(&buf, numbers[i]);
-    }
     assert_int_equal(buf.length, 8);
     assert_memory_equal(buf.data, "\x00\x01\x02\x03\x04\x7F\x80\x01", 8);
     buf_release(&buf);

@@ -27,13 +27,11 @@ static int oracle(const char *text, uint64_t mantissa, int exponent, uint64_t *o
     static char digits[2000]; // value = 0.digits x 10^point
     size_t count = 0;
     long point = -1;
-    for (const char *at = text; *at != '\0'; at++) {
-        if (*at == '.') {
+    for (const char *at = text; *at != '\0'; at++)
+        if (*at == '.')
             point = (long)count;
-        } else {
+        else
             digits[count++] = (char)(*at - '0');
-        }
-    }
     point = point < 0 ? (long)count : point;
 
     static char product[2100];
@@ -50,21 +48,17 @@ static int oracle(const char *text, uint64_t mantissa, int exponent, uint64_t *o
     u128 whole = 0;
     for (long i = 0; i < point; i++) {
         whole = whole * 10 + (i < (long)size ? (u128)(unsigned)product[i] : 0);
-        if (whole > (u128)MICRO_LIMIT) {
+        if (whole > (u128)MICRO_LIMIT)
             return -1;
-        }
     }
     int first = point >= 0 && point < (long)size ? product[point] : 0;
     bool more = false;
-    for (long i = point < 0 ? 0 : point + 1; i < (long)size; i++) {
+    for (long i = point < 0 ? 0 : point + 1; i < (long)size; i++)
         more = more || product[i] != 0;
-    }
-    if (first > 5 || (first == 5 && (more || whole % 2 == 1))) {
+    if (first > 5 || (first == 5 && (more || whole % 2 == 1)))
         whole++;
-    }
-    if (whole >= (u128)MICRO_LIMIT) {
+    if (whole >= (u128)MICRO_LIMIT)
         return -1;
-    }
     *out = (uint64_t)whole;
     return 0;
 }
@@ -111,9 +105,8 @@ static struct decimal random_scale(void)
 {
     static const int64_t plain[] = {1, 1, 1, 5, 25, 125, 2, 1000, 999999999999999999};
     int64_t mantissa = plain[random_between(0, 8)];
-    if (random_between(0, 1) == 1) {
+    if (random_between(0, 1) == 1)
         mantissa = (int64_t)(random_magnitude() % 1000000000000000000U);
-    }
     return (struct decimal){random_between(0, 3) == 0 ? -mantissa : mantissa,
                             (int)random_between(-18, 18)};
 }
@@ -131,9 +124,8 @@ static double random_double(void)
 static void test_double_any_bits(void **state)
 {
     (void)state;
-    for (int i = 0; i < 1500; i++) {
+    for (int i = 0; i < 1500; i++)
         (void)check_double(random_double(), random_scale());
-    }
 }
 
 // Magnitudes that land in the range, at both ends of it and around one micro unit.
@@ -431,23 +423,20 @@ static bool is_json_number(const char *at, size_t *digits)
 {
     *digits = 0;
     at += *at == '-' ? 1 : 0;
-    if (*at == '0' && isdigit((unsigned char)at[1])) {
+    if (*at == '0' && isdigit((unsigned char)at[1]))
         return false;
-    }
     bool leading = true;
     size_t zeros = 0;
     for (; isdigit((unsigned char)*at) || *at == '.'; at++) {
-        if (*at == '.') {
+        if (*at == '.')
             continue;
-        }
         leading = leading && *at == '0';
         zeros = *at == '0' && !leading ? zeros + 1 : 0;
         *digits += leading ? 0 : 1;
     }
     *digits -= zeros;
-    if (at[-1] == '.') {
+    if (at[-1] == '.')
         return false;
-    }
     if (*at == 'e') {
         at += at[1] == '-' ? 2 : 1;
         at += strspn(at, "0123456789");

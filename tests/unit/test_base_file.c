@@ -47,9 +47,8 @@ static int tear_down(void **state)
 {
     (void)state;
     DIR *entries = opendir(folder);
-    for (struct dirent *entry; entries != NULL && (entry = readdir(entries)) != NULL;) {
+    for (struct dirent *entry; entries != NULL && (entry = readdir(entries)) != NULL;)
         (void)remove(entry->d_name);
-    }
     (void)closedir(entries);
     return chdir("/") == 0 && rmdir(folder) == 0 ? 0 : -1;
 }
@@ -78,9 +77,8 @@ static void test_round_trip(void **state)
     (void)state;
     enum { SIZE = 100000 };
     static char bytes[SIZE + 1];
-    for (int i = 0; i < SIZE; i++) {
+    for (int i = 0; i < SIZE; i++)
         bytes[i] = (char)(i * 7 + i / 256);
-    }
     const size_t sizes[] = {0, 1, 16383, 16384, 16385, SIZE};
     char path[128];
     (void)snprintf(path, sizeof path, "%s/absolute", folder);

@@ -177,12 +177,10 @@ static void test_ids(void **state)
         "",    "-a",  "A",       "a_b",      "a.b", "a b",
         "a/b", "a\n", "gateway", "\xC3\xA9", "aB",  "abcdefghijklmnopqrstuvwxyz-012345",
         "a:",  "a`",  "{"};
-    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         assert_true(id_is_valid(good[i]));
-    }
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(id_is_valid(bad[i]));
-    }
     assert_false(id_is_valid(NULL));
 }
 
@@ -236,16 +234,14 @@ static void check_cut(const char *character, bool by_add)
         char text[2000];
         size_t length = lead;
         memset(text, 'x', lead);
-        for (int i = 0; i < 300; i++, length += width) {
+        for (int i = 0; i < 300; i++, length += width)
             memcpy(text + length, character, width);
-        }
         text[length] = '\0';
         struct err err;
         size_t before = by_add ? 2 : 0;
         (void)err_set(&err, "%s", text);
-        if (by_add) {
+        if (by_add)
             (void)err_add(&err, "%s", ""); // ": " in front
-        }
         size_t room = ERR_TEXT_MAX - 1 - before - lead;
         size_t fits = length - lead < room ? length - lead : room - room % width;
         assert_int_equal(strlen(err.text), before + lead + fits);
@@ -342,9 +338,8 @@ static void test_log_bound(void **state)
         memcpy(text + length, "\xE6\xB0\x94\xE6\xB0\x94", 7);
         size_t got = captured(speak_info, text, line, sizeof line);
         size_t body = length + 6;
-        while (head + body + 1 > 1024) { // whole characters go, from the end
+        while (head + body + 1 > 1024) // whole characters go, from the end
             body -= body > length ? 3 : 1;
-        }
         assert_int_equal(got, head + body + 1);
         assert_memory_equal(line + head, text, body);
         assert_int_equal(line[got - 1], '\n');
@@ -363,9 +358,8 @@ static void test_catalogue_is_whole(void **state)
     size_t count = 0;
     for (; catalogue_key(count) != NULL; count++) {
         const char *key = catalogue_key(count);
-        for (size_t other = 0; other < count; other++) {
+        for (size_t other = 0; other < count; other++)
             assert_string_not_equal(key, catalogue_key(other));
-        }
         for (int language = 0; language < LANGUAGE_COUNT; language++) {
             const char *text = catalogue_text(key, (enum language)language);
             const char *peer =

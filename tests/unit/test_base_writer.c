@@ -162,9 +162,8 @@ static json_t *random_array(struct writer *json, int depth)
 {
     json_t *array = json_array();
     writer_array(json);
-    for (int64_t i = random_between(0, 4); i > 0; i--) {
+    for (int64_t i = random_between(0, 4); i > 0; i--)
         assert_int_equal(json_array_append_new(array, random_value(json, depth)), 0);
-    }
     writer_end(json);
     return array;
 }
@@ -172,9 +171,8 @@ static json_t *random_array(struct writer *json, int depth)
 static json_t *random_value(struct writer *json, int depth)
 {
     int64_t pick = depth < WRITER_DEPTH_MAX ? random_between(0, 3) : 0;
-    if (pick <= 1) {
+    if (pick <= 1)
         return random_scalar(json);
-    }
     return pick == 2 ? random_object(json, depth + 1) : random_array(json, depth + 1);
 }
 
@@ -209,13 +207,11 @@ static void test_depth_and_bound(void **state)
     for (int round = 0; round < 2; round++) {
         buf_clear(&out);
         writer_init(&writer, &out);
-        for (int i = 0; i < WRITER_DEPTH_MAX; i++) {
+        for (int i = 0; i < WRITER_DEPTH_MAX; i++)
             writer_array(&writer);
-        }
         for (int i = 0; i < WRITER_DEPTH_MAX; i++) {
-            if (round == 1 && i == 0) {
+            if (round == 1 && i == 0)
                 writer_int(&writer, 1); // one byte too many
-            }
             writer_end(&writer);
         }
         assert_int_equal(out.failed, round == 1);
@@ -271,9 +267,8 @@ static void two_groups(struct writer *json)
 
 static void too_deep(struct writer *json)
 {
-    for (int i = 0; i <= WRITER_DEPTH_MAX; i++) {
+    for (int i = 0; i <= WRITER_DEPTH_MAX; i++)
         writer_array(json);
-    }
 }
 
 // Every wrong call ends the process, here a child.

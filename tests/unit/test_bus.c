@@ -44,11 +44,10 @@ static bool take(void *context, struct reading *reading)
     struct taken *into = context;
     (void)pthread_mutex_lock(&into->mutex);
     bool room = !into->refuse && into->count < READINGS_MAX;
-    if (room) {
+    if (room)
         into->list[into->count++] = reading;
-    } else {
+    else
         into->refused++;
-    }
     (void)pthread_cond_broadcast(&into->more);
     (void)pthread_mutex_unlock(&into->mutex);
     return room;
@@ -62,21 +61,18 @@ static void wait_for(int readings, int refused)
     limit.tv_sec += 15;
     int late = 0;
     (void)pthread_mutex_lock(&taken.mutex);
-    while ((taken.count < readings || taken.refused < refused) && late == 0) {
+    while ((taken.count < readings || taken.refused < refused) && late == 0)
         late = pthread_cond_timedwait(&taken.more, &taken.mutex, &limit);
-    }
     int count = taken.count;
     (void)pthread_mutex_unlock(&taken.mutex);
-    if (late != 0) {
+    if (late != 0)
         fail_msg("only %d of %d readings came", count, readings);
-    }
 }
 
 static void drop_taken(void)
 {
-    for (int i = 0; i < taken.count; i++) {
+    for (int i = 0; i < taken.count; i++)
         reading_free(taken.list[i]);
-    }
     taken.count = taken.refused = 0;
     taken.refuse = false;
 }
@@ -164,9 +160,8 @@ static void end(void)
 static int tear_down(void **state)
 {
     (void)state;
-    if (site.fake != NULL) {
+    if (site.fake != NULL)
         end();
-    }
     return 0;
 }
 
@@ -235,9 +230,8 @@ static void test_first_look(void **state)
     start(FAKE_TCP, 2, 3600, NULL, NULL);
     start_bus(&clock_system);
     int64_t limit_ms = clock_boot_ms(&clock_system) + 10000;
-    while (link_figure("replies") < 2 && clock_boot_ms(&clock_system) < limit_ms) {
+    while (link_figure("replies") < 2 && clock_boot_ms(&clock_system) < limit_ms)
         (void)nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
-    }
     json_t *meters = shown(site.live, live_print_meters);
     assert_int_equal(json_array_size(meters), 2);
     for (size_t i = 0; i < 2; i++) {
@@ -392,9 +386,8 @@ static void check_step(int64_t by_ms)
     site.bus = NULL;
     // The step is seen with the next due time of before, or within two seconds.
     assert_in_range(took_ms, 2500, 8000);
-    for (int i = base + 2; i < base + 4; i++) {
+    for (int i = base + 2; i < base + 4; i++)
         assert_int_equal(taken.list[i]->due_ms - taken.list[i - 1]->due_ms, 1000);
-    }
     int64_t drift_ms = taken.list[base + 3]->due_ms - clock_wall_ms(&clock);
     assert_in_range(drift_ms + 3000, 0, 3000);
     end();

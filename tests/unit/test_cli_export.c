@@ -22,9 +22,8 @@ static int command(int (*run)(int, char **), ...)
     int count = 1;
     va_list list;
     va_start(list, run);
-    while (count < 9 && (arguments[count] = va_arg(list, char *)) != NULL) {
+    while (count < 9 && (arguments[count] = va_arg(list, char *)) != NULL)
         count++;
-    }
     va_end(list);
     FILE *capture = tmpfile();
     assert_non_null(capture);
@@ -62,9 +61,8 @@ static void make_store(void)
         struct reading *reading = fixture_reading(meter, T0 + i * 1000);
         memset(&reading->image, 0, sizeof reading->image);
         memcpy(reading->image.words, known_words, sizeof known_words);
-        for (int f = 0; i == 1 && f < meter->profile->field_count; f++) {
+        for (int f = 0; i == 1 && f < meter->profile->field_count; f++)
             reading->image.why[f] = WHY_TIMEOUT;
-        }
         must(store_reading_add(store, number, decoder, reading, LANE_LIVE, &failure));
         free(reading);
     }

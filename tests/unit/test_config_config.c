@@ -95,9 +95,8 @@ static int set_up(void **state)
 {
     (void)state;
     (void)snprintf(folder, sizeof folder, "/tmp/test_config.XXXXXX");
-    if (mkdtemp(folder) == NULL) {
+    if (mkdtemp(folder) == NULL)
         return -1;
-    }
     put("plain.yaml", plain_profile);
     put("open.yaml", open_profile);
     put("broken.yaml", "model: Broken\nsource: x\nchannels: {pressure: {register: 1}}\n");
@@ -323,9 +322,8 @@ static void check_fault(const char *text, size_t length, int line, int column, c
     for (int i = 0; i < kept; i++) {
         const struct fault *fault = &faults.list[i];
         if (fault->line == line && fault->column == column && strcmp(fault->path, path) == 0 &&
-            strstr(fault->message, message) != NULL) {
+            strstr(fault->message, message) != NULL)
             return;
-        }
         print_error("%d:%d: %s: %s\n", fault->line, fault->column, fault->path, fault->message);
     }
     print_error("not among them: %d:%d: %s: %s\n", line, column, path, message);
@@ -356,14 +354,12 @@ static void test_bounds(void **state)
     (void)state;
     static char text[2000000];
     int length = snprintf(text, sizeof text, "a:");
-    for (int i = 0; i <= 256; i++) {
+    for (int i = 0; i <= 256; i++)
         length += snprintf(text + length, sizeof text - (size_t)length, "\n k%d: 1", i);
-    }
     check_fault(text, (size_t)length, 258, 2, "a.k256", "allowed: 256");
     length = snprintf(text, sizeof text, "a: [");
-    for (int i = 0; i < 262143; i++) {
+    for (int i = 0; i < 262143; i++)
         length += snprintf(text + length, sizeof text - (size_t)length, "1,");
-    }
     check_fault(text, (size_t)length, 1, 5 + 2 * 262142, "a", "allowed: 262144");
     length = snprintf(text, sizeof text, "gateway: {id: a, timezone: UTC}\nlinks:\n");
     for (int i = 0; i < 901; i++) {
@@ -372,16 +368,14 @@ static void test_bounds(void **state)
     }
     check_fault(text, (size_t)length, 3, 1, "links", "at most 900");
     length = snprintf(text, sizeof text, "gateway: {id: a, timezone: UTC}\nmeters:\n");
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 500; i++)
         length += snprintf(text + length, sizeof text - (size_t)length, "- {}\n");
-    }
     check_fault(text, (size_t)length, 3, 3, "meters[0].id", "missing");
     assert_int_equal(faults.count, 2000); // all are counted, FAULTS_MAX are kept
     static struct buf large;
     buf_init(&large, SIZE_MAX / 2);
-    while (large.length <= CONFIG_TEXT_MAX) {
+    while (large.length <= CONFIG_TEXT_MAX)
         buf_add_text(&large, "#23456789012345678901234567890123456789012345678901234567890123\n");
-    }
     check_fault(large.data, large.length, 0, 0, "", "allowed: 8388608");
     buf_release(&large);
 }
@@ -432,9 +426,8 @@ static void test_mutations(void **state)
             }
         }
         struct config *config = try(text, length);
-        if (config == NULL) {
+        if (config == NULL)
             continue;
-        }
         accepted++;
         assert_true(id_is_valid(config->gateway_id));
         assert_true(config->timezone[0] != '\0');
@@ -445,9 +438,8 @@ static void test_mutations(void **state)
             assert_in_range(meter->unit, 0, 255);
             assert_in_range(meter->interval_s, 1, 86400);
             assert_non_null(meter->profile);
-            for (int k = 0; k < meter->profile->channel_count; k++) {
+            for (int k = 0; k < meter->profile->channel_count; k++)
                 assert_string_not_equal(meter->profile->channels[k].unit, "config");
-            }
         }
         config_unref(config);
     }

@@ -180,13 +180,11 @@ static void test_throttle_flood(void **state)
     int count = 0;
     int wait_s = 0;
     memset(&throttle, 0, sizeof throttle);
-    for (int64_t now = 0; now < INT64_C(3) * 3600000; now += 700) {
-        if (throttle_try(&throttle, "leader", now, &wait_s)) {
+    for (int64_t now = 0; now < INT64_C(3) * 3600000; now += 700)
+        if (throttle_try(&throttle, "leader", now, &wait_s))
             allowed[count++] = now;
-        } else {
+        else
             assert_true(wait_s > 0);
-        }
-    }
     for (int i = 0; i < count; i++) {
         assert_true(i < 10 || allowed[i] - allowed[i - 10] >= 60000);
         assert_true(i < 100 || allowed[i] - allowed[i - 100] >= 3600000);
@@ -205,9 +203,8 @@ static void test_refusals(void **state)
         assert_true(refusal_record(&refusals, 100 + i, &dropped));
         assert_int_equal(dropped, 0);
     }
-    for (int i = 0; i < 1234; i++) {
+    for (int i = 0; i < 1234; i++)
         assert_false(refusal_record(&refusals, 59999, &dropped));
-    }
     assert_true(refusal_record(&refusals, 60000, &dropped));
     assert_int_equal(dropped, 1234);
     assert_true(refusal_record(&refusals, 60000, &dropped));
@@ -289,9 +286,8 @@ static void test_password_damaged(void **state)
 int main(int argc, char **argv)
 {
     // password.c starts its own program as the helper: here that is this one.
-    if (argc > 1 && strcmp(argv[1], "hash") == 0) {
+    if (argc > 1 && strcmp(argv[1], "hash") == 0)
         return hash_main(argc - 1, argv + 1);
-    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frame_round_trip),      cmocka_unit_test(test_frame_bounds),
         cmocka_unit_test(test_session_times),         cmocka_unit_test(test_session_tokens),

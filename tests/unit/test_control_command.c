@@ -17,9 +17,8 @@ static struct command_context offline_of(struct store *store)
 
 static int set_up(void **state)
 {
-    if (site_open(state) != 0) {
+    if (site_open(state) != 0)
         return -1;
-    }
     running =
         (struct command_context){.gateway = &site, .clock = &hands, .access = access_new(&hands)};
     return 0;
@@ -65,9 +64,8 @@ static int call_as(enum role role, const char *name, const char *arguments)
 static void call_well(enum role role, const char *name, const char *arguments)
 {
     int status = call_as(role, name, arguments);
-    if (status != 0) {
+    if (status != 0)
         print_error("%s: %s\n", name, failure.text);
-    }
     assert_int_equal(status, 0);
 }
 
@@ -146,9 +144,8 @@ static void test_refusals_do_not_fill_the_store(void **state)
     (void)state;
     boot_ms += 120000;
     int before = audit_sum().count;
-    for (int i = 0; i < REFUSALS_MINUTE_MAX + 500; i++) {
+    for (int i = 0; i < REFUSALS_MINUTE_MAX + 500; i++)
         assert_int_equal(call_as(ROLE_NONE, "status", "{}"), COMMAND_NO_SESSION);
-    }
     assert_int_equal(audit_sum().count - before, REFUSALS_MINUTE_MAX);
     boot_ms += 60000;
     assert_int_equal(call_as(ROLE_NONE, "status", "{}"), COMMAND_NO_SESSION);
@@ -262,9 +259,8 @@ static void test_accounts_under_the_lock(void **state)
         "{\"name\":\"bert\",\"role\":\"viewer\",\"password\":\"short\"}",
         "{\"name\":\"bert\",\"role\":\"viewer\"}",
         "{\"name\":\"bert\",\"role\":\"viewer\",\"password\":\"" GOOD "\",\"more\":1}"};
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(call(c, &local, "user-add", bad[i]), COMMAND_ARGUMENTS);
-    }
     assert_int_equal(call(c, &local, "user-add",
                           "{\"name\":\"bert\",\"role\":\"viewer\",\"password\":\"" GOOD "\"}"),
                      0);
@@ -349,9 +345,8 @@ static void test_login_throttle(void **state)
     (void)state;
     boot_ms += 3600000;
     int done = audit_sum().count;
-    for (int i = 0; i < THROTTLE_MINUTE_MAX; i++) {
+    for (int i = 0; i < THROTTLE_MINUTE_MAX; i++)
         assert_int_equal(log_in("nobody", "no such password"), COMMAND_DENIED);
-    }
     assert_int_equal(log_in("nobody", "no such password"), COMMAND_THROTTLED);
     assert_int_equal(log_in("anna", GOOD), COMMAND_THROTTLED);
     assert_non_null(strstr(failure.text, "60 s"));
@@ -415,9 +410,8 @@ static void test_claim_text(void **state)
     unsigned char random[CLAIM_SYMBOLS];
     char text[CLAIM_TEXT_SIZE];
     char again[CLAIM_TEXT_SIZE];
-    for (unsigned i = 0; i < CLAIM_SYMBOLS; i++) {
+    for (unsigned i = 0; i < CLAIM_SYMBOLS; i++)
         random[i] = (unsigned char)(i + 224); // the top bits do not count
-    }
     claim_print(random, text);
     assert_string_equal(text, "0123-4567-89AB-CDEF-GHJK-MNPQ-RSTV");
     assert_int_equal(claim_normalize("o1l3456-89abcdef-ghjkmnpqrstv", again), -1); // one short
@@ -464,9 +458,8 @@ static void test_audit_tail(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "hash") == 0) { // the helper of password.c
+    if (argc > 1 && strcmp(argv[1], "hash") == 0) // the helper of password.c
         return hash_main(argc - 1, argv + 1);
-    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_every_command_is_expected, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_role_matrix, set_up, tear_down),

@@ -24,9 +24,8 @@ static struct control *control;
 
 static int set_up(void **state)
 {
-    if (site_open(state) != 0) {
+    if (site_open(state) != 0)
         return -1;
-    }
     struct command_context context = {.gateway = &site, .clock = &clock_system};
     control = control_start(folder, &context, &failure);
     return control != NULL ? 0 : -1;
@@ -351,17 +350,15 @@ static void test_too_many_slow_commands(void **state)
     int fds[CLIENTS];
     for (int i = 0; i < CLIENTS; i++) {
         fds[i] = open_raw();
-        for (int k = 0; k < EACH; k++) {
+        for (int k = 0; k < EACH; k++)
             send_raw(fds[i], "{\"id\":1,\"command\":\"read\",\"arguments\":{\"meter\":\"m1\"}}");
-        }
     }
     int busy = 0;
     // What does not fit is told at once; what fits waits for the bus.
     while (busy < CLIENTS * EACH - CONTROL_JOBS_MAX - CONTROL_WORKERS) {
         struct pollfd ready[CLIENTS];
-        for (int i = 0; i < CLIENTS; i++) {
+        for (int i = 0; i < CLIENTS; i++)
             ready[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
-        }
         assert_true(poll(ready, CLIENTS, LIMIT_MS) > 0);
         for (int i = 0; i < CLIENTS; i++) {
             if (ready[i].revents & POLLIN) {
@@ -373,9 +370,8 @@ static void test_too_many_slow_commands(void **state)
         }
     }
     pthread_mutex_unlock(&site.bus);
-    for (int i = 0; i < CLIENTS; i++) {
+    for (int i = 0; i < CLIENTS; i++)
         (void)close(fds[i]); // their answers find nobody
-    }
 }
 
 static void test_stop_waits_for_what_runs(void **state)
@@ -405,9 +401,8 @@ static void test_lock(void **state)
     char pid[32];
     must(control_lock(folder, &first, &failure));
     pid_t child = fork();
-    if (child == 0) {
+    if (child == 0)
         _exit(control_lock(folder, &second, &failure) == -1 ? 7 : 0);
-    }
     int status = 0;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(WEXITSTATUS(status), 7);
@@ -422,9 +417,8 @@ static void test_lock(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "hash") == 0) { // the helper of password.c
+    if (argc > 1 && strcmp(argv[1], "hash") == 0) // the helper of password.c
         return hash_main(argc - 1, argv + 1);
-    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_call, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nobody_listens, set_up, tear_down),

@@ -61,9 +61,8 @@ static void add_part(int type, int words, const uint16_t *bits, struct decimal s
 
 static void put(uint64_t bits, int words)
 {
-    for (int i = 0; i < words; i++) {
+    for (int i = 0; i < words; i++)
         image.words[i] = (uint16_t)(bits >> (16 * (words - 1 - i)));
-    }
 }
 
 static void decode(void)
@@ -85,9 +84,8 @@ static void expect_number(double number)
     decode();
     assert_int_equal(value.quality, QUALITY_GOOD);
     assert_true(value.present);
-    if (value.number != number) {
+    if (value.number != number)
         fail_msg("%.17g is not %.17g", value.number, number);
-    }
 }
 
 static void expect_bad(enum quality quality, int why)
@@ -434,9 +432,8 @@ static void test_identity(void **state)
     memcpy(image.words, (const uint16_t[]){0x4241, 0x0043, 0, 0}, 8);
     expect_text("ABC");
     (void)start("serial_number", RAW_STRING, 16, one);
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < 16; i++)
         image.words[i] = (uint16_t)(0x4130 + i % 10);
-    }
     expect_text("A0A1A2A3A4A5A6A7A8A9A0A1A2A3A4A5");
     (void)start("serial_number", RAW_U32, 2, one);
     put(4000123456, 2);
@@ -508,9 +505,8 @@ static void test_exact_sums(void **state)
             opposite.negative = !opposite.negative;
             exact_add(&none, &opposite);
         }
-        for (int i = 3; i >= 0; i--) {
+        for (int i = 3; i >= 0; i--)
             exact_add(&backward, &terms[i]);
-        }
         int64_t a = 0;
         int64_t b = 0;
         int rc = exact_round(&forward, &a);

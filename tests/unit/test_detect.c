@@ -48,9 +48,8 @@ static int set_up(void **state)
     add_channel(&bare_profile, "flow_base");
     static const char *const link_ids[] = {"hall-1", "yard", "east"};
     static const int link_of[] = {0, 0, 0, 1, 2, 2};
-    for (int i = 0; i < LINKS; i++) {
+    for (int i = 0; i < LINKS; i++)
         strcpy(links[i].id, link_ids[i]);
-    }
     for (int i = 0; i < METERS; i++) {
         (void)snprintf(meters[i].id, sizeof meters[i].id, "m%d", i);
         meters[i].link = link_of[i];
@@ -81,9 +80,8 @@ static struct reading *reading_of(int meter, int64_t at_ms, double flow)
     reading->value_count = CHANNELS;
     for (int i = 0; i < CHANNELS; i++) {
         reading->values[i] = (struct value){.quality = QUALITY_MISSING, .why = WHY_TIMEOUT};
-        if (flow >= 0) {
+        if (flow >= 0)
             reading->values[i] = (struct value){.present = true, .number = flow};
-        }
     }
     if (meters[meter].profile == &base_profile && flow >= 0) {
         reading->values[0].number = flow * 4;
@@ -139,9 +137,8 @@ static const char *seen_text(int i)
 
 static void expect_seen(const char *const *texts, int count)
 {
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++)
         assert_string_equal(seen_text(i), texts[i]);
-    }
     assert_string_equal(seen_text(count), "");
     seen.count = 0;
 }
@@ -176,9 +173,8 @@ static void test_no_answer_life(void **state)
     assert_int_equal(evidence->from_ms, at + MINUTE);
     assert_int_equal(evidence->to_ms, at + 3 * MINUTE);
     EXPECT("no-answer m3 open minor");
-    for (int minute = 4; minute <= 62; minute++) {
+    for (int minute = 4; minute <= 62; minute++)
         feed(detect, 3, at + minute * MINUTE, SILENT);
-    }
     EXPECT_NOTHING();
     feed(detect, 3, at + 63 * MINUTE, SILENT);
     assert_true(seen.list[0].evidence.observed == 62);
@@ -204,13 +200,11 @@ static void test_no_answer_flaps(void **state)
 {
     (void)state;
     struct detect *detect = detect_start();
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 1000; i++)
         feed(detect, 3, T0 + i * MINUTE, i % 3 == 0 ? 5 : SILENT);
-    }
     EXPECT_NOTHING();
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 1000; i++)
         feed(detect, 3, T0 + (1000 + i) * MINUTE, i % 4 == 0 ? 5 : SILENT);
-    }
     assert_int_equal(seen.count, 499); // 250 openings, 249 closings: the bound that detect.h names
     detect_free(detect);
 }
@@ -232,13 +226,11 @@ static void test_link_down_replaces(void **state)
     assert_int_equal(seen.list[2].evidence.from_ms, T0 + MINUTE); // m1 was the last to fall silent
     EXPECT("no-answer m0 closed minor link-down", "no-answer m2 closed minor link-down",
            "link-down hall-1 open major");
-    for (int i = 4; i < 24 * 60 + 3; i++) {
+    for (int i = 4; i < 24 * 60 + 3; i++)
         feed(detect, i % 3, T0 + i * MINUTE, SILENT);
-    }
     EXPECT_NOTHING();
-    for (int i = 24 * 60 + 3; i < 26 * 60; i++) {
+    for (int i = 24 * 60 + 3; i < 26 * 60; i++)
         feed(detect, i % 3, T0 + i * MINUTE, SILENT);
-    }
     assert_int_equal(seen.list[0].at_ms, T0 + 3 * MINUTE + 24 * HOUR);
     EXPECT("link-down hall-1 updated critical");
     // one answers: the others open their own again
@@ -256,9 +248,8 @@ static void test_link_with_one_meter(void **state)
 {
     (void)state;
     struct detect *detect = detect_start();
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 10; i++)
         feed(detect, 3, T0 + i * MINUTE, SILENT);
-    }
     EXPECT("no-answer m3 open minor");
     detect_free(detect);
 }
@@ -299,9 +290,8 @@ static void run_steps(int meter, const struct flow_step *steps, size_t count)
     for (size_t i = 0; i < count; i++) {
         feed(detect, meter, T0 + steps[i].second * SECOND, steps[i].flow);
         char wanted[64] = "";
-        if (steps[i].change[0] != '\0') {
+        if (steps[i].change[0] != '\0')
             (void)snprintf(wanted, sizeof wanted, "over-range m%d %s", meter, steps[i].change);
-        }
         assert_string_equal(seen_text(0), wanted);
         seen.count = 0;
     }
@@ -379,13 +369,11 @@ static void test_over_range_flaps(void **state)
 {
     (void)state;
     struct detect *detect = detect_start();
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 1000; i++)
         feed(detect, 0, T0 + i * MINUTE, i % 2 == 0 ? 119 : 60);
-    }
     EXPECT_NOTHING();
-    for (int i = 0; i < 1000; i++) { // this one is dangerous at once, and never calm for long
+    for (int i = 0; i < 1000; i++) // this one is dangerous at once, and never calm for long
         feed(detect, 0, T0 + (1000 + i) * MINUTE, i % 2 == 0 ? 121 : 60);
-    }
     EXPECT("over-range m0 open critical");
     detect_free(detect);
 }
@@ -496,20 +484,17 @@ static double random_flow(int mood)
 static void feeds_make(void)
 {
     int mood[METERS];
-    for (int i = 0; i < METERS; i++) {
+    for (int i = 0; i < METERS; i++)
         mood[i] = (int)random_between(0, 5);
-    }
     feed_count = 0;
     int64_t at = T0;
     while (feed_count + METERS < FEEDS_MAX) {
         at += random_between(0, 300) == 0 ? random_between(0, 20 * HOUR) : MINUTE;
         for (int i = 0; i < METERS; i++) {
-            if (random_between(0, 15) == 0) {
+            if (random_between(0, 15) == 0)
                 mood[i] = (int)random_between(0, 5);
-            }
-            if (random_between(0, 200) == 0) { // the whole site at once
+            if (random_between(0, 200) == 0) // the whole site at once
                 mood[0] = mood[1] = mood[2] = mood[4] = mood[5] = 0;
-            }
             feeds[feed_count].meter = i;
             feeds[feed_count].at_ms = at + i;
             feeds[feed_count].flow = random_flow(mood[i]);
@@ -579,9 +564,8 @@ static void test_restart_changes_nothing(void **state)
     for (int round = 0; round < 20; round++) {
         feeds_make();
         struct detect *detect = detect_start();
-        for (int i = 0; i < feed_count; i++) {
+        for (int i = 0; i < feed_count; i++)
             feed(detect, feeds[i].meter, feeds[i].at_ms, feeds[i].flow);
-        }
         detect_free(detect);
         int count = seen.count;
         memcpy(whole, seen.list, (size_t)count * sizeof whole[0]);
@@ -589,24 +573,20 @@ static void test_restart_changes_nothing(void **state)
         detect = detect_start();
         for (int i = 0; i < feed_count; i++) {
             feed(detect, feeds[i].meter, feeds[i].at_ms, feeds[i].flow);
-            if (random_between(0, 100) == 0) {
+            if (random_between(0, 100) == 0)
                 detect = restart(detect, i + 1);
-            }
         }
         detect_free(detect);
         assert_int_equal(seen.count, count);
-        for (int i = 0; i < count; i++) {
+        for (int i = 0; i < count; i++)
             assert_same_change(&seen.list[i], &whole[i]);
-        }
         // each alert opens before it changes, and closes before it opens again
         for (int i = 0; i < count; i++) {
             bool open = false;
-            for (int k = 0; k < i; k++) {
+            for (int k = 0; k < i; k++)
                 if (whole[k].kind == whole[i].kind &&
-                    strcmp(whole[k].subject, whole[i].subject) == 0) {
+                    strcmp(whole[k].subject, whole[i].subject) == 0)
                     open = whole[k].state != ALERT_CLOSED;
-                }
-            }
             assert_int_equal(open, whole[i].state != ALERT_OPEN);
         }
         total += count;

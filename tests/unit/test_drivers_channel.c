@@ -50,9 +50,8 @@ static void test_walk_finds_each_once(void **state)
 {
     (void)state;
     int count = 0;
-    for (; channel_at(count) != NULL; count++) {
+    for (; channel_at(count) != NULL; count++)
         assert_ptr_equal(channel_find(channel_at(count)->name), channel_at(count));
-    }
     assert_true(count > 40);
     assert_null(channel_at(-1));
     assert_null(channel_at(count));
@@ -61,9 +60,8 @@ static void test_walk_finds_each_once(void **state)
 static double convert(const char *channel, const char *unit, double value)
 {
     struct unit_conversion conversion;
-    if (channel_unit_conversion(channel_find(channel), unit, &conversion) != 0) {
+    if (channel_unit_conversion(channel_find(channel), unit, &conversion) != 0)
         return NAN;
-    }
     return value * decimal_to_double(conversion.factor) + decimal_to_double(conversion.offset);
 }
 

@@ -15,9 +15,8 @@ static size_t hex(const char *text, uint8_t *bytes)
 {
     size_t length = 0;
     unsigned byte = 0;
-    for (int used = 0; sscanf(text, "%2x%n", &byte, &used) == 1; text += used) {
+    for (int used = 0; sscanf(text, "%2x%n", &byte, &used) == 1; text += used)
         bytes[length++] = (uint8_t)byte;
-    }
     return length;
 }
 
@@ -100,9 +99,8 @@ static void expect_rtu(struct request request, const uint8_t *frame, size_t leng
     struct reply reply = {0};
     frame_rtu_judge(&request, frame, length, &reply);
     assert_int_equal(reply.why, why);
-    if (strstr(reply.detail, detail) == NULL) {
+    if (strstr(reply.detail, detail) == NULL)
         fail_msg("'%s' does not say '%s'", reply.detail, detail);
-    }
 }
 
 static void test_rtu_damage(void **state)
@@ -182,9 +180,8 @@ static void expect_tcp(struct request request, const uint8_t *frame, size_t leng
     struct reply reply = {0};
     frame_tcp_judge(&request, 0x0102, frame, length, &reply);
     assert_int_equal(reply.why, why);
-    if (strstr(reply.detail, detail) == NULL) {
+    if (strstr(reply.detail, detail) == NULL)
         fail_msg("'%s' does not say '%s'", reply.detail, detail);
-    }
 }
 
 static void test_tcp_damage(void **state)
@@ -235,9 +232,8 @@ static size_t good_reply(const struct request *request, uint8_t *frame)
     frame[0] = request->unit;
     frame[1] = request->function;
     frame[2] = (uint8_t)data;
-    for (size_t i = 0; i < data; i++) {
+    for (size_t i = 0; i < data; i++)
         frame[3 + i] = (uint8_t)random_u64();
-    }
     seal(frame, 3 + data);
     return data + 5;
 }
@@ -291,20 +287,17 @@ static void test_mutated_frames(void **state)
         struct reply reply = {0};
         frame_rtu_judge(&request, frame, length, &reply);
         assert_int_equal(reply.why, WHY_NONE);
-        for (int64_t i = random_between(1, 3); i > 0 && length > 1; i--) {
+        for (int64_t i = random_between(1, 3); i > 0 && length > 1; i--)
             length = mutate(frame, length);
-        }
         // Half of them with a good check sum, so that the other checks have to find it.
-        if (random_between(0, 1) == 1 && length >= 5) {
+        if (random_between(0, 1) == 1 && length >= 5)
             seal(frame, length - 2);
-        }
         memset(&reply, 0, sizeof reply);
         frame_rtu_judge(&request, frame, length, &reply);
         bool passes = passes_rtu(&request, frame, length);
         taken += passes ? 1 : 0;
-        if ((reply.why == WHY_NONE) != passes) {
+        if ((reply.why == WHY_NONE) != passes)
             fail_msg("round %d: why %d, passes %d", round, reply.why, passes);
-        }
     }
     assert_in_range(taken, 1, 200000); // data changed under a good check sum: nobody can tell
 }

@@ -31,9 +31,8 @@ static struct gas_calendar calendar_of(const char *zone, int start_minutes)
 {
     struct gas_calendar calendar;
     struct err err = {""};
-    if (gas_calendar_init(&calendar, zone, start_minutes, &err) != 0) {
+    if (gas_calendar_init(&calendar, zone, start_minutes, &err) != 0)
         fail_msg("%s", err.text);
-    }
     return calendar;
 }
 
@@ -186,9 +185,8 @@ static int64_t slow_day_start(int64_t day, int start_minutes)
     int64_t at = wall - INT64_C(15) * 3600;
     static const int64_t steps[] = {900, 60, 1};
     for (int i = 0; i < 3; i++) {
-        while (at + offset_at(at) < wall) {
+        while (at + offset_at(at) < wall)
             at += steps[i];
-        }
         at -= i < 2 ? steps[i] : 0;
     }
     return 1000 * at;
@@ -223,9 +221,8 @@ static void check_change(int64_t at_s, int start_minutes, const struct gas_calen
         day++;
         int64_t to = slow_day_start(day, start_minutes);
         assert_true(to >= from);
-        if (to == from) {
+        if (to == from)
             continue; // a date that was skipped
-        }
         assert_int_equal(period_start(calendar, SPAN_DAY, from), from);
         assert_int_equal(period_end(calendar, SPAN_DAY, from), to);
         assert_int_equal(period_start(calendar, SPAN_DAY, to - 1), from);
@@ -262,9 +259,8 @@ static int visit_zone(const char *path, const struct stat *status, int kind, str
     (void)status;
     (void)where;
     const char *zone = path + strlen("/usr/share/zoneinfo/");
-    if (kind == FTW_F && strncmp(zone, "posix/", 6) != 0 && timezone_exists(zone)) {
+    if (kind == FTW_F && strncmp(zone, "posix/", 6) != 0 && timezone_exists(zone))
         check_zone(zone);
-    }
     return 0;
 }
 
@@ -307,16 +303,14 @@ static void test_spans(void **state)
         enum span spans[SPANS_MAX];
         int count = spans_of_meter(rows[i].summary_minutes, rows[i].interval_s, spans);
         assert_int_equal(count, rows[i].count);
-        for (int k = 0; k < count; k++) {
+        for (int k = 0; k < count; k++)
             assert_int_equal(spans[k], rows[i].spans[k]);
-        }
         assert_int_equal(span_reported(rows[i].summary_minutes, rows[i].interval_s),
                          rows[i].reported);
     }
     static const int minutes[] = {1, 5, 15, 30, 60};
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 5; i++)
         assert_int_equal(span_nominal_ms(span_of_minutes(minutes[i])), minutes[i] * 60000);
-    }
     assert_string_equal(span_text(SPAN_1MIN), "1min");
     assert_string_equal(span_text(SPAN_MONTH), "month");
 }
@@ -358,9 +352,8 @@ static void test_phase(void **state)
         assert_int_equal(schedule_phase_ms(id, 1000), phase);
         tenth[phase / 100]++;
     }
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 10; i++)
         assert_in_range(tenth[i], 25, 75);
-    }
     assert_int_equal(schedule_phase_ms("boiler-1", 60000), 504);
 }
 

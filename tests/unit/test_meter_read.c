@@ -147,9 +147,8 @@ static void misbehave(void *context, struct fake_answer *answer)
     int first = pdu[1] << 8 | pdu[2];
     bool wide = order->most > 0 && pdu[4] > order->most;
     if (!wide &&
-        ((order->address >= 0 && first != order->address) || answer->tick > order->until_tick)) {
+        ((order->address >= 0 && first != order->address) || answer->tick > order->until_tick))
         return;
-    }
     if (wide || order->damage == EXCEPTION) {
         uint8_t *reply = answer->frame + (order->tcp ? 6 : 0);
         reply[1] |= 0x80;
@@ -195,9 +194,8 @@ static void test_silent_meter_costs_one_block(void **state)
         struct reading *reading = reading_new(NULL, &meter);
         reading->due_ms = 1700000000000;
         meter_read(wire, &meter, 2, &clock_system, reading, &counters);
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < 4; i++)
             expect_missing(reading, i, WHY_TIMEOUT);
-        }
         assert_false(reading->answered);
         assert_int_equal(reading->at_ms, 1700000000000);
         assert_int_equal(fake_ticks(fake), 3);
@@ -252,13 +250,11 @@ static void test_link_lost(void **state)
     fake_unplug(fake);
     int64_t limit_ms = clock_boot_ms(&clock_system) + 5000;
     struct err err = {""};
-    while (wire_open(wire, &err) == 0 && clock_boot_ms(&clock_system) < limit_ms) {
+    while (wire_open(wire, &err) == 0 && clock_boot_ms(&clock_system) < limit_ms)
         wire_close(wire);
-    }
     struct reading *reading = read_once(wire, 3);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4; i++)
         expect_missing(reading, i, WHY_LINK_DOWN);
-    }
     assert_int_equal(counters.requests, 0);
     assert_non_null(strstr(counters.error, "127.0.0.1"));
     reading_free(reading);
@@ -365,9 +361,8 @@ static void test_late_replies(void **state)
         struct reading *reading = read_once(wire, 1);
         uint64_t after = fake_ticks(fake);
         for (int i = 0; i < 10; i++) {
-            if (!reading->values[i].present) {
+            if (!reading->values[i].present)
                 continue;
-            }
             good++;
             uint16_t word = reading->image.words[i];
             uint64_t age = (after - word) & 0xFF;

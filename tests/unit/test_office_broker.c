@@ -91,9 +91,8 @@ static void count_line(struct tally *tally, const char *line, size_t length)
         return;
     }
     enum lane lane = LANE_ALERT;
-    while (lane < LANES_END && strcmp(lane_text(lane), name) != 0) {
+    while (lane < LANES_END && strcmp(lane_text(lane), name) != 0)
         lane++;
-    }
     assert_true(lane < LANES_END);
     if (seq > tally->highest[lane]) {
         assert_int_equal(seq, tally->highest[lane] + 1); // first appearances in order, none missing

@@ -37,9 +37,8 @@ static void expect_block(const struct plan_block *block, int function, int first
 static void fuxin(void)
 {
     static const int rows[][2] = {{18, 3}, {23, 3}, {16, 2}, {21, 2}, {26, 2}, {28, 2}};
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 6; i++)
         add_field(3, rows[i][0], rows[i][1]);
-    }
 }
 
 static void test_one_request(void **state)
@@ -136,9 +135,8 @@ static bool in_group(const struct field *field, const struct profile_together *g
 // Which block each field is in; fails unless it is exactly one, that holds it whole.
 static void check_cover(const struct plan_block *blocks, int count, int *block_of)
 {
-    for (int i = 0; i < profile.field_count; i++) {
+    for (int i = 0; i < profile.field_count; i++)
         block_of[i] = -1;
-    }
     for (int b = 0; b < count; b++) {
         assert_in_range(blocks[b].count, 1, profile.limits.max_registers);
         for (int i = 0; i < blocks[b].field_count; i++) {
@@ -159,9 +157,8 @@ static void check_groups(const int *block_of)
                 const struct field *a = &profile.fields[i];
                 const struct field *b = &profile.fields[j];
                 if (a->function == b->function && in_group(a, &profile.together[g]) &&
-                    in_group(b, &profile.together[g])) {
+                    in_group(b, &profile.together[g]))
                     assert_int_equal(block_of[i], block_of[j]);
-                }
             }
         }
     }
@@ -189,16 +186,14 @@ static void check_cuts(const struct plan *plan)
     const struct plan_block *block = &plan->blocks[random_between(0, plan->block_count - 1)];
     for (int at = block->first; at <= block->first + block->count; at++) {
         struct plan_block both[2];
-        if (!plan_cut(&profile, block, at, both)) {
+        if (!plan_cut(&profile, block, at, both))
             continue;
-        }
         int block_of[PROFILE_FIELDS_MAX];
         check_cover(both, 2, block_of);
         assert_int_equal(both[0].field_count + both[1].field_count, block->field_count);
         assert_true(both[0].first + both[0].count <= at && both[1].first >= at);
-        for (int i = 0; i < profile.field_count; i++) {
+        for (int i = 0; i < profile.field_count; i++)
             block_of[i] = block_of[i] < 0 ? 2 : block_of[i];
-        }
         check_groups(block_of);
     }
 }
@@ -210,20 +205,17 @@ static void test_random_profiles(void **state)
     int made = 0;
     for (int round = 0; round < 20000; round++) {
         random_profile();
-        if (plan_make(&profile, &plan) != 0) {
+        if (plan_make(&profile, &plan) != 0)
             continue;
-        }
         made++;
         int block_of[PROFILE_FIELDS_MAX];
         check_cover(plan.blocks, plan.block_count, block_of);
-        for (int i = 0; i < profile.field_count; i++) {
+        for (int i = 0; i < profile.field_count; i++)
             assert_int_not_equal(block_of[i], -1);
-        }
         check_groups(block_of);
         check_cuts(&plan);
-        for (int b = 0; b < plan.block_count && profile.together_count == 0; b++) {
+        for (int b = 0; b < plan.block_count && profile.together_count == 0; b++)
             assert_true(widest_gap(&plan.blocks[b]) <= profile.limits.max_gap);
-        }
     }
     assert_in_range(made, 5000, 20000);
 }

@@ -66,9 +66,8 @@ static void take_frame(const struct profile *profile, const struct plan_block *b
                               (uint16_t)golden->count};
     struct reply reply;
     frame_rtu_judge(&request, frame, length, &reply);
-    if (reply.why != WHY_NONE) {
+    if (reply.why != WHY_NONE)
         fail_msg("%s", reply.detail);
-    }
     for (int i = 0; i < block->field_count; i++) {
         const struct field *field = &profile->fields[block->fields[i]];
         memcpy(image->words + field->place, reply.words + (field->first - block->first),
@@ -91,9 +90,8 @@ static void expect_channels(const struct reading *reading, const struct channel_
         (void)snprintf(text, sizeof text, "\"%s\":{\"value\":%s,%s%s%s\"quality\":\"good\"}",
                        row->name, row->value, row->unit ? "\"unit\":\"" : "",
                        row->unit ? row->unit : "", row->unit ? "\"," : "");
-        if (strstr(out.data, text) == NULL) {
+        if (strstr(out.data, text) == NULL)
             fail_msg("%s is not in %s", text, out.data);
-        }
     }
     assert_int_equal(count, reading->value_count);
     buf_release(&out);
@@ -107,9 +105,8 @@ static void check(struct profile *profile, const struct golden *golden, int coun
     struct reading *reading = reading_new(NULL, &meter);
     assert_int_equal(plan_make(profile, &plan), 0);
     assert_int_equal(plan.block_count, count);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++)
         take_frame(profile, &plan.blocks[i], &golden[i], &reading->image);
-    }
     image_decode(profile, &reading->image, false, reading->values);
     expect_channels(reading, expected);
     // Not compared by us with a display yet: nothing of it may be good without that.
@@ -271,9 +268,8 @@ static void test_every_profile_is_tested(void **state)
             known = known || same;
             found += same ? 1 : 0;
         }
-        if (!known) {
+        if (!known)
             fail_msg("%s has no golden frames", entry->d_name);
-        }
     }
     (void)closedir(folder);
     assert_int_equal(found, sizeof tested / sizeof tested[0]);

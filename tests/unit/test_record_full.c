@@ -23,13 +23,11 @@ static struct {
 static int disk_write(sqlite3_file *file, const void *bytes, int length, sqlite3_int64 at)
 {
     int left = atomic_load(&writes_left);
-    if (left > 0 && atomic_fetch_sub(&writes_left, 1) == 1) {
+    if (left > 0 && atomic_fetch_sub(&writes_left, 1) == 1)
         atomic_store(&disk_is_full, true);
-    }
     int kind = 0;
-    while (file->pMethods != &kinds[kind].full) {
+    while (file->pMethods != &kinds[kind].full)
         kind++;
-    }
     return atomic_load(&disk_is_full) ? SQLITE_FULL
                                       : kinds[kind].real->xWrite(file, bytes, length, at);
 }

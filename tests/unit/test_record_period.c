@@ -60,9 +60,8 @@ struct sample {
 static struct sample silent(int64_t due_ms)
 {
     struct sample sample = {due_ms, due_ms, {{0}}};
-    for (int i = 0; i < VALUES; i++) {
+    for (int i = 0; i < VALUES; i++)
         sample.values[i] = (struct value){.quality = QUALITY_MISSING, .why = WHY_TIMEOUT};
-    }
     return sample;
 }
 
@@ -70,9 +69,8 @@ static struct sample silent(int64_t due_ms)
 static struct sample good(int64_t due_ms, int64_t late_ms, int64_t volume, double pressure)
 {
     struct sample sample = {due_ms, due_ms + late_ms, {{0}}};
-    for (int i = 0; i < VALUES; i++) {
+    for (int i = 0; i < VALUES; i++)
         sample.values[i].present = true;
-    }
     sample.values[VOLUME].micro = volume * 100;
     sample.values[MEASURED].micro = volume / 5000 * 500000;
     sample.values[PRESSURE].number = pressure;
@@ -135,9 +133,8 @@ static void test_whole_quarter(void **state)
     struct period_builder *builder = builder_of(SPAN_15MIN, MINUTE, T0 - QUARTER);
     assert_int_equal(period_builder_deadline(builder), INT64_MAX);
     period_builder_expire(builder, T0, keep, &closed);
-    for (int64_t minute = -5; minute < 31; minute++) {
+    for (int64_t minute = -5; minute < 31; minute++)
         feed_now(builder, minute_of(minute), &closed);
-    }
     assert_int_equal(closed.count, 3);
 
     const struct period *first = &closed.list[0];
@@ -275,9 +272,8 @@ static void test_long_gap(void **state)
     feed_now(builder, good(T0, 0, 1000000, 1), &closed);
     feed_now(builder, good(T0 + 40 * QUARTER + 2 * MINUTE, 0, 1000000 + 602000, 1), &closed);
     assert_int_equal(closed.count, 40);
-    for (int i = 0; i < 39; i++) {
+    for (int i = 0; i < 39; i++)
         assert_false(closed.list[i].channels[VOLUME].end_known);
-    }
     assert_true(closed.list[39].channels[VOLUME].end_known);
     assert_int_equal(closed.list[39].channels[VOLUME].end_micro, INT64_C(160000000));
     assert_int_equal(closed.list[39].channels[VOLUME].end_quality, QUALITY_ESTIMATED);
@@ -292,9 +288,8 @@ static void test_channels_wait_alone(void **state)
     (void)state;
     static struct closed closed;
     struct period_builder *builder = builder_of(SPAN_15MIN, MINUTE, T0);
-    for (int i = 0; i < 15; i++) {
+    for (int i = 0; i < 15; i++)
         feed_now(builder, good(T0 + i * MINUTE, 0, 100000 + i * 100, 1), &closed);
-    }
     struct sample half = good(T0 + QUARTER, 0, 101500, 1);
     half.values[VOLUME] = (struct value){.quality = QUALITY_MISSING, .why = WHY_EXCEPTION + 2};
     feed(builder, &half, &closed);
@@ -305,9 +300,8 @@ static void test_channels_wait_alone(void **state)
     assert_int_equal(closed.list[0].channels[VOLUME].end_quality, QUALITY_ESTIMATED);
     assert_int_equal(closed.list[0].channels[VOLUME].end_micro, INT64_C(10150000));
     assert_int_equal(closed.list[0].channels[MEASURED].end_quality, QUALITY_GOOD);
-    for (int i = 2; i <= 15; i++) {
+    for (int i = 2; i <= 15; i++)
         feed_now(builder, good(T0 + QUARTER + i * MINUTE, 0, 101500 + i * 100, 1), &closed);
-    }
     assert_int_equal(closed.count, 2);
     assert_int_equal(closed.list[1].good, 14);
     assert_int_equal(closed.list[1].missing, 1); // the read at the boundary: its worst channel
@@ -448,18 +442,16 @@ static void stream_make(const struct grid *grid, int64_t start_ms)
     for (stream_count = 0; stream_count < count; stream_count++) {
         mood = random_between(0, 19) == 0 ? (int)random_between(0, 4) : mood;
         int64_t skip = mood == 4 ? random_between(0, 20 * grid->interval_ms) : 0;
-        if (mood == 3 && random_between(0, 30) == 0) {
+        if (mood == 3 && random_between(0, 30) == 0)
             skip = random_between(0, 30) * span_nominal_ms(grid->span);
-        }
         int64_t due = schedule_next(&schedule, &calendar, at + skip);
         volume += random_between(0, 100000);
         int64_t late = random_between(0, 5) == 0 ? random_between(0, grid->interval_ms * 3 / 2)
                                                  : random_between(0, 200);
         struct sample *sample = &stream[stream_count];
         *sample = good(due, late, volume, (double)random_between(1000, 2000) / 8);
-        if (mood >= 1 && random_between(0, 3) < mood) {
+        if (mood >= 1 && random_between(0, 3) < mood)
             spoil(sample);
-        }
         at = sample->at_ms;
     }
 }
@@ -480,26 +472,21 @@ static struct expected_index expect_index(int channel, int64_t boundary, const s
     const struct sample *before = NULL;
     const struct sample *after = NULL;
     for (int i = 0; i < stream_count; i++) {
-        if (!usable(&stream[i].values[channel])) {
+        if (!usable(&stream[i].values[channel]))
             continue;
-        }
-        if (stream[i].at_ms < boundary) {
+        if (stream[i].at_ms < boundary)
             before = &stream[i];
-        } else if (after == NULL) {
+        else if (after == NULL)
             after = &stream[i];
-        }
     }
     int64_t window = grid->interval_ms < 60000 ? grid->interval_ms : 60000;
-    if (after == NULL || after->at_ms >= boundary + 2 * grid->interval_ms + 60000) {
+    if (after == NULL || after->at_ms >= boundary + 2 * grid->interval_ms + 60000)
         return (struct expected_index){.known = false};
-    }
     const struct value *value = &after->values[channel];
-    if (after->at_ms < boundary + window) {
+    if (after->at_ms < boundary + window)
         return (struct expected_index){true, (enum quality)value->quality, value->micro};
-    }
-    if (before == NULL) {
+    if (before == NULL)
         return (struct expected_index){.known = false};
-    }
     const struct value *low = &before->values[channel];
     long double share =
         (long double)(boundary - before->at_ms) / (long double)(after->at_ms - before->at_ms);
@@ -533,9 +520,8 @@ static void check_reads(const struct period *period, const struct grid *grid, in
         for (int i = 0; i < stream_count; i++) {
             // an answer that came after all waiting was over counts no more
             if (stream[i].due_ms == due &&
-                stream[i].at_ms < period->to_ms + 2 * grid->interval_ms + 60000) {
+                stream[i].at_ms < period->to_ms + 2 * grid->interval_ms + 60000)
                 worst = values_worst(stream[i].values, VALUES);
-            }
         }
         good_count += worst == QUALITY_GOOD;
         suspect += worst == QUALITY_SUSPECT;
@@ -557,14 +543,12 @@ static void check_gauge(const struct period *period, const struct period_channel
     for (int i = 0; i < stream_count; i++) {
         const struct sample *sample = &stream[i];
         if (sample->at_ms < period->from_ms || sample->at_ms >= period->to_ms ||
-            !usable(&sample->values[place])) {
+            !usable(&sample->values[place]))
             continue;
-        }
         int64_t end = sample->at_ms + 2 * grid->interval_ms;
         end = end < period->to_ms ? end : period->to_ms;
-        if (i + 1 < stream_count && stream[i + 1].at_ms < end) {
+        if (i + 1 < stream_count && stream[i + 1].at_ms < end)
             end = stream[i + 1].at_ms;
-        }
         double number = sample->values[place].number;
         min = fmin(min, number);
         max = fmax(max, number);
@@ -589,9 +573,8 @@ static void check_counter(const struct period *period, const struct period_chann
     check_index(&end, channel->end_known, channel->end_quality, channel->end_micro);
     struct expected_index start = expect_index(place, period->from_ms, grid);
     for (int i = 0; i < stream_count && period->first; i++) {
-        if (stream[i].at_ms >= period->to_ms) {
+        if (stream[i].at_ms >= period->to_ms)
             break;
-        }
         if (usable(&stream[i].values[place])) {
             const struct value *value = &stream[i].values[place];
             start = (struct expected_index){true, (enum quality)value->quality, value->micro};
@@ -619,11 +602,10 @@ static void check_period(const struct period *period, const struct grid *grid, i
     enum quality worst = QUALITY_GOOD;
     for (int i = 0; i < 4; i++) {
         const struct period_channel *channel = &period->channels[i];
-        if (i <= MEASURED) {
+        if (i <= MEASURED)
             check_counter(period, channel, i, grid);
-        } else {
+        else
             check_gauge(period, channel, i, grid);
-        }
         worst = quality_worst(worst, (enum quality)channel->quality);
     }
     assert_int_equal(period->quality, worst);
@@ -662,11 +644,9 @@ static void run(const struct grid *grid, int64_t configured, int restarts, struc
             const struct period *last = closed->count > 0 ? &closed->list[closed->count - 1] : NULL;
             period_builder_resume(builder, last);
             int known = closed->count;
-            for (int k = 0; k <= i; k++) {
-                if (last == NULL || stream[k].at_ms >= last->to_ms) {
+            for (int k = 0; k <= i; k++)
+                if (last == NULL || stream[k].at_ms >= last->to_ms)
                     feed(builder, &stream[k], closed);
-                }
-            }
             assert_int_equal(closed->count, known); // nothing closes twice
         }
     }
@@ -694,9 +674,8 @@ static void test_random_lives(void **state)
             const struct period *period = &whole.list[i];
             assert_int_equal(period->first, i == 0);
             check_period(period, &grid, start);
-            if (i == 0) {
+            if (i == 0)
                 continue;
-            }
             const struct period *before = &whole.list[i - 1];
             assert_int_equal(period->from_ms, before->to_ms);
             for (int k = 0; k < 2; k++) {
@@ -713,9 +692,8 @@ static void test_random_lives(void **state)
         }
         run(&grid, start, (int)random_between(1, 20), &restarted);
         assert_int_equal(restarted.count, whole.count);
-        for (int i = 0; i < whole.count; i++) {
+        for (int i = 0; i < whole.count; i++)
             assert_same(&restarted.list[i], &whole.list[i]);
-        }
         periods += whole.count;
     }
     print_message("%" PRId64 " periods checked\n", periods);
@@ -737,9 +715,8 @@ static void test_sums(void **state)
             int64_t from = period_start(&calendar, SPAN_HOUR, quarters.list[i].from_ms);
             int64_t to = period_end(&calendar, SPAN_HOUR, from);
             int count = 0;
-            while (i + count < quarters.count && quarters.list[i + count].from_ms < to) {
+            while (i + count < quarters.count && quarters.list[i + count].from_ms < to)
                 count++;
-            }
             const struct period *parts = &quarters.list[i];
             struct schedule schedule = schedule_of(&grid);
             int64_t expected = schedule_count(&schedule, &calendar, from > T0 ? from : T0, to);
@@ -755,9 +732,8 @@ static void test_sums(void **state)
             bool reaches = last->to_ms == to;
             assert_int_equal(volume->end_known, reaches && last->channels[VOLUME].end_known);
             int64_t weight = 0;
-            for (int k = 0; k < count; k++) {
+            for (int k = 0; k < count; k++)
                 weight += parts[k].channels[PRESSURE].weight_ms;
-            }
             assert_int_equal(sum.channels[PRESSURE].weight_ms, weight);
             if (reaches) {
                 grid.span = SPAN_HOUR; // the gauges of the hour are those of its readings
@@ -765,9 +741,8 @@ static void test_sums(void **state)
                 double min = INFINITY;
                 for (int k = 0; k < stream_count; k++) {
                     bool inside = stream[k].at_ms >= from && stream[k].at_ms < to;
-                    if (inside && usable(&stream[k].values[PRESSURE])) {
+                    if (inside && usable(&stream[k].values[PRESSURE]))
                         min = fmin(min, stream[k].values[PRESSURE].number);
-                    }
                 }
                 assert_true(weight == 0 || sum.channels[PRESSURE].min == min);
                 grid.span = SPAN_15MIN;
@@ -782,9 +757,8 @@ static void test_sum_of_holes(void **state)
     (void)state;
     static struct closed closed;
     struct period_builder *builder = builder_of(SPAN_15MIN, MINUTE, 0);
-    for (int64_t minute = -30; minute < 61; minute++) {
+    for (int64_t minute = -30; minute < 61; minute++)
         feed_now(builder, minute_of(minute), &closed);
-    }
     assert_int_equal(closed.count, 6);
     struct period sum;
     // the hour of the first readings: it starts at them
@@ -873,9 +847,8 @@ static void test_round_trip(void **state)
         assert_same(&period, &back);
         assert_int_equal(back.expected, period.expected);
         assert_int_equal(back.to_ms, period.to_ms);
-        for (int i = 0; i < period.channel_count; i++) {
+        for (int i = 0; i < period.channel_count; i++)
             assert_memory_equal(&back.channels[i], &period.channels[i], sizeof back.channels[i]);
-        }
         // cut anywhere, or with a byte more: not a period, and the output stays
         size_t cut = (size_t)random_between(0, (int64_t)bytes.length - 1);
         assert_int_equal(period_decode(bytes.data, cut, &back), -1);
@@ -912,9 +885,8 @@ static void test_damaged_bytes(void **state)
         random_period(&period);
         buf_clear(&bytes);
         period_encode(&period, &bytes);
-        for (int64_t hits = random_between(1, 5); hits > 0; hits--) {
+        for (int64_t hits = random_between(1, 5); hits > 0; hits--)
             bytes.data[random_between(0, (int64_t)bytes.length - 1)] = (char)random_u64();
-        }
         static struct period back;
         if (period_decode(bytes.data, bytes.length, &back) == 0) {
             accepted++;
@@ -926,14 +898,12 @@ static void test_damaged_bytes(void **state)
     print_message("%d of 20000 damaged periods still read as one\n", accepted);
     for (int round = 0; round < 20000; round++) {
         uint8_t noise[200];
-        for (size_t i = 0; i < sizeof noise; i++) {
+        for (size_t i = 0; i < sizeof noise; i++)
             noise[i] = (uint8_t)(random_u64() >> random_between(0, 7));
-        }
         noise[0] = 1;
         static struct period back;
-        if (period_decode(noise, (size_t)random_between(0, sizeof noise), &back) == 0) {
+        if (period_decode(noise, (size_t)random_between(0, sizeof noise), &back) == 0)
             check_sane(&back);
-        }
     }
     assert_int_equal(period_decode(NULL, 0, &period), -1);
     buf_release(&bytes);

@@ -76,9 +76,8 @@ static void check_built(const struct config *config, int meter, const struct bui
     for (int i = 0; i < stored->periods; i++) {
         const struct stored_period *period = &stored->period[i];
         if (period->period.span != SPAN_15MIN ||
-            strcmp(period->meter, config->meters[meter].id) != 0) {
+            strcmp(period->meter, config->meters[meter].id) != 0)
             continue;
-        }
         assert_true(next < built->count);
         struct buf left;
         struct buf right;
@@ -210,9 +209,8 @@ static void live_once(struct config *config)
             recorder_status(recorder, &status);
         } while ((int)status.readings < wanted && part - wanted > 20 && time(NULL) <= end);
     }
-    if (done + part < stream_count) {
+    if (done + part < stream_count)
         (void)kill(getpid(), SIGKILL);
-    }
     settle(recorder);
     recorder_stop(recorder);
     _exit(0);
@@ -225,9 +223,8 @@ static int run_until_done(struct config *config)
         pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0) {
-            for (int i = 0; i < 3; i++) {
+            for (int i = 0; i < 3; i++)
                 random_state[i] = (unsigned short)(seed >> (16 * i));
-            }
             live_once(config);
         }
         int status = 0;
@@ -252,12 +249,9 @@ static void check_lanes(void)
         int64_t seq = 0;
         struct outbox_entry entries[64];
         int count;
-        while ((count = store_outbox_next(store, (enum lane)lane, seq, entries, 64, &failure)) >
-               0) {
-            for (int i = 0; i < count; i++) {
+        while ((count = store_outbox_next(store, (enum lane)lane, seq, entries, 64, &failure)) > 0)
+            for (int i = 0; i < count; i++)
                 assert_int_equal(entries[i].seq, ++seq);
-            }
-        }
         assert_int_equal(count, 0);
         assert_int_equal(seq, outbox.last);
     }
@@ -364,9 +358,8 @@ static void test_lanes_and_acknowledgements(void **state)
     int64_t before = lane_last(LANE_LIVE) + lane_last(LANE_BACKFILL);
     recorder = recorder_must_start(config);
     stream_make(config, atomic_load(&wall_ms), 40);
-    for (int i = 0; i < stream_count; i++) {
+    for (int i = 0; i < stream_count; i++)
         stream[i].answered = false;
-    }
     offer_range(recorder, config, 0, stream_count);
     settle(recorder);
     recorder_stop(recorder);
@@ -416,12 +409,10 @@ static void test_tasks(void **state)
 static const struct stored_alert *find_change(const struct snapshot *stored, const char *subject,
                                               enum alert_state change)
 {
-    for (int i = 0; i < stored->changes; i++) {
+    for (int i = 0; i < stored->changes; i++)
         if (strcmp(stored->change[i].change.subject, subject) == 0 &&
-            stored->change[i].change.state == change) {
+            stored->change[i].change.state == change)
             return &stored->change[i];
-        }
-    }
     return NULL;
 }
 
@@ -434,9 +425,8 @@ static void test_apply(void **state)
     stream_is_calm = true;
     stream_make(both, T0 - 1, 20);
     stream_is_calm = false;
-    for (int i = 0; i < stream_count; i++) {
+    for (int i = 0; i < stream_count; i++)
         stream[i].answered = stream[i].meter == 0;
-    }
     struct recorder *recorder = recorder_must_start(both);
     offer_range(recorder, both, 0, 30);
     must(recorder_apply(recorder, fewer, &failure)); // without m3
@@ -453,9 +443,8 @@ static void test_apply(void **state)
     assert_non_null(find_change(&stored, "m2", ALERT_OPEN));
     assert_null(find_change(&stored, "m2", ALERT_CLOSED));
     int kept = 30;
-    for (int i = 30; i < stream_count; i++) {
+    for (int i = 30; i < stream_count; i++)
         kept += stream[i].meter != 2;
-    }
     assert_int_equal(readings_stored(), kept);
     bool whole = false;
     for (int i = 0; i < stored.periods; i++) {
@@ -481,11 +470,10 @@ static void test_apply_other_spans(void **state)
     struct recorder *recorder = NULL;
     for (int i = 0; i < 5; i++) {
         configs[i] = config_make(2, intervals[i], minutes[i]);
-        if (recorder == NULL) {
+        if (recorder == NULL)
             recorder = recorder_must_start(configs[i]);
-        } else {
+        else
             must(recorder_apply(recorder, configs[i], &failure));
-        }
         stream_make(configs[i], atomic_load(&wall_ms), 200 * 60 / intervals[i]);
         offer_range(recorder, configs[i], 0, stream_count);
         settle(recorder);
@@ -508,9 +496,8 @@ static void test_apply_other_spans(void **state)
         }
     }
     snapshot_free(&stored);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 5; i++)
         config_drop(configs[i]);
-    }
 }
 
 // --- the clock ---
@@ -582,9 +569,8 @@ static void test_retention(void **state)
     atomic_fetch_add(&wall_ms, 23 * HOUR);
     int64_t oldest = atomic_load(&wall_ms) - 24 * HOUR;
     int young = 0;
-    for (int i = 0; i < stream_count; i++) {
+    for (int i = 0; i < stream_count; i++)
         young += stream[i].at_ms >= oldest;
-    }
     assert_in_range(young, 1, stream_count - 2000); // more than one step of retention
     wait_until(recorder, status, readings_stored() == young);
     recorder_stop(recorder);

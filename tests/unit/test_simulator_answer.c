@@ -39,9 +39,8 @@ static int set_up(void **state)
     (void)state;
     struct faults *faults = calloc(1, sizeof *faults);
     assert_non_null(faults);
-    if (profile_load_text("test.yaml", profile_text, strlen(profile_text), &profile, faults) != 0) {
+    if (profile_load_text("test.yaml", profile_text, strlen(profile_text), &profile, faults) != 0)
         fail_msg("%s: %s", faults->list[0].path, faults->list[0].message);
-    }
     free(faults);
     return 0;
 }
@@ -95,11 +94,10 @@ static void ask_frame(enum link_kind link, const struct request *request)
 static struct reply judge(enum link_kind link, const struct request *request)
 {
     struct reply reply = {0};
-    if (link == LINK_TCP) {
+    if (link == LINK_TCP)
         frame_tcp_judge(request, 0x1234, answer.bytes, answer.length, &reply);
-    } else {
+    else
         frame_rtu_judge(request, answer.bytes, answer.length, &reply);
-    }
     return reply;
 }
 
@@ -117,9 +115,8 @@ static void order_fault(enum fault_kind fault_kind, const char *key, const char 
 {
     struct meter_fault fault = fault_make(fault_kind, now.since_start_ms);
     struct err err;
-    if (key != NULL) {
+    if (key != NULL)
         assert_int_equal(fault_set_option(&fault, key, value, &err), 0);
-    }
     assert_int_equal(fault_check(&fault, &err), 0);
     assert_int_equal(sim_meter_add_fault(&meter, &fault, &now, &err), 0);
 }
@@ -172,9 +169,8 @@ static void test_no_other_function(void **state)
     (void)state;
     start();
     for (int function = 0; function < 256; function++) {
-        if (function >= 1 && function <= 4) {
+        if (function >= 1 && function <= 4)
             continue;
-        }
         uint8_t frame[] = {0, 1, 0, 0, 0, 6, 7, (uint8_t)function, 0, 18, 0, 1};
         struct ask ask;
         assert_int_equal(ask_take(LINK_TCP, frame, sizeof frame, false, &ask), ASK_FRAME);
@@ -223,9 +219,8 @@ static void test_pieces(void **state)
         struct ask ask;
         size_t length = links[i] == LINK_TCP ? frame_tcp_request(&request, 5, frame)
                                              : frame_rtu_request(&request, frame);
-        for (size_t part = 0; part < length; part++) {
+        for (size_t part = 0; part < length; part++)
             assert_int_equal(ask_take(links[i], frame, part, false, &ask), ASK_MORE);
-        }
         frame[length] = 7; // the next one begins
         assert_int_equal(ask_take(links[i], frame, length + 1, false, &ask), ASK_FRAME);
         assert_int_equal(ask.length, length);
@@ -251,9 +246,8 @@ static void test_rubbish(void **state)
         uint8_t bytes[2 * FRAME_MAX];
         size_t length = (size_t)random_between(1, 300);
         enum link_kind link = (enum link_kind)random_between(0, 2);
-        for (size_t i = 0; i < length; i++) {
+        for (size_t i = 0; i < length; i++)
             bytes[i] = (uint8_t)(random_u64() >> (random_u64() & 7));
-        }
         if ((random_u64() & 1) != 0 && link == LINK_TCP && length > 12) {
             memcpy(bytes + 2, "\0\0\0\6", 4);
         } else if (length > 4) {
@@ -304,9 +298,8 @@ static void test_each_reply_fault_is_caught(void **state)
             bool damaged = reply.why == WHY_CRC || reply.why == WHY_FRAME;
             bool right = reply.why == expected ||
                          (damaged && expected == WHY_FRAME); // either check may come first
-            if (!right) {
+            if (!right)
                 fail_msg("%s, tcp %d: %u", fault_kind_name(rows[i].kind), tcp, reply.why);
-            }
             assert_string_equal(answer.fault, fault_kind_name(rows[i].kind));
             assert_int_equal(sim_meter_clear_faults(&meter, &now, rows[i].kind), 1);
             assert_int_equal(read_registers(LINK_RTU, 3, 18, 3).why, WHY_NONE);
@@ -400,9 +393,8 @@ static void test_options_are_checked(void **state)
     assert_int_equal(fault_kind_parse("sulk", &parsed, &err), -1);
     assert_non_null(strstr(err.text, "swapped-serial"));
     start();
-    for (int i = 0; i < METER_FAULTS_MAX; i++) {
+    for (int i = 0; i < METER_FAULTS_MAX; i++)
         order_fault(FAULT_SILENCE, NULL, NULL);
-    }
     assert_int_equal(sim_meter_add_fault(&meter, &fault, &now, &err), 0 - 1);
     assert_int_equal(sim_meter_clear_faults(&meter, &now, -1), METER_FAULTS_MAX);
 }

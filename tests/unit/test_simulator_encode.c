@@ -146,9 +146,8 @@ enum { TYPES = sizeof types / sizeof types[0] };
 static int64_t power_of_ten(int exponent)
 {
     int64_t power = 1;
-    for (int i = 0; i < exponent; i++) {
+    for (int i = 0; i < exponent; i++)
         power *= 10;
-    }
     return power;
 }
 
@@ -230,9 +229,8 @@ static void test_gauge_round_trip(void **state)
         // A float holds number - offset in the profile's unit to 2^-24 of it.
         double bound = (fabs(number) + 10 * decimal_to_double(channel->conversion.factor)) *
                        (wide ? 1e-14 : 6.1e-8);
-        if (error > bound + 1e-12) {
+        if (error > bound + 1e-12)
             fail_msg("%.17g became %.17g", number, value.number);
-        }
     }
 }
 
@@ -389,9 +387,8 @@ static void test_coded_values_are_valid(void **state)
         coded_image(&profile, who, unit, tick, &image);
         decode();
         assert_int_equal(value.quality, QUALITY_GOOD);
-        if (channel->channel->kind == CHANNEL_COUNTER) {
+        if (channel->channel->kind == CHANNEL_COUNTER)
             assert_true(value.micro >= 0);
-        }
     }
 }
 

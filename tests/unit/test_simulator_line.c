@@ -25,9 +25,8 @@ static void start(enum link_kind kind, int baud, int bits)
     speed = wire_speed_make(baud, bits);
     line_init(&line, kind, &speed);
     answer = (struct answer){.length = 45};
-    for (size_t i = 0; i < answer.length; i++) {
+    for (size_t i = 0; i < answer.length; i++)
         answer.bytes[i] = (uint8_t)i;
-    }
 }
 
 static void send_request(int64_t now_ns)
@@ -60,14 +59,12 @@ static int64_t run(int64_t *now_ns, uint8_t *bytes, size_t *count, int64_t *firs
             last_ns = *now_ns;
             memcpy(bytes + *count, waiting->answer.bytes + waiting->sent, length);
             *count += length;
-            if (line_sent(waiting, length)) {
+            if (line_sent(waiting, length))
                 line_drop(&line, waiting);
-            }
         }
         int64_t due_ns = line_due_ns(&line, *now_ns);
-        if (due_ns == DUE_NEVER) {
+        if (due_ns == DUE_NEVER)
             return last_ns;
-        }
         assert_true(due_ns > *now_ns);
         *now_ns = due_ns;
     }
@@ -123,9 +120,8 @@ static void test_one_frame_at_a_time(void **state)
     assert_int_equal(line_reply(&line, &answer, 1, now_ns), 0);
     int64_t last_ns = run(&now_ns, bytes, &count, &first_ns);
     assert_int_equal(count, 90);
-    for (int i = 0; i < 90; i++) {
+    for (int i = 0; i < 90; i++)
         assert_int_equal(bytes[i], i < 45 ? 0xBB : 0xAA);
-    }
     // 89 characters from the end of the first one, and the silence between the frames.
     assert_true(last_ns - first_ns >= 89 * CHAR_9600 + 7 * CHAR_9600 / 2 - 2 * MS);
 }
@@ -158,9 +154,8 @@ static void test_queue_is_bounded(void **state)
     (void)state;
     start(LINK_TCP, 0, 10);
     answer.delay_ms = 1000;
-    for (int i = 0; i < LINE_REPLIES_MAX; i++) {
+    for (int i = 0; i < LINE_REPLIES_MAX; i++)
         assert_int_equal(line_reply(&line, &answer, 0, 0), 0);
-    }
     assert_int_equal(line_reply(&line, &answer, 0, 0), -1);
     line_release(&line);
     assert_int_equal(line_reply(&line, &answer, 0, 0), 0);
@@ -203,9 +198,8 @@ static void test_heap(void **state)
         at[i] = random_between(0, 3) == 0 ? DUE_NEVER : random_between(0, 1000);
         assert_int_equal(due_heap_set(&heap, &dues[i], at[i]), 0);
         int64_t first = DUE_NEVER;
-        for (int j = 0; j < COUNT; j++) {
+        for (int j = 0; j < COUNT; j++)
             first = at[j] < first ? at[j] : first;
-        }
         const struct due *found = due_heap_first(&heap);
         assert_int_equal(found != NULL ? found->at_ns : DUE_NEVER, first);
     }

@@ -237,9 +237,8 @@ static void test_every_channel_has_a_source(void **state)
     int count = 0;
     for (int i = 0; (channel = channel_at(i)) != NULL; i++) {
         if (channel->kind != CHANNEL_BITS && channel->kind != CHANNEL_IDENTITY &&
-            !source_knows(channel->name)) {
+            !source_knows(channel->name))
             fail_msg("%s has no row in channel_source.c", channel->name);
-        }
         count++;
     }
     assert_true(count > 20);

@@ -57,9 +57,8 @@ static void test_accounts(void **state)
 static void test_roles(void **state)
 {
     (void)state;
-    for (int role = ROLE_NONE; role <= ROLE_OFFICE; role++) {
+    for (int role = ROLE_NONE; role <= ROLE_OFFICE; role++)
         assert_int_equal(role_find(role_text((enum role)role)), role);
-    }
     assert_int_equal(role_find("root"), ROLE_NONE);
     assert_int_equal(role_find(""), ROLE_NONE);
     assert_string_equal(role_text((enum role)77), "none");
@@ -148,9 +147,8 @@ static void test_long_texts_are_cut(void **state)
 {
     (void)state;
     char text[2001];
-    for (size_t i = 0; i + 2 < sizeof text; i += 2) {
+    for (size_t i = 0; i + 2 < sizeof text; i += 2)
         memcpy(text + i, "é", 2);
-    }
     text[2000] = '\0';
     struct store *store = store_must_open();
     must(store_round_begin(store, &failure));
@@ -220,13 +218,11 @@ static const struct edit {
 // Puts the numbers in the place of $1, $2, $3.
 static void edit_print(const char *form, const int numbers[static 3], char *sql)
 {
-    for (; *form != '\0'; form++) {
-        if (*form == '$') {
+    for (; *form != '\0'; form++)
+        if (*form == '$')
             sql += sprintf(sql, "%d", numbers[*++form - '1']);
-        } else {
+        else
             *sql++ = *form;
-        }
-    }
     *sql = '\0';
 }
 

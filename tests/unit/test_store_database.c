@@ -252,9 +252,8 @@ static bool opens_cleanly(void)
     }
     assert_null(store);
     assert_non_null(strstr(err.text, store_path()));
-    if (store_open_reader(folder, &store, &err) == 0) { // does not check the whole file
+    if (store_open_reader(folder, &store, &err) == 0) // does not check the whole file
         store_close(store);
-    }
     return false;
 }
 
@@ -263,9 +262,8 @@ static void test_hostile_files(void **state)
     (void)state;
     static char random[20000];
     for (int i = 0; i < 100; i++) {
-        for (size_t at = 0; at < sizeof random; at++) {
+        for (size_t at = 0; at < sizeof random; at++)
             random[at] = (char)random_u64();
-        }
         file_put(random, (size_t)random_between(1, (int64_t)sizeof random));
         assert_false(opens_cleanly());
     }
@@ -329,18 +327,15 @@ static void test_disk_error_ends_the_process(void **state)
         (void)signal(SIGXFSZ, SIG_IGN);
         (void)close(STDERR_FILENO);
         struct store *store = NULL;
-        if (store_open(folder, &store, NULL) != 0) {
+        if (store_open(folder, &store, NULL) != 0)
             _exit(1);
-        }
         struct rlimit limit = {.rlim_cur = 40000, .rlim_max = 40000};
         (void)setrlimit(RLIMIT_FSIZE, &limit);
-        for (int i = 0; i < 1000; i++) {
+        for (int i = 0; i < 1000; i++)
             if (store_round_begin(store, NULL) != 0 ||
                 store_setting_put(store, "n", i % 2 ? "1" : "2", NULL) != 0 ||
-                store_round_commit(store, NULL) != 0) {
+                store_round_commit(store, NULL) != 0)
                 _exit(2);
-            }
-        }
         _exit(3);
     }
     int status;

@@ -36,9 +36,8 @@ static void random_image(const struct profile *profile, struct image *image)
     for (int i = 0; i < profile->field_count; i++) {
         const struct field *field = &profile->fields[i];
         image->why[i] = (uint16_t)(random_between(1, 4) <= damage ? random_magnitude() & 0x1FF : 0);
-        for (int word = 0; image->why[i] == 0 && word < field->words; word++) {
+        for (int word = 0; image->why[i] == 0 && word < field->words; word++)
             image->words[field->place + word] = (uint16_t)random_u64();
-        }
     }
 }
 
@@ -69,9 +68,8 @@ static void test_sizes(void **state)
 {
     (void)state;
     struct profile profile = {.field_count = 8};
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         profile.fields[i] = (struct field){.words = 2, .place = (uint16_t)(2 * i)};
-    }
     struct image image = {.words = {0x0102, 0x0304}};
     struct buf words;
     struct buf marks;
@@ -81,9 +79,8 @@ static void test_sizes(void **state)
     assert_int_equal(words.length, 32);
     assert_memory_equal(words.data, "\x01\x02\x03\x04", 4);
     assert_int_equal(marks.length, 0);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 8; i++)
         image.why[i] = WHY_TIMEOUT;
-    }
     image_pack(&profile, &image, &words, &marks);
     assert_int_equal(words.length, 0);
     assert_int_equal(marks.length, 2); // a silent meter

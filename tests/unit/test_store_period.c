@@ -265,11 +265,9 @@ static void test_alerts_of_periods(void **state)
     for (int i = 0; i < PERIODS; i++) {
         char expected[PERIOD_ALERTS_MAX][UUID_SIZE];
         int count = 0;
-        for (int kind = 1; kind < ALERT_KINDS; kind++) {
-            if (open[kind]) {
+        for (int kind = 1; kind < ALERT_KINDS; kind++)
+            if (open[kind])
                 strcpy(expected[count++], open_id[kind]);
-            }
-        }
         for (int n = 0; n < 5; n++) {
             int kind = (int)random_between(1, ALERT_KINDS - 1);
             add_change(store, "m1", (enum alert_kind)kind, open[kind] ? ALERT_CLOSED : ALERT_OPEN,
@@ -289,9 +287,8 @@ static void test_alerts_of_periods(void **state)
         assert_int_equal(first[i].alert_count, count);
         for (int a = 0; a < count; a++) {
             int found = 0;
-            for (int b = 0; b < count; b++) {
+            for (int b = 0; b < count; b++)
                 found += strcmp(expected[a], first[i].alerts[b]) == 0;
-            }
             assert_int_equal(found, 1);
         }
     }
@@ -304,9 +301,8 @@ static void test_alerts_of_periods(void **state)
         struct stored_period now;
         assert_int_equal(store_period_get(store, first[i].row, &now, NULL), 1);
         assert_int_equal(now.alert_count, first[i].alert_count);
-        for (int a = 0; a < now.alert_count; a++) {
+        for (int a = 0; a < now.alert_count; a++)
             assert_string_equal(now.alerts[a], first[i].alerts[a]);
-        }
     }
     store_close(store);
 }

@@ -35,9 +35,8 @@ static void site_open(struct site *site)
 static void site_close(struct site *site)
 {
     store_close(site->store);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3; i++)
         fixture_meter_free(site->meters[i]);
-    }
 }
 
 static int site_add(struct site *site, int meter, struct reading *reading, enum lane lane)
@@ -45,9 +44,8 @@ static int site_add(struct site *site, int meter, struct reading *reading, enum 
     struct err err = {.text = ""};
     int result = store_reading_add(site->store, site->numbers[meter], site->decoders[meter],
                                    reading, lane, &err);
-    if (result != 0) {
+    if (result != 0)
         print_error("%s\n", err.text);
-    }
     return result;
 }
 
@@ -87,9 +85,8 @@ static int compare_order(const void *a, const void *b)
 {
     const struct reading *one = *(struct reading *const *)a;
     const struct reading *other = *(struct reading *const *)b;
-    if (one->at_ms != other->at_ms) {
+    if (one->at_ms != other->at_ms)
         return one->at_ms < other->at_ms ? -1 : 1;
-    }
     return strcmp(one->meter->id, other->meter->id);
 }
 
@@ -124,9 +121,8 @@ static void test_random_readings_read_back(void **state)
         int meter = (int)random_between(0, 2);
         struct reading *reading = fixture_reading(site.meters[meter], T0 + random_between(0, 3000));
         int64_t asked_ms = reading->at_ms;
-        if (random_between(0, 9) == 0) {
+        if (random_between(0, 9) == 0)
             reading->due_ms = 0;
-        }
         assert_int_equal(site_add(&site, meter, reading, (enum lane)0), 0);
         assert_true(reading->at_ms >= asked_ms);
         for (int j = 0; j < i; j++) { // unique per meter and instant, and no further than needed
@@ -147,9 +143,8 @@ static void test_random_readings_read_back(void **state)
     }
     assert_int_equal(store_damaged(site.store), 0);
     assert_int_equal(store_newest_ms(site.store), expected.readings[expected.count - 1]->at_ms);
-    for (int i = 0; i < expected.count; i++) {
+    for (int i = 0; i < expected.count; i++)
         free(expected.readings[i]);
-    }
     site_close(&site);
 }
 
@@ -422,18 +417,16 @@ static int kill_one(void)
     (void)close(pipes[1]);
     int rounds = 0;
     char byte;
-    for (int wanted = (int)random_between(1, 20); rounds < wanted; rounds++) {
+    for (int wanted = (int)random_between(1, 20); rounds < wanted; rounds++)
         assert_int_equal(read(pipes[0], &byte, 1), 1);
-    }
     struct timespec moment = {.tv_nsec = random_between(0, 2000000)}; // anywhere in a round
     (void)ppoll(NULL, 0, &moment, NULL);
     assert_int_equal(kill(child, SIGKILL), 0);
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status));
-    while (read(pipes[0], &byte, 1) == 1) {
+    while (read(pipes[0], &byte, 1) == 1)
         rounds++;
-    }
     (void)close(pipes[0]);
     return rounds;
 }

@@ -99,9 +99,8 @@ struct faults_seen {
 static void see_fault(void *context, const char *text)
 {
     struct faults_seen *seen = context;
-    if (seen->count < 200) {
+    if (seen->count < 200)
         (void)snprintf(seen->text[seen->count], ERR_TEXT_MAX, "%s", text);
-    }
     seen->count++;
 }
 
@@ -115,9 +114,8 @@ static int verify(struct faults_seen *seen)
         return 1;
     }
     int count = store_verify(store, see_fault, seen, &err);
-    if (count < 0) {
+    if (count < 0)
         print_error("store_verify: %s\n", err.text);
-    }
     assert_true(count >= 0);
     store_close(store);
     return count;
@@ -129,9 +127,8 @@ static void test_whole_store_has_no_fault(void **state)
     static struct faults_seen seen;
     make_store();
     verify(&seen);
-    if (seen.count != 0) {
+    if (seen.count != 0)
         print_error("%s\n", seen.text[0]);
-    }
     assert_int_equal(seen.count, 0);
     // The same by the writer, between rounds and in one.
     struct store *store = store_must_open();
@@ -202,9 +199,8 @@ static void test_each_damage_is_named(void **state)
         sql_run(damages[i].sql);
         verify(&seen);
         bool named = false;
-        for (int n = 0; n < seen.count && n < 200; n++) {
+        for (int n = 0; n < seen.count && n < 200; n++)
             named = named || strstr(seen.text[n], damages[i].said) != NULL;
-        }
         if (!named) {
             print_error("%s: %d faults, none says '%s' (%s)\n", damages[i].sql, seen.count,
                         damages[i].said, seen.count > 0 ? seen.text[0] : "");
@@ -285,9 +281,8 @@ static void test_damaged_files(void **state)
     int found = 0;
     for (int i = 0; i < 150; i++) {
         memcpy(bad, good, length);
-        for (int n = 0; n < 8; n++) {
+        for (int n = 0; n < 8; n++)
             bad[random_between(0, (int64_t)length - 1)] = (char)random_u64();
-        }
         file_put(bad, length);
         found += verify(&seen) != 0;
     }

@@ -22,12 +22,10 @@ static void test_host(void **state)
         "",    ":",    ":80",    "a:",    "a:123456", "a:8o",        "a b", "a/b", "a@b",
         "a?b", "a#b",  "a\\b",   "a%b",   "a\r\nb",   "-a",          ".a",  "[",   "[]",
         "[:",  "[::1", "[::1]8", "[g::]", "[::1]:",   "\xC3\xA4.de", "a,b"};
-    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
         assert_true(guard_host(good[i]));
-    }
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(guard_host(bad[i]));
-    }
     char longest[300];
     memset(longest, 'a', sizeof longest);
     longest[255] = '\0';
@@ -52,9 +50,8 @@ static void test_origin(void **state)
                                       "https://gw:84431",
                                       "https://gw:8443/",
                                       "https://evil.example"};
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(guard_origin(bad[i], "gw:8443"));
-    }
     assert_false(guard_origin(NULL, "gw"));
     assert_false(guard_origin("https://gw", NULL));
 }
@@ -97,9 +94,8 @@ static void test_command(void **state)
     assert_true(guard_command("abcdefghijklmnopqrstuvwxyz01234"));
     assert_false(guard_command("abcdefghijklmnopqrstuvwxyz012345"));
     static const char *const bad[] = {"", "A", "a b", "a\"b", "a/b", "a.b", "a\\b", "a\n"};
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_false(guard_command(bad[i]));
-    }
 }
 
 int main(void)

@@ -43,9 +43,8 @@ static struct wire *open_wire(enum fake_kind kind, const struct fake_meter *fake
     struct wire *wire = wire_new(&settings, &clock_system);
     assert_non_null(wire);
     struct err err = {""};
-    if (wire_open(wire, &err) != 0) {
+    if (wire_open(wire, &err) != 0)
         fail_msg("%s", err.text);
-    }
     return wire;
 }
 
@@ -60,12 +59,10 @@ static void expect_good(struct wire *wire, struct request request, uint64_t tick
 {
     struct reply reply;
     wire_transact(wire, &request, &reply);
-    if (reply.why != WHY_NONE) {
+    if (reply.why != WHY_NONE)
         fail_msg("why %d: %s", reply.why, reply.detail);
-    }
-    for (int i = 0; i < request.count && request.function > 2; i++) {
+    for (int i = 0; i < request.count && request.function > 2; i++)
         assert_int_equal(reply.words[i], fake_word(request.first + i, tick));
-    }
     assert_in_range(reply.elapsed_us, 0, 1000000);
 }
 
@@ -146,9 +143,8 @@ struct order {
 
 static void reseal(const struct order *order, struct fake_answer *answer)
 {
-    if (order->kind != FAKE_TCP) {
+    if (order->kind != FAKE_TCP)
         (void)fake_seal(answer->frame, answer->length - 2);
-    }
 }
 
 static void damage_head(const struct order *order, struct fake_answer *answer)
@@ -172,9 +168,8 @@ static void damage_head(const struct order *order, struct fake_answer *answer)
 static void misbehave(void *context, struct fake_answer *answer)
 {
     const struct order *order = context;
-    if (answer->tick > order->until_tick) {
+    if (answer->tick > order->until_tick)
         return;
-    }
     damage_head(order, answer);
     switch (order->damage) {
     case SILENCE: answer->length = 0; break;
@@ -255,9 +250,8 @@ static void test_damage(void **state)
     for (int kind = FAKE_TCP; kind <= FAKE_PTY; kind++) {
         for (int damage = SILENCE; damage < DAMAGE_END; damage++) {
             bool hang_up = damage == RESET || damage == HALF_AND_RESET;
-            if (kind != FAKE_PTY || !hang_up) { // a terminal's other end: test_unplugged
+            if (kind != FAKE_PTY || !hang_up) // a terminal's other end: test_unplugged
                 check_damage((enum fake_kind)kind, (enum damage)damage);
-            }
         }
     }
 }
@@ -325,14 +319,12 @@ static void test_unplugged(void **state)
         struct reply reply = {0};
         struct err err = {""};
         int64_t limit_ms = now_ms() + 5000;
-        while (wire_open(wire, &err) == 0 && now_ms() < limit_ms) {
+        while (wire_open(wire, &err) == 0 && now_ms() < limit_ms)
             wire_transact(wire, &(struct request){17, 3, 100, 9}, &reply);
-        }
         assert_false(wire_is_open(wire));
         const char *place = kind == FAKE_PTY ? fake_device(fake) : "127.0.0.1";
-        if (strstr(err.text, place) == NULL) {
+        if (strstr(err.text, place) == NULL)
             fail_msg("'%s' does not say '%s'", err.text, place);
-        }
         wire_transact(wire, &(struct request){17, 3, 100, 8}, &reply);
         assert_int_equal(reply.why, WHY_LINK_DOWN);
         wire_free(wire);
@@ -362,9 +354,8 @@ static void test_high_descriptor(void **state)
     (void)state;
     struct rlimit limit;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    if (limit.rlim_max < 1200) {
+    if (limit.rlim_max < 1200)
         skip();
-    }
     struct rlimit raised = {.rlim_cur = 1200, .rlim_max = limit.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &raised), 0);
     int fds[1200];
@@ -384,9 +375,8 @@ static void test_high_descriptor(void **state)
         wire_free(wire);
         fake_stop(fake);
     }
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++)
         close(fds[i]);
-    }
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
 
@@ -418,9 +408,8 @@ static void test_silence(void **state)
     assert_int_equal(wire_open(wire, &err), 0);
     expect_good(wire, (struct request){17, 3, 100, 2}, 1);
     int64_t start_ns = clock_boot_ns(&clock_system);
-    for (uint64_t i = 0; i < 10; i++) {
+    for (uint64_t i = 0; i < 10; i++)
         expect_good(wire, (struct request){17, 3, 100, 2}, 2 + i);
-    }
     int64_t each_us = (clock_boot_ns(&clock_system) - start_ns) / 10000;
     // 3.5 characters of 11 bits at 9600 baud are 4.01 ms.
     assert_in_range(each_us, 14010, 100000);
@@ -511,9 +500,8 @@ static void test_late_full(void **state)
     (void)state;
     struct late late;
     late_init(&late, 100);
-    for (int i = 0; i <= LATE_MAX; i++) {
+    for (int i = 0; i <= LATE_MAX; i++)
         late_add(&late, &(struct request){(uint8_t)(i + 1), 3, 100, 4}, 0);
-    }
     assert_true(late_blocks(&late, &(struct request){200, 4, 0, 1}, 1));
     assert_false(late_blocks(&late, &(struct request){200, 4, 0, 1}, 3000000001));
 }
@@ -562,13 +550,11 @@ static struct lateness random_lateness(double most)
 static int ask_around(struct wire *wire, struct request request, struct reply *reply)
 {
     for (int i = 0; i < 3; i++) {
-        while (!wire_may_ask(wire, &request) && request.count < 60) {
+        while (!wire_may_ask(wire, &request) && request.count < 60)
             request.count++;
-        }
         wire_transact(wire, &request, reply);
-        if (reply->why == WHY_NONE) {
+        if (reply->why == WHY_NONE)
             return 1;
-        }
     }
     return 0;
 }
@@ -619,9 +605,8 @@ static void test_late_replies_seen_by_libmodbus(void **state)
     for (int round = 0; round < 60; round++) {
         uint16_t words[4] = {0};
         int first = (int)random_between(0, 200);
-        if (modbus_read_registers(context, first, 4, words) == 4 && words[0] >> 8 != first) {
+        if (modbus_read_registers(context, first, 4, words) == 4 && words[0] >> 8 != first)
             wrong++;
-        }
     }
     (void)fprintf(stderr, "late replies: libmodbus alone took %d of 60 wrong\n", wrong);
     assert_in_range(wrong, 1, 60);
