@@ -17,7 +17,7 @@ COMMAND_LIMIT_S = 60
 
 def program():
     """The binary under test: $METERGATE, else the release build."""
-    return Path(os.environ.get("METERGATE", ROOT / "build" / "metergate"))
+    return Path(os.environ.get("METERGATE", ROOT / "build" / "metergate")).resolve()
 
 
 class Result:
