@@ -12,6 +12,8 @@
 #include "drivers/link_url.h"
 #include "drivers/profile.h"
 
+#include <stdio.h>
+
 #define CONFIG_LINKS_MAX 900
 #define CONFIG_METERS_MAX 4096
 #define CONFIG_TEXT_MAX (8 * 1024 * 1024) // bytes of the file
@@ -120,6 +122,13 @@ struct faults {
     int count; // all found; the first FAULTS_MAX are in list
     struct fault list[FAULTS_MAX];
 };
+
+#define FAULT_TEXT_MAX (CONFIG_PATH_MAX + 160 + 320 + 32)
+// "FILE:LINE:COLUMN: PATH: MESSAGE" (contract, section 2). What is wrong with the file as a whole
+// stands at its beginning.
+void fault_text(const struct fault *fault, char text[static FAULT_TEXT_MAX]);
+// All kept faults, a line each, and how many more there are.
+void faults_print(const struct faults *faults, FILE *out);
 
 // Where profiles are sought, in order: `directory` (--profiles) if not NULL, ../drivers/profiles
 // beside the binary, the package's share folder.

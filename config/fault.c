@@ -171,3 +171,22 @@ const char *suggest(const char *misspelt, name_at *names, const void *context)
     }
     return best;
 }
+
+void fault_text(const struct fault *fault, char text[static FAULT_TEXT_MAX])
+{
+    (void)snprintf(text, FAULT_TEXT_MAX, "%s:%d:%d: %s: %s", fault->file,
+                   fault->line > 0 ? fault->line : 1, fault->column > 0 ? fault->column : 1,
+                   fault->path[0] != '\0' ? fault->path : "file", fault->message);
+}
+
+void faults_print(const struct faults *faults, FILE *out)
+{
+    char text[FAULT_TEXT_MAX];
+    int kept = faults->count < FAULTS_MAX ? faults->count : FAULTS_MAX;
+    for (int i = 0; i < kept; i++) {
+        fault_text(&faults->list[i], text);
+        (void)fprintf(out, "%s\n", text);
+    }
+    if (faults->count > kept)
+        (void)fprintf(stderr, "%d more faults are not shown\n", faults->count - kept);
+}

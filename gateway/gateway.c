@@ -16,17 +16,7 @@
 #define READ_WAIT_MS 15000        // a test read behind a bus that is busy with other meters
 #define GATEWAY_SETTING "gateway" // whose store it is
 
-static void print_faults(const struct faults *faults)
-{
-    int kept = faults->count < FAULTS_MAX ? faults->count : FAULTS_MAX;
-    for (int i = 0; i < kept; i++) {
-        const struct fault *fault = &faults->list[i];
-        fprintf(stderr, "%s:%d:%d: %s: %s\n", fault->file, fault->line, fault->column, fault->path,
-                fault->message);
-    }
-}
-
-// The whole configuration, or the first fault in the message.
+// The whole configuration, or its first fault in the message.
 static struct config *load(const struct gateway *gateway, struct err *err)
 {
     struct faults *faults = calloc(1, sizeof *faults);
@@ -37,11 +27,13 @@ static struct config *load(const struct gateway *gateway, struct err *err)
     struct config_search search = {.directory = gateway->profiles[0] ? gateway->profiles : NULL};
     struct config *config = NULL;
     if (config_load(gateway->config_path, &search, &config, faults) < 0) {
-        const struct fault *first = &faults->list[0];
-        print_faults(faults);
-        err_set(err, "%s:%d:%d: %s: %s (%d in all; 'metergate check %s' lists them)", first->file,
-                first->line, first->column, first->path, first->message, faults->count,
-                gateway->config_path);
+        char first[FAULT_TEXT_MAX];
+        fault_text(&faults->list[0], first);
+        if (faults->count == 1)
+            err_set(err, "%s", first);
+        else
+            err_set(err, "%s (%d faults in all; 'metergate check %s' lists them)", first,
+                    faults->count, gateway->config_path);
     }
     free(faults);
     return config;

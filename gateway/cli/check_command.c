@@ -33,20 +33,6 @@ static void print_help(void)
          "Exit status: 0 no fault, 1 faults were found, 2 wrong usage. Notes go to stderr.");
 }
 
-static int print_faults(const struct faults *faults)
-{
-    int kept = faults->count < FAULTS_MAX ? faults->count : FAULTS_MAX;
-    for (int i = 0; i < kept; i++) {
-        const struct fault *fault = &faults->list[i];
-        printf("%s:%d:%d: %s: %s\n", fault->file, fault->line > 0 ? fault->line : 1,
-               fault->column > 0 ? fault->column : 1, fault->path[0] != '\0' ? fault->path : "file",
-               fault->message);
-    }
-    if (faults->count > kept)
-        fprintf(stderr, "metergate check: %d more faults are not shown\n", faults->count - kept);
-    return EXIT_PROBLEM;
-}
-
 static enum kind kind_of(const struct node *root)
 {
     static const struct {
@@ -87,8 +73,10 @@ static int check_config(const char *path, const struct buf *text,
                         const struct config_search *search, struct faults *faults)
 {
     struct config *config = NULL;
-    if (config_load_text(path, text->data, text->length, search, &config, faults) != 0)
-        return print_faults(faults);
+    if (config_load_text(path, text->data, text->length, search, &config, faults) != 0) {
+        faults_print(faults, stdout);
+        return EXIT_PROBLEM;
+    }
     print_notes(config);
     config_unref(config);
     return EXIT_DONE;
@@ -97,8 +85,10 @@ static int check_config(const char *path, const struct buf *text,
 static int check_profile(const char *path, const struct buf *text, struct faults *faults)
 {
     struct profile *profile = NULL;
-    if (profile_load_text(path, text->data, text->length, &profile, faults) != 0)
-        return print_faults(faults);
+    if (profile_load_text(path, text->data, text->length, &profile, faults) != 0) {
+        faults_print(faults, stdout);
+        return EXIT_PROBLEM;
+    }
     if (!profile->verified) {
         fprintf(stderr, "note: the profile is not verified: its values are suspect until a person "
                         "has compared them with the meter's display\n");
@@ -111,8 +101,10 @@ static int check_text(const char *path, const struct buf *text, const struct con
                       struct faults *faults)
 {
     struct document document;
-    if (document_parse(&document, path, text->data, text->length, faults) != 0)
-        return print_faults(faults);
+    if (document_parse(&document, path, text->data, text->length, faults) != 0) {
+        faults_print(faults, stdout);
+        return EXIT_PROBLEM;
+    }
     enum kind kind = kind_of(document.root);
     document_release(&document);
     switch (kind) {

@@ -255,17 +255,6 @@ static int read_link(const struct options *options, const struct wire_settings *
     return result;
 }
 
-static int print_faults(const struct faults *faults)
-{
-    int kept = faults->count < FAULTS_MAX ? faults->count : FAULTS_MAX;
-    for (int i = 0; i < kept; i++) {
-        const struct fault *fault = &faults->list[i];
-        fprintf(stderr, "%s:%d:%d: %s: %s\n", fault->file, fault->line, fault->column, fault->path,
-                fault->message);
-    }
-    return EXIT_PROBLEM;
-}
-
 // ---- --link -------------------------------------------------------------------------------------
 
 // "volume_base=m3"
@@ -317,7 +306,7 @@ static int read_by_link(const struct options *options)
     if (faults == NULL) {
         result = cli_problem("read", "there is not enough memory");
     } else if (profile_load(options->profile, NULL, &options->search, &profile, faults) != 0) {
-        result = print_faults(faults);
+        faults_print(faults, stderr);
     } else if (set_units(options, profile, &err) != 0) {
         result = cli_usage("read", "%s", err.text);
     } else {
@@ -342,7 +331,7 @@ static int read_configured(const struct options *options)
     if (faults == NULL) {
         result = cli_problem("read", "there is not enough memory");
     } else if (config_load(options->config, &options->search, &config, faults) != 0) {
-        result = print_faults(faults);
+        faults_print(faults, stderr);
     } else {
         int index = config_meter_find(config, options->meter);
         if (index < 0) {

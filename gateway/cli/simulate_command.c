@@ -110,17 +110,6 @@ static int print_reference(void)
     return failed ? cli_problem(NAME, "there is not enough memory") : EXIT_DONE;
 }
 
-static void print_faults(const struct faults *faults)
-{
-    for (int i = 0; i < faults->count && i < FAULTS_MAX; i++) {
-        const struct fault *fault = &faults->list[i];
-        fprintf(stderr, "%s:%d:%d: %s%s%s\n", fault->file, fault->line, fault->column, fault->path,
-                fault->path[0] != '\0' ? ": " : "", fault->message);
-    }
-    if (faults->count > FAULTS_MAX)
-        fprintf(stderr, "and %d more\n", faults->count - FAULTS_MAX);
-}
-
 static struct site *load_site(struct request *request)
 {
     struct site *site = NULL;
@@ -135,7 +124,7 @@ static struct site *load_site(struct request *request)
     request->options.random = random & SEED_RANDOM_MASK;
     request->options.wall_ms = clock_wall_ms(&clock_system);
     if (site_load(request->site, &request->options, &site, faults) != 0)
-        print_faults(faults);
+        faults_print(faults, stderr);
     free(faults);
     return site;
 }

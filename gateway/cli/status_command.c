@@ -69,10 +69,12 @@ static void print_gateway(const json_t *status)
     char b[CELL_SIZE];
     char c[CELL_SIZE];
     json_int_t up_s = number(status, "uptime_s");
-    printf("Gateway  %s, %s; software %s; up %" PRId64 " d %02d:%02d:%02d\n",
-           cell(status, "gateway", a), cell(status, "name", b), cell(status, "software", c),
-           (int64_t)(up_s / 86400), (int)(up_s / 3600 % 24), (int)(up_s / 60 % 60),
-           (int)(up_s % 60));
+    const char *name = json_string_value(json_object_get(status, "name"));
+    bool named = name != NULL && name[0] != '\0';
+    printf("Gateway  %s%s%s; software %s; up %" PRId64 " d %02d:%02d:%02d\n",
+           cell(status, "gateway", a), named ? ", " : "", named ? cell(status, "name", b) : "",
+           cell(status, "software", c), (int64_t)(up_s / 86400), (int)(up_s / 3600 % 24),
+           (int)(up_s / 60 % 60), (int)(up_s % 60));
     const json_t *clock = json_object_get(status, "clock");
     bool known = json_is_true(json_object_get(clock, "known"));
     printf("Clock    %s%s\n", cell(clock, "now", a),
