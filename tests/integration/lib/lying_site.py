@@ -3,6 +3,7 @@
 Runs from the start of the session, so that many frames have been damaged when its test looks.
 """
 from collections import namedtuple
+from contextlib import ExitStack
 
 import pytest
 
@@ -35,22 +36,23 @@ def site_text():
 def lying_site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lying")
     (folder / "sim.yaml").write_text(site_text())
-    broker = Broker(folder)
-    office = Office(broker.port)
     log = folder / "frames.log"
-    simulator = Simulator(program(), folder / "sim.yaml", folder, profiles=PROFILES, options=["--log", log])
-    site = Site(office=office_plain(broker))
-    for link, url in simulator.links.items():
-        site.link(link, url, response_timeout_ms=TIMEOUT_MS)
-    for meter in simulator.meters:
-        site.meter(meter["meter"], meter["link"], meter["unit"], display_checked="2026-11-20")
-    gateway = Gateway(folder, site).start()
-    units = {meter["meter"]: meter["unit"] for meter in simulator.meters}
-    yield Lying(gateway, office, log, simulator.ready["started"], units)
-    try:
+    with ExitStack() as parts:  # ends what was started, also when the rest cannot be
+        broker = Broker(folder)
+        parts.callback(broker.stop)
+        office = Office(broker.port)
+        parts.callback(office.close)
+        simulator = Simulator(program(), folder / "sim.yaml", folder, profiles=PROFILES, options=["--log", log])
+        parts.callback(simulator.stop)
+        site = Site(office=office_plain(broker))
+        for link, url in simulator.links.items():
+            site.link(link, url, response_timeout_ms=TIMEOUT_MS)
+        for meter in simulator.meters:
+            site.meter(meter["meter"], meter["link"], meter["unit"], display_checked="2026-11-20")
+        gateway = Gateway(folder, site)
+        parts.callback(gateway.stop)
+        gateway.start()
+        units = {meter["meter"]: meter["unit"] for meter in simulator.meters}
+        yield Lying(gateway, office, log, simulator.ready["started"], units)
         gateway.stop()
         office.check()
-    finally:
-        office.close()
-        broker.stop()
-        simulator.stop()

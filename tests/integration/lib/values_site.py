@@ -4,6 +4,7 @@ Runs from the start of the session, because its summaries need whole minutes.
 """
 import random
 from collections import namedtuple
+from contextlib import ExitStack
 
 import pytest
 
@@ -60,49 +61,51 @@ def varying(meter, profile, rng):
 @pytest.fixture(scope="session")
 def values_site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("values")
-    meters, broker = Meters(), Broker(folder)
-    office = Office(broker.port)
-    rng = random.Random(SEED)
-    tcp, serial, over_tcp = meters.tcp(range(1, 9)), meters.serial([5]), meters.tcp([6], rtu=True)
-    silent = meters.tcp([1])
-    cases = [
-        Case("fx", "fuxin-totalizer", tcp[1], "good", None),
-        Case("fx-unverified", "fuxin-totalizer", tcp[2], "suspect", "unverified"),
-        Case("tms", "fd-tms", tcp[3], "good", None),
-        Case("sdm", "eastron-sdm630", tcp[4], "good", None),
-        Case("pac", "siemens-pac2200", tcp[5], "good", None),
-        Case("fx-serial", "fuxin-totalizer", serial[5], "good", None),
-        Case("fx-over-tcp", "fuxin-totalizer", over_tcp[6], "good", None),
-    ]
-    for case in cases:
-        varying(case.served, case.profile, rng)
-    part, dead = tcp[7], silent[1]
-    varying(part, "eastron-sdm630", rng)
-    part.refused = {(4, 342)}
-    dead.silent = True
-    odd = tcp[8]
-    fuxin.put(odd, flow_measured=float("nan"), temperature=float("-inf"))
-    odd.put(fuxin.FUNCTION, 23, [0x1234, 0x5A78, 0x9012])  # a digit above 9
-    checked = {"display_checked": "2026-11-20"}
-    site = Site(office=office_plain(broker))
-    site.link("tcp", tcp.url).link("serial", serial.url).link("over-tcp", over_tcp.url)
-    site.link("silent", silent.url, response_timeout_ms=200)
-    site.meter("fx", "tcp", 1, **checked).meter("fx-unverified", "tcp", 2)
-    site.meter("tms", "tcp", 3, "fd-tms", units={"flow_base": "m3/h", "volume_base": "m3"}, **checked)
-    site.meter("sdm", "tcp", 4, "eastron-sdm630", **checked).meter("pac", "tcp", 5, "siemens-pac2200", **checked)
-    site.meter("sdm-part", "tcp", 7, "eastron-sdm630", **checked)
-    site.meter("fx-odd", "tcp", 8, **checked)
-    site.meter("fx-serial", "serial", 5, **checked).meter("fx-over-tcp", "over-tcp", 6, **checked)
-    site.meter("fx-silent", "silent", 1, **checked)
-    gateway = Gateway(folder, site).start()
-    faulty = {"sdm-part": Case("sdm-part", "eastron-sdm630", part, None, None),
-              "fx-silent": Case("fx-silent", "fuxin-totalizer", dead, None, None),
-              "fx-odd": Case("fx-odd", "fuxin-totalizer", odd, None, None)}
-    yield Values(gateway, office, cases, faulty, tcp)
-    try:
+    with ExitStack() as parts:  # ends what was started, also when the rest cannot be
+        meters = Meters()
+        parts.callback(meters.close)
+        broker = Broker(folder)
+        parts.callback(broker.stop)
+        office = Office(broker.port)
+        parts.callback(office.close)
+        rng = random.Random(SEED)
+        tcp, serial, over_tcp = meters.tcp(range(1, 9)), meters.serial([5]), meters.tcp([6], rtu=True)
+        silent = meters.tcp([1])
+        cases = [
+            Case("fx", "fuxin-totalizer", tcp[1], "good", None),
+            Case("fx-unverified", "fuxin-totalizer", tcp[2], "suspect", "unverified"),
+            Case("tms", "fd-tms", tcp[3], "good", None),
+            Case("sdm", "eastron-sdm630", tcp[4], "good", None),
+            Case("pac", "siemens-pac2200", tcp[5], "good", None),
+            Case("fx-serial", "fuxin-totalizer", serial[5], "good", None),
+            Case("fx-over-tcp", "fuxin-totalizer", over_tcp[6], "good", None),
+        ]
+        for case in cases:
+            varying(case.served, case.profile, rng)
+        part, dead = tcp[7], silent[1]
+        varying(part, "eastron-sdm630", rng)
+        part.refused = {(4, 342)}
+        dead.silent = True
+        odd = tcp[8]
+        fuxin.put(odd, flow_measured=float("nan"), temperature=float("-inf"))
+        odd.put(fuxin.FUNCTION, 23, [0x1234, 0x5A78, 0x9012])  # a digit above 9
+        checked = {"display_checked": "2026-11-20"}
+        site = Site(office=office_plain(broker))
+        site.link("tcp", tcp.url).link("serial", serial.url).link("over-tcp", over_tcp.url)
+        site.link("silent", silent.url, response_timeout_ms=200)
+        site.meter("fx", "tcp", 1, **checked).meter("fx-unverified", "tcp", 2)
+        site.meter("tms", "tcp", 3, "fd-tms", units={"flow_base": "m3/h", "volume_base": "m3"}, **checked)
+        site.meter("sdm", "tcp", 4, "eastron-sdm630", **checked).meter("pac", "tcp", 5, "siemens-pac2200", **checked)
+        site.meter("sdm-part", "tcp", 7, "eastron-sdm630", **checked)
+        site.meter("fx-odd", "tcp", 8, **checked)
+        site.meter("fx-serial", "serial", 5, **checked).meter("fx-over-tcp", "over-tcp", 6, **checked)
+        site.meter("fx-silent", "silent", 1, **checked)
+        gateway = Gateway(folder, site)
+        parts.callback(gateway.stop)
+        gateway.start()
+        faulty = {"sdm-part": Case("sdm-part", "eastron-sdm630", part, None, None),
+                  "fx-silent": Case("fx-silent", "fuxin-totalizer", dead, None, None),
+                  "fx-odd": Case("fx-odd", "fuxin-totalizer", odd, None, None)}
+        yield Values(gateway, office, cases, faulty, tcp)
         gateway.stop()
         office.check()
-    finally:
-        office.close()
-        broker.stop()
-        meters.close()
