@@ -323,34 +323,36 @@ static void decode_identity(const struct field *field, const struct image *image
     }
 }
 
-// Why a channel was not read: that of its first field that was not.
-static uint16_t why_unread(const struct profile *profile, const struct profile_channel *channel,
-                           const struct image *image)
+// The graver of two reasons: nothing there before doubt, the first before the second.
+static uint16_t graver(uint16_t a, uint16_t b)
 {
+    return a == WHY_NONE || (why_is_doubt(a) && b != WHY_NONE && !why_is_doubt(b)) ? b : a;
+}
+
+// Why a channel was not read or is doubted: the gravest reason of its fields.
+static uint16_t why_of_fields(const struct profile *profile, const struct profile_channel *channel,
+                              const struct image *image)
+{
+    uint16_t why = WHY_NONE;
     if (channel->channel->kind == CHANNEL_BITS) {
-        for (int i = 0; i < profile->status_count; i++) {
-            uint16_t why = image->why[profile->status[i].field];
-            if (why != WHY_NONE)
-                return why;
-        }
-        return WHY_NONE;
+        for (int i = 0; i < profile->status_count; i++)
+            why = graver(why, image->why[profile->status[i].field]);
+        return why;
     }
     for (int i = 0; i < channel->part_count; i++) {
         const struct part *part = &channel->parts[i];
-        uint16_t why = image->why[part->field];
-        if (why == WHY_NONE && part->scale_field >= 0)
-            why = image->why[part->scale_field];
-        if (why != WHY_NONE)
-            return why;
+        why = graver(why, image->why[part->field]);
+        if (part->scale_field >= 0)
+            why = graver(why, image->why[part->scale_field]);
     }
-    return WHY_NONE;
+    return why;
 }
 
 static void decode_channel(const struct profile *profile, const struct profile_channel *channel,
                            const struct image *image, struct value *value)
 {
-    uint16_t why = why_unread(profile, channel, image);
-    if (why != WHY_NONE) {
+    uint16_t why = why_of_fields(profile, channel, image);
+    if (why != WHY_NONE && !why_is_doubt(why)) {
         set_bad(value, QUALITY_MISSING, why);
         return;
     }
@@ -364,6 +366,10 @@ static void decode_channel(const struct profile *profile, const struct profile_c
         decode_identity(&profile->fields[channel->parts[0].field], image, value);
     else
         decode_number(profile, channel, image, value);
+    if (why != WHY_NONE && value->quality == QUALITY_GOOD) {
+        value->quality = QUALITY_SUSPECT;
+        value->why = why;
+    }
 }
 
 void image_decode(const struct profile *profile, const struct image *image, bool unverified,

@@ -22,6 +22,8 @@ static const char *const why_texts[] = {
     [WHY_NOT_POLLED] = "not-polled",
     [WHY_INTERPOLATED] = "interpolated",
     [WHY_REVERSED] = "reversed",
+    [WHY_UNCONFIRMED] = "unconfirmed",
+    [WHY_EXCHANGED] = "exchanged",
 };
 
 const char *why_text(uint16_t why, char text[static WHY_TEXT_MAX])

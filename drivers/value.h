@@ -33,8 +33,17 @@ enum why {
     WHY_NOT_POLLED = 11,   // due while the gateway did not run, or the bus was late
     WHY_INTERPOLATED = 12, // estimated between its neighbours
     WHY_REVERSED = 13,     // a counter stands lower than before
+    WHY_UNCONFIRMED = 14,  // read on a noisy line, and not read the same a second time
+    WHY_EXCHANGED = 15,    // another serial number: not the meter that was there before
     WHY_EXCEPTION = 0x100,
 };
+
+// Whether words with this reason were read and are kept, but doubted: their values are suspect.
+// With every other reason there are none.
+static inline bool why_is_doubt(uint16_t why)
+{
+    return why == WHY_UNCONFIRMED || why == WHY_EXCHANGED;
+}
 
 #define WHY_TEXT_MAX 24
 // "timeout", "exception-2" …; "" for WHY_NONE.

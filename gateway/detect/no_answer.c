@@ -43,7 +43,7 @@ static void report(struct detect *detect, int meter, enum alert_state state, int
 static uint16_t reason_of(const struct reading *reading)
 {
     for (int i = 0; i < reading->meter->profile->field_count; i++)
-        if (reading->image.why[i] != WHY_NONE)
+        if (reading->image.why[i] != WHY_NONE && !why_is_doubt(reading->image.why[i]))
             return reading->image.why[i];
     return WHY_TIMEOUT;
 }

@@ -17,6 +17,12 @@ static void marks_pack(const struct profile *profile, const struct image *image,
     }
 }
 
+// A doubted field keeps its words.
+static bool has_words(const struct image *image, int field)
+{
+    return image->why[field] == WHY_NONE || why_is_doubt(image->why[field]);
+}
+
 void image_pack(const struct profile *profile, const struct image *image, struct buf *words,
                 struct buf *marks)
 {
@@ -24,7 +30,7 @@ void image_pack(const struct profile *profile, const struct image *image, struct
     buf_clear(marks);
     for (int i = 0; i < profile->field_count; i++) {
         const struct field *field = &profile->fields[i];
-        for (int word = 0; image->why[i] == 0 && word < field->words; word++) {
+        for (int word = 0; has_words(image, i) && word < field->words; word++) {
             uint16_t value = image->words[field->place + word];
             buf_add_byte(words, (uint8_t)(value >> 8));
             buf_add_byte(words, (uint8_t)(value & 0xFF));
@@ -59,7 +65,7 @@ int image_unpack(const struct profile *profile, const void *words, size_t words_
     struct cursor cursor = cursor_of(words, words_length);
     for (int i = 0; i < profile->field_count; i++) {
         const struct field *field = &profile->fields[i];
-        for (int word = 0; image.why[i] == 0 && word < field->words; word++) {
+        for (int word = 0; has_words(&image, i) && word < field->words; word++) {
             unsigned high = cursor_byte(&cursor);
             unsigned low = cursor_byte(&cursor);
             image.words[field->place + word] = (uint16_t)(high << 8 | low);

@@ -1,8 +1,8 @@
 // An image as two short byte strings. Pure.
 //
-// words: the words of the fields that were read, in the order of the profile's fields, big-endian.
-// marks: empty when every field was read, else pairs of varints (number of fields, why) over all
-// fields.
+// words: the words of the fields that were read (also of doubted ones), in the order of the
+// profile's fields, big-endian. marks: empty when every field was read, else pairs of varints
+// (number of fields, why) over all fields.
 #ifndef METERGATE_STORE_PACK_H
 #define METERGATE_STORE_PACK_H
 

@@ -96,6 +96,31 @@ static void expect_bad(enum quality quality, int why)
     assert_false(value.present);
 }
 
+// A doubted field keeps its value; one that was not read has none, and that reason goes before.
+static void test_doubt(void **state)
+{
+    (void)state;
+    start("volume_base", RAW_U32, 2, one);
+    add_part(RAW_U16, 1, (const uint16_t[]){7}, one);
+    put(35, 2);
+    expect_micro(42000000);
+    image.why[1] = WHY_UNCONFIRMED;
+    decode();
+    assert_int_equal(value.quality, QUALITY_SUSPECT);
+    assert_int_equal(value.why, WHY_UNCONFIRMED);
+    assert_true(value.present);
+    assert_int_equal(value.micro, 42000000);
+    assert_false(value_is_usable(&value));
+    image.why[0] = WHY_EXCHANGED;
+    decode();
+    assert_int_equal(value.why, WHY_EXCHANGED);
+    image.why[0] = WHY_TIMEOUT;
+    expect_bad(QUALITY_MISSING, WHY_TIMEOUT);
+    image.why[0] = WHY_NONE;
+    image.why[1] = WHY_EXCEPTION + 2;
+    expect_bad(QUALITY_MISSING, WHY_EXCEPTION + 2);
+}
+
 static void test_integer_types(void **state)
 {
     (void)state;
@@ -521,23 +546,15 @@ static void test_exact_sums(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_integer_types),
-        cmocka_unit_test(test_orders),
-        cmocka_unit_test(test_floats_of_manuals),
-        cmocka_unit_test(test_float_totals),
-        cmocka_unit_test(test_half_to_even),
-        cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_random_parts),
-        cmocka_unit_test(test_offset_and_unit),
-        cmocka_unit_test(test_scale_register),
-        cmocka_unit_test(test_no_values),
-        cmocka_unit_test(test_not_available),
-        cmocka_unit_test(test_not_read),
-        cmocka_unit_test(test_status),
-        cmocka_unit_test(test_identity),
-        cmocka_unit_test(test_unverified),
-        cmocka_unit_test(test_worst),
-        cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_doubt),           cmocka_unit_test(test_integer_types),
+        cmocka_unit_test(test_orders),          cmocka_unit_test(test_floats_of_manuals),
+        cmocka_unit_test(test_float_totals),    cmocka_unit_test(test_half_to_even),
+        cmocka_unit_test(test_parts),           cmocka_unit_test(test_random_parts),
+        cmocka_unit_test(test_offset_and_unit), cmocka_unit_test(test_scale_register),
+        cmocka_unit_test(test_no_values),       cmocka_unit_test(test_not_available),
+        cmocka_unit_test(test_not_read),        cmocka_unit_test(test_status),
+        cmocka_unit_test(test_identity),        cmocka_unit_test(test_unverified),
+        cmocka_unit_test(test_worst),           cmocka_unit_test(test_texts),
         cmocka_unit_test(test_exact_sums),
     };
     random_start("test_decode");

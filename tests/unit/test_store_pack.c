@@ -36,7 +36,10 @@ static void random_image(const struct profile *profile, struct image *image)
     for (int i = 0; i < profile->field_count; i++) {
         const struct field *field = &profile->fields[i];
         image->why[i] = (uint16_t)(random_between(1, 4) <= damage ? random_magnitude() & 0x1FF : 0);
-        for (int word = 0; image->why[i] == 0 && word < field->words; word++)
+        if (damage > 0 && random_between(1, 20) == 1)
+            image->why[i] = WHY_EXCHANGED;
+        bool read = image->why[i] == 0 || why_is_doubt(image->why[i]);
+        for (int word = 0; read && word < field->words; word++)
             image->words[field->place + word] = (uint16_t)random_u64();
     }
 }
