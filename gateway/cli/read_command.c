@@ -4,7 +4,7 @@
 
 #include "config/config.h"
 #include "control/control.h"
-#include "poll/bus.h"
+#include "poll/meter_poll.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -213,7 +213,7 @@ static void build_result(const struct options *options, const struct reading *re
 }
 
 static int read_over(const struct options *options, struct wire *wire, struct config *config,
-                     const struct meter *meter, int retries)
+                     struct meter_poll *poll, const struct meter *meter, int retries)
 {
     struct err err;
     if (wire_open(wire, &err) != 0)
@@ -227,7 +227,7 @@ static int read_over(const struct options *options, struct wire *wire, struct co
     writer_array(&frames.writer);
     if (options->frames)
         wire_set_trace(wire, (struct wire_trace){keep_frame, &frames});
-    meter_read(wire, meter, retries, &clock_system, reading, NULL);
+    meter_poll_read(poll, wire, retries, &clock_system, reading, NULL);
     writer_end(&frames.writer);
     struct buf text;
     buf_init(&text, RESULT_MAX);
@@ -247,11 +247,19 @@ static int read_over(const struct options *options, struct wire *wire, struct co
 static int read_link(const struct options *options, const struct wire_settings *settings,
                      struct config *config, const struct meter *meter, int retries)
 {
+    int meter_ms = meter->profile->limits.pause_ms;
+    struct link_cost cost;
+    struct err err;
+    link_cost_of(&settings->url, meter_ms > settings->pause_ms ? meter_ms : settings->pause_ms,
+                 &cost);
+    struct meter_poll *poll = meter_poll_new(meter, &cost, &err);
+    if (poll == NULL)
+        return cli_problem("read", "%s", err.text);
     struct wire *wire = wire_new(settings, &clock_system);
-    if (wire == NULL)
-        return cli_problem("read", "there is not enough memory");
-    int result = read_over(options, wire, config, meter, retries);
+    int result = wire == NULL ? cli_problem("read", "there is not enough memory")
+                              : read_over(options, wire, config, poll, meter, retries);
     wire_free(wire);
+    meter_poll_free(poll);
     return result;
 }
 

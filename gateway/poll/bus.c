@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "config/config.h"
+#include "poll/meter_poll.h"
 #include "poll/schedule.h"
 
 #include <errno.h>
@@ -29,6 +30,7 @@
 
 struct bus_meter {
     const struct meter *meter;
+    struct meter_poll *poll;
     struct schedule schedule;
     int64_t due_ms; // wall clock
     int failures;   // polls in a row without any answer
@@ -157,12 +159,12 @@ static void settle_link(struct bus *bus, const struct reading *reading)
 
 // ---- readings -----------------------------------------------------------------------------------
 
-static void read_meter(struct bus *bus, const struct meter *meter, int retries, bool at_once,
+static void read_meter(struct bus *bus, const struct bus_meter *meter, int retries, bool at_once,
                        struct reading *reading)
 {
     const struct clock *clock = bus->settings.clock;
     if (open_link(bus, at_once)) {
-        meter_read(bus->wire, meter, retries, clock, reading, &bus->counters);
+        meter_poll_read(meter->poll, bus->wire, retries, clock, reading, &bus->counters);
         settle_link(bus, reading);
         return;
     }
@@ -183,7 +185,7 @@ static void poll_meter(struct bus *bus, struct bus_meter *meter, int64_t due_ms)
     reading->due_ms = due_ms;
     uint64_t answers = counters->replies + counters->exceptions;
     int retries = meter->failures < FAILURES_MAX ? bus->link->retries : 0;
-    read_meter(bus, meter->meter, retries, false, reading);
+    read_meter(bus, meter, retries, false, reading);
     bool alive = counters->replies + counters->exceptions > answers;
     meter->failures = alive ? 0 : meter->failures + (meter->failures < FAILURES_MAX ? 1 : 0);
     meter->seen = true;
@@ -241,8 +243,8 @@ static void run_job(struct bus *bus)
     drop_job(bus, 0);
     job->running = true;
     (void)pthread_mutex_unlock(&bus->mutex);
-    const struct meter *meter = bus->meters[job->meter].meter;
-    struct reading *reading = reading_new(bus->settings.config, meter);
+    const struct bus_meter *meter = &bus->meters[job->meter];
+    struct reading *reading = reading_new(bus->settings.config, meter->meter);
     if (reading != NULL) {
         wire_set_trace(bus->wire, (struct wire_trace){show_frame, job});
         read_meter(bus, meter, bus->link->retries, true, reading);
@@ -424,7 +426,16 @@ static void *bus_run(void *argument)
 
 // ---- start and stop -----------------------------------------------------------------------------
 
-static void add_meters(struct bus *bus)
+static struct meter_poll *poll_of(const struct bus *bus, const struct meter *meter, struct err *err)
+{
+    int meter_ms = meter->profile->limits.pause_ms;
+    struct link_cost cost;
+    link_cost_of(&bus->link->url, meter_ms > bus->link->pause_ms ? meter_ms : bus->link->pause_ms,
+                 &cost);
+    return meter_poll_new(meter, &cost, err);
+}
+
+static int add_meters(struct bus *bus, struct err *err)
 {
     const struct config *config = bus->settings.config;
     int64_t now_ms = clock_wall_ms(bus->settings.clock);
@@ -437,15 +448,21 @@ static void add_meters(struct bus *bus)
         int64_t interval_ms = meter->interval_s * INT64_C(1000);
         struct bus_meter *added = &bus->meters[bus->meter_count++];
         added->meter = meter;
+        added->poll = poll_of(bus, meter, err);
+        if (added->poll == NULL)
+            return -1;
         added->schedule =
             (struct schedule){spans[0], interval_ms, schedule_phase_ms(meter->id, interval_ms)};
         added->due_ms = schedule_next(&added->schedule, &bus->settings.calendar, now_ms);
     }
+    return 0;
 }
 
 static void bus_free(struct bus *bus)
 {
     wire_free(bus->wire);
+    for (int i = 0; i < bus->meter_count; i++)
+        meter_poll_free(bus->meters[i].poll);
     free(bus->meters);
     config_unref(bus->settings.config);
     (void)pthread_cond_destroy(&bus->change);
@@ -454,7 +471,7 @@ static void bus_free(struct bus *bus)
     free(bus);
 }
 
-static struct bus *bus_new(const struct bus_settings *settings)
+static struct bus *bus_new(const struct bus_settings *settings, struct err *err)
 {
     struct bus *bus = calloc(1, sizeof *bus);
     if (bus == NULL)
@@ -477,21 +494,19 @@ static struct bus *bus_new(const struct bus_settings *settings)
                                  .pause_ms = bus->link->pause_ms};
     bus->wire = wire_new(&wire, settings->clock);
     bus->meters = calloc((size_t)settings->config->meter_count + 1, sizeof *bus->meters);
-    if (bus->wire == NULL || bus->meters == NULL) {
+    if (bus->wire == NULL || bus->meters == NULL || add_meters(bus, err) != 0) {
         bus_free(bus);
         return NULL;
     }
-    add_meters(bus);
     return bus;
 }
 
 struct bus *bus_start(const struct bus_settings *settings, struct err *err)
 {
-    struct bus *bus = bus_new(settings);
-    if (bus == NULL) {
-        (void)err_set(err, "no memory for link %s", settings->config->links[settings->link].id);
+    (void)err_set(err, "no memory for link %s", settings->config->links[settings->link].id);
+    struct bus *bus = bus_new(settings, err);
+    if (bus == NULL)
         return NULL;
-    }
     live_link(settings->live, bus->link->id, &bus->counters);
     pthread_attr_t attributes;
     (void)pthread_attr_init(&attributes);

@@ -42,9 +42,4 @@ int bus_link(const struct bus *bus);
 int bus_read(struct bus *bus, int meter, struct wire_trace trace, int wait_ms, struct reading **out,
              struct err *err);
 
-// Reads all blocks of a meter's plan once over an open wire, with retries: used by the bus and by
-// `metergate read`.
-void meter_read(struct wire *wire, const struct meter *meter, int retries,
-                const struct clock *clock, struct reading *reading, struct live_link *counters);
-
 #endif

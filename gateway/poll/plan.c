@@ -3,158 +3,222 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Fields that must be read together: registers first..last of one function.
-struct item {
-    uint8_t function;
-    int first, last;
-    int field_count;
+// The profile's fields in the order of function and register, and where they may be parted. Any
+// plan can be brought into this order without a longer request (parts that overlap are uncrossed or
+// swallowed), so the best way to part this row is the best plan.
+struct row {
+    const struct profile *profile;
+    int count;
     uint8_t fields[PROFILE_FIELDS_MAX];
+    bool bound[PROFILE_FIELDS_MAX];  // to the field before, by a group
+    bool parted[PROFILE_FIELDS_MAX]; // from the field before: what lies between may not be read
 };
 
-static int field_last(const struct field *field)
+static int field_end(const struct field *field)
 {
-    return field->first + field->words - 1;
+    return field->first + field->words;
 }
 
-static void item_join(struct item *item, const struct item *other)
+static const struct field *field_at(const struct row *row, int position)
 {
-    item->first = item->first < other->first ? item->first : other->first;
-    item->last = item->last > other->last ? item->last : other->last;
-    memcpy(item->fields + item->field_count, other->fields, (size_t)other->field_count);
-    item->field_count += other->field_count;
+    return &row->profile->fields[row->fields[position]];
 }
 
-// Joins all items of one function that a group touches. Returns how many items are left.
-static int join_group(struct item *items, int count, const struct profile_together *group)
+// Whether two fields could stand in one request.
+static bool same_kind(const struct field *a, const struct field *b)
 {
-    for (int i = 0; i < count; i++) {
-        if (items[i].first > group->last || items[i].last < group->first)
-            continue;
-        for (int j = count - 1; j > i; j--) {
-            if (items[j].function == items[i].function && items[j].first <= group->last &&
-                items[j].last >= group->first) {
-                item_join(&items[i], &items[j]);
-                items[j] = items[--count];
-            }
-        }
-    }
-    return count;
+    return a->function == b->function;
 }
 
-static int compare_items(const void *left, const void *right)
+static bool comes_before(const struct field *a, const struct field *b)
 {
-    const struct item *a = left;
-    const struct item *b = right;
     if (a->function != b->function)
-        return a->function - b->function;
-    return a->first != b->first ? a->first - b->first : a->last - b->last;
+        return a->function < b->function;
+    return a->first != b->first ? a->first < b->first : field_end(a) < field_end(b);
 }
 
-static int make_items(const struct profile *profile, struct item *items)
+static void sort_fields(struct row *row)
+{
+    const struct field *fields = row->profile->fields;
+    row->count = 0;
+    for (int i = 0; i < row->profile->field_count; i++) {
+        int at = row->count++;
+        for (; at > 0 && comes_before(&fields[i], field_at(row, at - 1)); at--)
+            row->fields[at] = row->fields[at - 1];
+        row->fields[at] = (uint8_t)i;
+    }
+}
+
+static bool is_touched(const struct field *field, const struct profile_together *group)
+{
+    return field->first <= group->last && field_end(field) > group->first;
+}
+
+// From the first to the last field of one function that a group touches, none may be parted.
+static void bind_group(struct row *row, const struct profile_together *group)
+{
+    int last = -1;
+    for (int i = 0; i < row->count; i++) {
+        const struct field *field = field_at(row, i);
+        if (!is_touched(field, group))
+            continue;
+        bool joined = last >= 0 && same_kind(field_at(row, last), field);
+        for (int j = last + 1; joined && j <= i; j++)
+            row->bound[j] = true;
+        last = i;
+    }
+}
+
+static void part_row(struct row *row)
+{
+    int end = 0; // of what was seen of this function
+    for (int i = 0; i < row->count; i++) {
+        const struct field *field = field_at(row, i);
+        bool first = i == 0 || !same_kind(field_at(row, i - 1), field);
+        bool wide = !first && field->first - end > row->profile->limits.max_gap;
+        row->parted[i] = first || (wide && !row->bound[i]);
+        end = first || field_end(field) > end ? field_end(field) : end;
+    }
+}
+
+static void row_init(struct row *row, const struct profile *profile)
+{
+    *row = (struct row){.profile = profile};
+    sort_fields(row);
+    for (int i = 0; i < profile->together_count; i++)
+        bind_group(row, &profile->together[i]);
+    part_row(row);
+}
+
+// The block of the fields [from, to).
+static struct plan_block block_of(const struct row *row, int from, int to)
+{
+    int first = field_at(row, from)->first;
+    int end = 0;
+    for (int i = from; i < to; i++)
+        end = field_end(field_at(row, i)) > end ? field_end(field_at(row, i)) : end;
+    return (struct plan_block){
+        .function = field_at(row, from)->function,
+        .field_first = (uint8_t)from,
+        .field_count = (uint8_t)(to - from),
+        .first = (uint16_t)first,
+        .count = (uint16_t)(end - first),
+    };
+}
+
+struct step {
+    int64_t cost_ns; // of all requests up to here, -1: there is no way to here
+    int from;        // first field of the last of them
+};
+
+// The cheapest last request of those that end before field `to`.
+static struct step best_step(const struct row *row, const struct step *steps, int to,
+                             const struct link_cost *cost)
+{
+    struct step best = {-1, 0};
+    for (int from = to - 1; from >= 0; from--) {
+        struct plan_block block = block_of(row, from, to);
+        if (block.count > row->profile->limits.max_registers)
+            break; // and so is every longer one
+        struct request request = plan_request(&block);
+        int64_t cost_ns = steps[from].cost_ns + cost_request_ns(cost, &request);
+        if (!row->bound[from] && steps[from].cost_ns >= 0 &&
+            (best.cost_ns < 0 || cost_ns <= best.cost_ns))
+            best = (struct step){cost_ns, from};
+        if (row->parted[from])
+            break;
+    }
+    return best;
+}
+
+static struct plan *plan_of(const struct row *row, const struct step *steps)
 {
     int count = 0;
-    for (int i = 0; i < profile->field_count; i++) {
-        const struct field *field = &profile->fields[i];
-        items[count++] = (struct item){field->function, field->first, field_last(field), 1, {0}};
-        items[i].fields[0] = (uint8_t)i;
-    }
+    for (int to = row->count; to > 0; to = steps[to].from)
+        count++;
+    struct plan *plan =
+        calloc(1, sizeof *plan + (size_t)count * sizeof plan->blocks[0] + (size_t)row->count);
+    if (plan == NULL)
+        return NULL;
+    uint8_t *fields = (uint8_t *)&plan->blocks[count];
+    if (row->count > 0)
+        memcpy(fields, row->fields, (size_t)row->count);
+    plan->fields = fields;
+    plan->block_count = count;
+    for (int to = row->count; to > 0; to = steps[to].from)
+        plan->blocks[--count] = block_of(row, steps[to].from, to);
+    return plan;
+}
+
+struct plan *plan_new(const struct profile *profile, const struct link_cost *cost)
+{
+    struct row row;
+    row_init(&row, profile);
+    struct step steps[PROFILE_FIELDS_MAX + 1] = {{0, 0}};
+    for (int to = 1; to <= row.count; to++)
+        steps[to] = best_step(&row, steps, to, cost);
+    return steps[row.count].cost_ns < 0 ? NULL : plan_of(&row, steps);
+}
+
+struct request plan_request(const struct plan_block *block)
+{
+    return (struct request){
+        .function = block->function, .first = block->first, .count = block->count};
+}
+
+// ---- cuts ---------------------------------------------------------------------------------------
+
+static bool group_crosses(const struct profile *profile, const struct field *left,
+                          const struct field *right)
+{
     for (int i = 0; i < profile->together_count; i++)
-        count = join_group(items, count, &profile->together[i]);
-    qsort(items, (size_t)count, sizeof items[0], compare_items);
-    return count;
-}
-
-static bool block_takes(const struct plan_block *block, const struct item *item,
-                        const struct profile_limits *limits)
-{
-    int end = block->first + block->count;
-    int span = item->last + 1 - block->first;
-    return item->function == block->function && item->first - end <= limits->max_gap &&
-           span <= limits->max_registers;
-}
-
-static void block_add(struct plan_block *block, const struct item *item)
-{
-    int span = item->last + 1 - block->first;
-    block->count = (uint16_t)(span > block->count ? span : block->count);
-    memcpy(block->fields + block->field_count, item->fields, (size_t)item->field_count);
-    block->field_count = (uint8_t)(block->field_count + item->field_count);
-}
-
-static int join_items(const struct item *items, int count, const struct profile_limits *limits,
-                      struct plan *plan)
-{
-    plan->block_count = 0;
-    struct plan_block *block = NULL;
-    for (int i = 0; i < count; i++) {
-        if (items[i].last - items[i].first >= limits->max_registers)
-            return -1;
-        if (block == NULL || !block_takes(block, &items[i], limits)) {
-            block = &plan->blocks[plan->block_count++];
-            *block = (struct plan_block){
-                .function = items[i].function,
-                .first = (uint16_t)items[i].first,
-            };
-        }
-        block_add(block, &items[i]);
-    }
-    return 0;
-}
-
-int plan_make(const struct profile *profile, struct plan *out)
-{
-    struct item *items = calloc(PROFILE_FIELDS_MAX, sizeof *items); // too large for a link's stack
-    struct plan *plan = calloc(1, sizeof *plan);
-    int result = -1;
-    if (items != NULL && plan != NULL)
-        result = join_items(items, make_items(profile, items), &profile->limits, plan);
-    if (result == 0)
-        *out = *plan;
-    free(plan);
-    free(items);
-    return result;
-}
-
-static bool group_crosses(const struct profile *profile, const struct plan_block *block, int at)
-{
-    for (int i = 0; i < profile->together_count; i++) {
-        const struct profile_together *group = &profile->together[i];
-        bool left = false;
-        bool right = false;
-        for (int j = 0; j < block->field_count; j++) {
-            const struct field *field = &profile->fields[block->fields[j]];
-            bool touches = field->first <= group->last && field_last(field) >= group->first;
-            left = left || (touches && field->first < at);
-            right = right || (touches && field->first >= at);
-        }
-        if (left && right)
+        if (is_touched(left, &profile->together[i]) && is_touched(right, &profile->together[i]))
             return true;
-    }
     return false;
 }
 
-bool plan_cut(const struct profile *profile, const struct plan_block *block, int at,
-              struct plan_block parts[2])
+static bool cut_is_clean(const struct plan *plan, const struct profile *profile,
+                         const struct plan_block *block, int left_count, int at)
 {
-    struct plan_block cut[2] = {{.function = block->function}, {.function = block->function}};
-    int first[2] = {UINT16_MAX, UINT16_MAX};
-    int last[2] = {-1, -1};
-    for (int i = 0; i < block->field_count; i++) {
-        const struct field *field = &profile->fields[block->fields[i]];
-        if (field->first < at && field_last(field) >= at)
+    const uint8_t *fields = plan->fields + block->field_first;
+    for (int i = 0; i < left_count; i++) {
+        const struct field *left = &profile->fields[fields[i]];
+        if (field_end(left) > at)
             return false;
-        int side = field->first < at ? 0 : 1;
-        cut[side].fields[cut[side].field_count++] = block->fields[i];
-        first[side] = field->first < first[side] ? field->first : first[side];
-        last[side] = field_last(field) > last[side] ? field_last(field) : last[side];
+        for (int j = left_count; j < block->field_count; j++)
+            if (group_crosses(profile, left, &profile->fields[fields[j]]))
+                return false;
     }
-    if (last[0] < 0 || last[1] < 0 || group_crosses(profile, block, at))
+    return true;
+}
+
+static struct plan_block part_of(const struct plan *plan, const struct profile *profile,
+                                 const struct plan_block *block, int from, int to)
+{
+    const uint8_t *fields = plan->fields + block->field_first;
+    struct plan_block part = *block;
+    int end = 0;
+    for (int i = from; i < to; i++) {
+        const struct field *field = &profile->fields[fields[i]];
+        end = field_end(field) > end ? field_end(field) : end;
+    }
+    part.first = profile->fields[fields[from]].first;
+    part.count = (uint16_t)(end - part.first);
+    part.field_first = (uint8_t)(block->field_first + from);
+    part.field_count = (uint8_t)(to - from);
+    return part;
+}
+
+bool plan_cut(const struct plan *plan, const struct profile *profile,
+              const struct plan_block *block, int at, struct plan_block parts[2])
+{
+    const uint8_t *fields = plan->fields + block->field_first;
+    int left = 0;
+    while (left < block->field_count && profile->fields[fields[left]].first < at)
+        left++;
+    if (left == 0 || left == block->field_count || !cut_is_clean(plan, profile, block, left, at))
         return false;
-    for (int side = 0; side < 2; side++) {
-        cut[side].first = (uint16_t)first[side];
-        cut[side].count = (uint16_t)(last[side] - first[side] + 1);
-    }
-    parts[0] = cut[0];
-    parts[1] = cut[1];
+    parts[0] = part_of(plan, profile, block, 0, left);
+    parts[1] = part_of(plan, profile, block, left, block->field_count);
     return true;
 }

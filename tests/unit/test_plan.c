@@ -9,9 +9,28 @@
 
 #include "property.h"
 
-#include <string.h>
-
 static struct profile profile; // too large for some stacks
+
+static struct plan *plan;
+
+// At 9600 baud 8N1.
+static bool make(void)
+{
+    struct link_cost cost;
+    link_cost_of(&(struct link_url){.kind = LINK_RTU, .baud = 9600, .parity = 'N', .stop = 1}, 0,
+                 &cost);
+    free(plan);
+    plan = plan_new(&profile, &cost);
+    return plan != NULL;
+}
+
+static int release(void **state)
+{
+    (void)state;
+    free(plan);
+    plan = NULL;
+    return 0;
+}
 
 static void add_field(int function, int first, int words)
 {
@@ -44,64 +63,56 @@ static void fuxin(void)
 static void test_one_request(void **state)
 {
     (void)state;
-    static struct plan plan;
     start(60, 8);
     fuxin();
-    assert_int_equal(plan_make(&profile, &plan), 0);
-    assert_int_equal(plan.block_count, 1);
-    expect_block(&plan.blocks[0], 3, 16, 14, 6);
+    assert_true(make());
+    assert_int_equal(plan->block_count, 1);
+    expect_block(&plan->blocks[0], 3, 16, 14, 6);
 }
 
 static void test_limits_split(void **state)
 {
     (void)state;
-    static struct plan plan;
     start(5, 8);
     fuxin();
-    assert_int_equal(plan_make(&profile, &plan), 0);
-    assert_int_equal(plan.block_count, 3);
-    expect_block(&plan.blocks[0], 3, 16, 5, 2);
-    expect_block(&plan.blocks[1], 3, 21, 5, 2);
-    expect_block(&plan.blocks[2], 3, 26, 4, 2);
+    assert_true(make());
+    assert_int_equal(plan->block_count, 3);
+    expect_block(&plan->blocks[0], 3, 16, 5, 2);
+    expect_block(&plan->blocks[1], 3, 21, 5, 2);
+    expect_block(&plan->blocks[2], 3, 26, 4, 2);
 }
 
 static void test_gaps_and_functions(void **state)
 {
     (void)state;
-    static struct plan plan;
     start(60, 3);
     add_field(3, 10, 2);
     add_field(3, 15, 2); // gap of 3
     add_field(3, 21, 1); // gap of 4
     add_field(4, 12, 2);
     add_field(1, 12, 1);
-    assert_int_equal(plan_make(&profile, &plan), 0);
-    assert_int_equal(plan.block_count, 4);
-    expect_block(&plan.blocks[0], 1, 12, 1, 1);
-    expect_block(&plan.blocks[1], 3, 10, 7, 2);
-    expect_block(&plan.blocks[2], 3, 21, 1, 1);
-    expect_block(&plan.blocks[3], 4, 12, 2, 1);
+    assert_true(make());
+    assert_int_equal(plan->block_count, 4);
+    expect_block(&plan->blocks[0], 1, 12, 1, 1);
+    expect_block(&plan->blocks[1], 3, 10, 7, 2);
+    expect_block(&plan->blocks[2], 3, 21, 1, 1);
+    expect_block(&plan->blocks[3], 4, 12, 2, 1);
 }
 
 static void test_together_beats_gap(void **state)
 {
     (void)state;
-    static struct plan plan;
     start(60, 0);
     add_field(3, 10, 2);
     add_field(3, 40, 2);
     add_field(3, 70, 1);
     profile.together[profile.together_count++] = (struct profile_together){10, 41};
-    assert_int_equal(plan_make(&profile, &plan), 0);
-    assert_int_equal(plan.block_count, 2);
-    expect_block(&plan.blocks[0], 3, 10, 32, 2);
+    assert_true(make());
+    assert_int_equal(plan->block_count, 2);
+    expect_block(&plan->blocks[0], 3, 10, 32, 2);
 
     profile.limits.max_registers = 31;
-    memset(&plan, 0x5A, sizeof plan);
-    static struct plan untouched;
-    memset(&untouched, 0x5A, sizeof untouched);
-    assert_int_equal(plan_make(&profile, &plan), -1);
-    assert_memory_equal(&plan, &untouched, sizeof plan);
+    assert_false(make());
 }
 
 static void random_profile(void)
@@ -140,7 +151,7 @@ static void check_cover(const struct plan_block *blocks, int count, int *block_o
     for (int b = 0; b < count; b++) {
         assert_in_range(blocks[b].count, 1, profile.limits.max_registers);
         for (int i = 0; i < blocks[b].field_count; i++) {
-            int field = blocks[b].fields[i];
+            int field = plan->fields[blocks[b].field_first + i];
             assert_in_range(field, 0, profile.field_count - 1);
             assert_int_equal(block_of[field], -1);
             assert_true(holds(&blocks[b], &profile.fields[field]));
@@ -172,7 +183,7 @@ static int widest_gap(const struct plan_block *block)
     for (int at = block->first; at < block->first + block->count; at++) {
         bool used = false;
         for (int i = 0; i < block->field_count; i++) {
-            const struct field *field = &profile.fields[block->fields[i]];
+            const struct field *field = &profile.fields[plan->fields[block->field_first + i]];
             used = used || (at >= field->first && at < field->first + field->words);
         }
         run = used ? 0 : run + 1;
@@ -181,12 +192,12 @@ static int widest_gap(const struct plan_block *block)
     return widest;
 }
 
-static void check_cuts(const struct plan *plan)
+static void check_cuts(void)
 {
     const struct plan_block *block = &plan->blocks[random_between(0, plan->block_count - 1)];
     for (int at = block->first; at <= block->first + block->count; at++) {
         struct plan_block both[2];
-        if (!plan_cut(&profile, block, at, both))
+        if (!plan_cut(plan, &profile, block, at, both))
             continue;
         int block_of[PROFILE_FIELDS_MAX];
         check_cover(both, 2, block_of);
@@ -201,21 +212,20 @@ static void check_cuts(const struct plan *plan)
 static void test_random_profiles(void **state)
 {
     (void)state;
-    static struct plan plan;
     int made = 0;
     for (int round = 0; round < 20000; round++) {
         random_profile();
-        if (plan_make(&profile, &plan) != 0)
+        if (!make())
             continue;
         made++;
         int block_of[PROFILE_FIELDS_MAX];
-        check_cover(plan.blocks, plan.block_count, block_of);
+        check_cover(plan->blocks, plan->block_count, block_of);
         for (int i = 0; i < profile.field_count; i++)
             assert_int_not_equal(block_of[i], -1);
         check_groups(block_of);
-        check_cuts(&plan);
-        for (int b = 0; b < plan.block_count && profile.together_count == 0; b++)
-            assert_true(widest_gap(&plan.blocks[b]) <= profile.limits.max_gap);
+        check_cuts();
+        for (int b = 0; b < plan->block_count && profile.together_count == 0; b++)
+            assert_true(widest_gap(&plan->blocks[b]) <= profile.limits.max_gap);
     }
     assert_in_range(made, 5000, 20000);
 }
@@ -223,21 +233,20 @@ static void test_random_profiles(void **state)
 static void test_cut_refuses(void **state)
 {
     (void)state;
-    static struct plan plan;
     start(60, 8);
     fuxin();
     profile.together[profile.together_count++] = (struct profile_together){18, 22};
-    assert_int_equal(plan_make(&profile, &plan), 0);
+    assert_true(make());
     struct plan_block both[2];
-    const struct plan_block *block = &plan.blocks[0];
-    assert_false(plan_cut(&profile, block, 16, both)); // nothing before
-    assert_false(plan_cut(&profile, block, 17, both)); // in a field
-    assert_false(plan_cut(&profile, block, 21, both)); // in a group
-    assert_false(plan_cut(&profile, block, 30, both)); // nothing after
-    assert_true(plan_cut(&profile, block, 18, both));
+    const struct plan_block *block = &plan->blocks[0];
+    assert_false(plan_cut(plan, &profile, block, 16, both)); // nothing before
+    assert_false(plan_cut(plan, &profile, block, 17, both)); // in a field
+    assert_false(plan_cut(plan, &profile, block, 21, both)); // in a group
+    assert_false(plan_cut(plan, &profile, block, 30, both)); // nothing after
+    assert_true(plan_cut(plan, &profile, block, 18, both));
     expect_block(&both[0], 3, 16, 2, 1);
     expect_block(&both[1], 3, 18, 12, 5);
-    assert_true(plan_cut(&profile, block, 26, both));
+    assert_true(plan_cut(plan, &profile, block, 26, both));
     expect_block(&both[0], 3, 16, 10, 4);
     expect_block(&both[1], 3, 26, 4, 2);
 }
@@ -250,5 +259,5 @@ int main(void)
         cmocka_unit_test(test_random_profiles),    cmocka_unit_test(test_cut_refuses),
     };
     random_start("test_plan");
-    return cmocka_run_group_tests_name("poll/plan", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("poll/plan", tests, NULL, release);
 }

@@ -49,8 +49,9 @@ static struct profile *load(const char *name)
     return profile;
 }
 
-static void take_frame(const struct profile *profile, const struct plan_block *block,
-                       const struct golden *golden, struct image *image)
+static void take_frame(const struct profile *profile, const struct plan *plan,
+                       const struct plan_block *block, const struct golden *golden,
+                       struct image *image)
 {
     assert_int_equal(block->function, golden->function);
     assert_int_equal(block->first, golden->first);
@@ -69,10 +70,11 @@ static void take_frame(const struct profile *profile, const struct plan_block *b
     if (reply.why != WHY_NONE)
         fail_msg("%s", reply.detail);
     for (int i = 0; i < block->field_count; i++) {
-        const struct field *field = &profile->fields[block->fields[i]];
+        int index = plan->fields[block->field_first + i];
+        const struct field *field = &profile->fields[index];
         memcpy(image->words + field->place, reply.words + (field->first - block->first),
                2U * field->words);
-        image->why[block->fields[i]] = WHY_NONE;
+        image->why[index] = WHY_NONE;
     }
 }
 
@@ -100,18 +102,22 @@ static void expect_channels(const struct reading *reading, const struct channel_
 static void check(struct profile *profile, const struct golden *golden, int count,
                   const struct channel_value *expected)
 {
-    static struct plan plan;
+    struct link_cost cost;
+    link_cost_of(&(struct link_url){.kind = LINK_RTU, .baud = 9600, .parity = 'N', .stop = 1}, 0,
+                 &cost);
+    struct plan *plan = plan_new(profile, &cost);
     struct meter meter = {.profile = profile};
     struct reading *reading = reading_new(NULL, &meter);
-    assert_int_equal(plan_make(profile, &plan), 0);
-    assert_int_equal(plan.block_count, count);
+    assert_non_null(plan);
+    assert_int_equal(plan->block_count, count);
     for (int i = 0; i < count; i++)
-        take_frame(profile, &plan.blocks[i], &golden[i], &reading->image);
+        take_frame(profile, plan, &plan->blocks[i], &golden[i], &reading->image);
     image_decode(profile, &reading->image, false, reading->values);
     expect_channels(reading, expected);
     // Not compared by us with a display yet: nothing of it may be good without that.
     assert_false(profile->verified);
     reading_free(reading);
+    free(plan);
     profile_free(profile);
 }
 

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "config/config.h"
-#include "poll/bus.h"
+#include "poll/meter_poll.h"
 
 #include "../support/fake_meter.h"
 #include "property.h"
@@ -66,11 +66,25 @@ static struct wire *open_wire(enum fake_kind kind, const struct fake_meter *fake
     return wire;
 }
 
+// A poll of a meter that was never polled before.
+static void poll_once(struct wire *wire, int retries, struct reading *reading)
+{
+    struct err err = {""};
+    struct link_cost cost;
+    link_cost_of(&(struct link_url){.kind = LINK_RTU, .baud = 9600, .parity = 'N', .stop = 1}, 0,
+                 &cost);
+    struct meter_poll *poll = meter_poll_new(&meter, &cost, &err);
+    if (poll == NULL)
+        fail_msg("%s", err.text);
+    meter_poll_read(poll, wire, retries, &clock_system, reading, &counters);
+    meter_poll_free(poll);
+}
+
 static struct reading *read_once(struct wire *wire, int retries)
 {
     struct reading *reading = reading_new(NULL, &meter);
     assert_non_null(reading);
-    meter_read(wire, &meter, retries, &clock_system, reading, &counters);
+    poll_once(wire, retries, reading);
     return reading;
 }
 
@@ -193,7 +207,7 @@ static void test_silent_meter_costs_one_block(void **state)
         struct wire *wire = open_wire((enum fake_kind)kind, fake);
         struct reading *reading = reading_new(NULL, &meter);
         reading->due_ms = 1700000000000;
-        meter_read(wire, &meter, 2, &clock_system, reading, &counters);
+        poll_once(wire, 2, reading);
         for (int i = 0; i < 4; i++)
             expect_missing(reading, i, WHY_TIMEOUT);
         assert_false(reading->answered);
@@ -397,6 +411,6 @@ int main(void)
         cmocka_unit_test(test_retry_reads_over_the_end),
         cmocka_unit_test(test_late_replies),
     };
-    random_start("test_meter_read");
-    return cmocka_run_group_tests_name("poll/meter_read", tests, NULL, NULL);
+    random_start("test_meter_poll");
+    return cmocka_run_group_tests_name("poll/meter_poll", tests, NULL, NULL);
 }

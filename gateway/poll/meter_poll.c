@@ -1,17 +1,25 @@
+#include "poll/meter_poll.h"
+
 #include "config/config.h"
-#include "poll/bus.h"
 #include "poll/plan.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SILENT_BLOCKS_MAX                                                                          \
     2 // blocks in a row without an answer, after which the meter is left alone
 
+struct meter_poll {
+    const struct meter *meter;
+    struct plan *plan;
+};
+
 // One pass over a meter's blocks.
 struct pass {
     struct wire *wire;
     const struct meter *meter;
+    const struct plan *plan;
     const struct clock *clock;
     struct reading *reading;
     struct live_link *counters;
@@ -33,10 +41,11 @@ static void take_words(struct pass *pass, const struct plan_block *block,
     const struct profile *profile = pass->meter->profile;
     struct image *image = &pass->reading->image;
     for (int i = 0; i < block->field_count; i++) {
-        const struct field *field = &profile->fields[block->fields[i]];
+        int index = pass->plan->fields[block->field_first + i];
+        const struct field *field = &profile->fields[index];
         memcpy(image->words + field->place, reply->words + (field->first - request->first),
                field->words * sizeof image->words[0]);
-        image->why[block->fields[i]] = WHY_NONE;
+        image->why[index] = WHY_NONE;
     }
     pass->reading->answered = true;
     pass->reading->at_ms = clock_wall_ms(pass->clock);
@@ -46,18 +55,21 @@ static void take_words(struct pass *pass, const struct plan_block *block,
 static void refuse_fields(struct pass *pass, const struct plan_block *block, uint16_t why)
 {
     for (int i = 0; i < block->field_count; i++)
-        pass->reading->image.why[block->fields[i]] = why;
+        pass->reading->image.why[pass->plan->fields[block->field_first + i]] = why;
 }
 
-// Asks for a block with `extra` registers behind it that nobody needs.
+// A block with `extra` registers behind it that nobody needs.
+static struct request request_of(const struct pass *pass, const struct plan_block *block, int extra)
+{
+    struct request request = plan_request(block);
+    request.unit = (uint8_t)pass->meter->unit;
+    request.count = (uint16_t)(block->count + extra);
+    return request;
+}
+
 static uint16_t ask(struct pass *pass, const struct plan_block *block, int extra)
 {
-    struct request request = {
-        .unit = (uint8_t)pass->meter->unit,
-        .function = block->function,
-        .first = block->first,
-        .count = (uint16_t)(block->count + extra),
-    };
+    struct request request = request_of(pass, block, extra);
     bool was_open = wire_is_open(pass->wire);
     struct err err;
     if (wire_open(pass->wire, &err) != 0) {
@@ -80,12 +92,7 @@ static bool may_ask(const struct pass *pass, const struct plan_block *block, int
     int end = block->first + block->count + extra;
     if (block->count + extra > pass->meter->profile->limits.max_registers || end > UINT16_MAX + 1)
         return false;
-    struct request request = {
-        .unit = (uint8_t)pass->meter->unit,
-        .function = block->function,
-        .first = block->first,
-        .count = (uint16_t)(block->count + extra),
-    };
+    struct request request = request_of(pass, block, extra);
     return wire_may_ask(pass->wire, &request);
 }
 
@@ -94,8 +101,8 @@ static bool ask_in_two(struct pass *pass, const struct plan_block *block, uint16
 {
     for (int at = block->first + 1; at < block->first + block->count; at++) {
         struct plan_block parts[2];
-        if (!plan_cut(pass->meter->profile, block, at, parts) || !may_ask(pass, &parts[0], 0) ||
-            !may_ask(pass, &parts[1], 0))
+        if (!plan_cut(pass->plan, pass->meter->profile, block, at, parts) ||
+            !may_ask(pass, &parts[0], 0) || !may_ask(pass, &parts[1], 0))
             continue;
         *why = ask(pass, &parts[0], 0);
         if (*why == WHY_NONE)
@@ -137,8 +144,9 @@ static uint16_t ask_again(struct pass *pass, const struct plan_block *block, int
 }
 
 // A meter that is silent must not cost the bus a time-out for each of its blocks.
-static void read_blocks(struct pass *pass, const struct plan *plan, int retries)
+static void read_blocks(struct pass *pass, int retries)
 {
+    const struct plan *plan = pass->plan;
     int silent = 0;
     uint16_t given_up = WHY_NONE;
     for (int i = 0; i < plan->block_count; i++) {
@@ -157,18 +165,45 @@ static void read_blocks(struct pass *pass, const struct plan *plan, int retries)
     }
 }
 
-void meter_read(struct wire *wire, const struct meter *meter, int retries,
-                const struct clock *clock, struct reading *reading, struct live_link *counters)
+struct meter_poll *meter_poll_new(const struct meter *meter, const struct link_cost *cost,
+                                  struct err *err)
 {
+    struct meter_poll *poll = calloc(1, sizeof *poll);
+    if (poll == NULL) {
+        (void)err_set(err, "no memory for the plan of %s", meter->id);
+        return NULL;
+    }
+    poll->meter = meter;
+    poll->plan = plan_new(meter->profile, cost);
+    if (poll->plan == NULL) {
+        (void)err_set(err, "no memory for the plan of %s, or a value of %s fits no request",
+                      meter->id, meter->profile_name);
+        meter_poll_free(poll);
+        return NULL;
+    }
+    return poll;
+}
+
+void meter_poll_free(struct meter_poll *poll)
+{
+    if (poll == NULL)
+        return;
+    free(poll->plan);
+    free(poll);
+}
+
+void meter_poll_read(struct meter_poll *poll, struct wire *wire, int retries,
+                     const struct clock *clock, struct reading *reading, struct live_link *counters)
+{
+    const struct meter *meter = poll->meter;
     struct live_link unused = {0};
-    struct pass pass = {wire, meter, clock, reading, counters != NULL ? counters : &unused};
+    struct pass pass = {wire,  meter,   poll->plan,
+                        clock, reading, counters != NULL ? counters : &unused};
     reading->answered = false;
     reading->at_ms = reading->due_ms != 0 ? reading->due_ms : clock_wall_ms(clock);
     reading->boot_ms = clock_boot_ms(clock);
     reading_refuse(reading, WHY_NOT_POLLED);
-    struct plan plan;
     wire_set_pause(wire, meter->profile->limits.pause_ms);
-    if (plan_make(meter->profile, &plan) == 0)
-        read_blocks(&pass, &plan, retries);
+    read_blocks(&pass, retries);
     image_decode(meter->profile, &reading->image, meter->unverified, reading->values);
 }
