@@ -42,4 +42,22 @@ int bus_link(const struct bus *bus);
 int bus_read(struct bus *bus, int meter, struct wire_trace trace, int wait_ms, struct reading **out,
              struct err *err);
 
+// Work of low priority on a link (rows of a meter's archive, a scan while polling goes on). Both
+// functions are called in the bus thread.
+struct bus_task {
+    // Does a few transactions over the open wire (NULL: the link cannot be opened now), for at most
+    // step_ms. Returns the boot-clock ms from which it wants to go on, or -1 when it is done.
+    int64_t (*step)(void *context, struct wire *wire, int64_t now_boot_ms);
+    void (*release)(void *context); // once, when it is done or the bus stops
+    void *context;
+    int step_ms; // 1 or more: it runs only when no poll is due sooner
+};
+
+#define TASKS_MAX 8           // of one link
+#define TASK_STARVED_MS 60000 // without a turn for so long, a task gets one before a due poll
+
+// Hands a task over, from any thread. Tasks that wait take turns. -1 with a message, and the task
+// not released, when there are TASKS_MAX already or the bus stops.
+int bus_add_task(struct bus *bus, const struct bus_task *task, struct err *err);
+
 #endif

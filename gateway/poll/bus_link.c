@@ -1,0 +1,86 @@
+// Opening a link, and the growing pause between attempts while it is not there.
+#include "poll/bus_inside.h"
+
+#include "base/log.h"
+#include "config/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BACKOFF_MAX_MS 60000   // between attempts to open a connection
+#define BACKOFF_DEVICE_MS 8000 // opening a device disturbs nobody: soon there again when plugged in
+
+static void back_off(struct bus *bus)
+{
+    bool device = bus->link->url.kind == LINK_RTU;
+    int most_ms = device ? BACKOFF_DEVICE_MS : BACKOFF_MAX_MS;
+    bus->backoff_ms = bus->backoff_ms == 0 ? 1000 : 2 * bus->backoff_ms;
+    if (bus->backoff_ms > most_ms)
+        bus->backoff_ms = most_ms;
+    // Up to a quarter less, so that links lost together do not come back in step.
+    int quarter = bus->backoff_ms / 4;
+    int less = (int)((unsigned)rand_r(&bus->jitter) % (unsigned)quarter);
+    bus->retry_at_ms = clock_boot_ms(bus->settings.clock) + bus->backoff_ms - less;
+}
+
+static void note_state(struct bus *bus, bool open, const char *reason)
+{
+    if (open && !bus->counters.open) {
+        log_info(bus->part, "open");
+        bus->counters.error[0] = '\0';
+    }
+    if (!open) {
+        if (bus->counters.open || bus->counters.error[0] == '\0')
+            log_warn(bus->part, "%s", reason);
+        if (reason != bus->counters.error)
+            (void)snprintf(bus->counters.error, sizeof bus->counters.error, "%s", reason);
+    }
+    bus->counters.open = open;
+}
+
+// Opens the link where it is not open and its time to be tried has come.
+bool bus_open_link(struct bus *bus, bool at_once)
+{
+    bool was_open = wire_is_open(bus->wire);
+    if (!was_open && !at_once && clock_boot_ms(bus->settings.clock) < bus->retry_at_ms)
+        return false;
+    struct err err;
+    if (wire_open(bus->wire, &err) != 0) {
+        if (bus_is_stopping(bus))
+            return false;
+        char reason[sizeof bus->counters.error];
+        (void)snprintf(reason, sizeof reason, "%.*s", (int)sizeof reason - 1, err.text);
+        note_state(bus, false, reason);
+        back_off(bus);
+        return false;
+    }
+    bus->counters.reconnects += !was_open && bus->opened ? 1 : 0;
+    bus->opened = true;
+    note_state(bus, true, "");
+    return true;
+}
+
+static bool lost_link(const struct reading *reading)
+{
+    for (int i = 0; i < reading->meter->profile->field_count; i++)
+        if (reading->image.why[i] == WHY_LINK_DOWN)
+            return true;
+    return false;
+}
+
+// After a reading: whether the link stood it.
+void bus_settle_link(struct bus *bus, const struct reading *reading)
+{
+    if (wire_is_open(bus->wire)) {
+        bus->backoff_ms = 0;
+        return;
+    }
+    // A TCP connection is closed after each time-out and made anew with the next request.
+    if (lost_link(reading) && !bus_is_stopping(bus)) {
+        note_state(bus, false,
+                   bus->counters.error[0] != '\0' ? bus->counters.error : "the link broke");
+        back_off(bus);
+    } else if (reading->answered) {
+        bus->backoff_ms = 0;
+    }
+}
