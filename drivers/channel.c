@@ -10,13 +10,23 @@ static const struct channel channels[] = {
     {"volume_measured", "m3", CHANNEL_COUNTER},
     {"volume_base_computed", "m3", CHANNEL_COUNTER},
     {"volume_disturbed", "m3", CHANNEL_COUNTER},
+    {"volume_base_reverse", "m3", CHANNEL_COUNTER},
     {"flow_base", "m3/h", CHANNEL_GAUGE},
     {"flow_measured", "m3/h", CHANNEL_GAUGE},
+    {"flow_base_reverse", "m3/h", CHANNEL_GAUGE},
+    {"mass", "kg", CHANNEL_COUNTER},
+    {"mass_flow", "kg/h", CHANNEL_GAUGE},
     {"pressure", "kPa", CHANNEL_GAUGE},
+    {"pressure_gauge", "kPa", CHANNEL_GAUGE}, // above that of the air, which `pressure` includes
+    {"differential_pressure", "kPa", CHANNEL_GAUGE},
+    {"atmospheric_pressure", "kPa", CHANNEL_GAUGE}, // as it is set in the meter
     {"temperature", "degC", CHANNEL_GAUGE},
     {"air_temperature", "degC", CHANNEL_GAUGE},
     {"compressibility_ratio", "1", CHANNEL_GAUGE},
     {"conversion_factor", "1", CHANNEL_GAUGE},
+    {"base_pressure", "kPa", CHANNEL_GAUGE}, // the base conditions that are set in the meter
+    {"base_temperature", "degC", CHANNEL_GAUGE},
+    {"base_density", "kg/m3", CHANNEL_GAUGE},
     {"velocity", "m/s", CHANNEL_GAUGE},
     {"sound_velocity", "m/s", CHANNEL_GAUGE},
     {"battery", "%", CHANNEL_GAUGE},
@@ -25,9 +35,14 @@ static const struct channel channels[] = {
     {"voltage_l1", "V", CHANNEL_GAUGE},
     {"voltage_l2", "V", CHANNEL_GAUGE},
     {"voltage_l3", "V", CHANNEL_GAUGE},
+    {"voltage_average", "V", CHANNEL_GAUGE}, // of the phases, to neutral
+    {"voltage_l1_l2", "V", CHANNEL_GAUGE},
+    {"voltage_l2_l3", "V", CHANNEL_GAUGE},
+    {"voltage_l3_l1", "V", CHANNEL_GAUGE},
     {"current_l1", "A", CHANNEL_GAUGE},
     {"current_l2", "A", CHANNEL_GAUGE},
     {"current_l3", "A", CHANNEL_GAUGE},
+    {"current_average", "A", CHANNEL_GAUGE},
     {"power", "kW", CHANNEL_GAUGE},
     {"power_l1", "kW", CHANNEL_GAUGE},
     {"power_l2", "kW", CHANNEL_GAUGE},
@@ -58,11 +73,16 @@ static const struct channel channels[] = {
     // water, heat, steam
     {"water_volume", "m3", CHANNEL_COUNTER},
     {"water_volume_reverse", "m3", CHANNEL_COUNTER},
+    {"water_volume_net", "m3", CHANNEL_EXACT}, // forward less reverse: it may fall
     {"water_flow", "m3/h", CHANNEL_GAUGE},
+    {"water_flow_2", "m3/h", CHANNEL_GAUGE}, // of a meter with two flow sensors
     {"heat_energy", "kWh", CHANNEL_COUNTER},
     {"cooling_energy", "kWh", CHANNEL_COUNTER},
+    {"heat_power", "kW", CHANNEL_GAUGE},
     {"supply_temperature", "degC", CHANNEL_GAUGE},
     {"return_temperature", "degC", CHANNEL_GAUGE},
+    {"temperature_3", "degC", CHANNEL_GAUGE}, // further sensors of a heat meter
+    {"temperature_4", "degC", CHANNEL_GAUGE},
     {"steam_mass", "kg", CHANNEL_COUNTER},
     {"steam_flow", "kg/h", CHANNEL_GAUGE},
     // of every medium
@@ -131,6 +151,8 @@ static const struct unit units[] = {
     {"t/h", "kg/h", {1, 3}, {0, 0}},
     {"kg/min", "kg/h", {60, 0}, {0, 0}},
     {"kg/s", "kg/h", {3600, 0}, {0, 0}},
+    {"g/m3", "kg/m3", {1, -3}, {0, 0}},
+    {"g/l", "kg/m3", {1, 0}, {0, 0}},
     {"ms", "s", {1, -3}, {0, 0}},
 };
 

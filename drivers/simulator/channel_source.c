@@ -13,18 +13,21 @@
 #define SHARE_L2 0.33
 #define SHARE_L3 0.32
 #define BALANCE_START 250000.0 // m3
+#define ATMOSPHERE_KPA 101.325
 
 enum source {
     FIXED,
     FLOW,      // x factor
     FLOW_BASE, // x factor
     PRESSURE,
+    PRESSURE_GAUGE,
     TEMPERATURE,
     AIR_TEMPERATURE,
     COMPRESSIBILITY,
     CONVERSION,
     BATTERY,
     BALANCE,
+    NET, // the total at line conditions, as an exact gauge
     CLOCK,
     VELOCITY,
     VOLTAGE,
@@ -44,13 +47,23 @@ static const struct row rows[] = {
     {"volume_measured", TOTAL_MEASURED, 100},
     {"volume_base_computed", TOTAL_BASE, 100},
     {"volume_disturbed", TOTAL_BASE, 0},
+    {"volume_base_reverse", TOTAL_BASE, 0},
     {"flow_base", FLOW_BASE, 1},
     {"flow_measured", FLOW, 1},
+    {"flow_base_reverse", FLOW_BASE, 0},
+    {"mass", TOTAL_BASE, 78},
+    {"mass_flow", FLOW_BASE, 0.78}, // natural gas, kg a cubic metre
     {"pressure", PRESSURE, 1},
+    {"pressure_gauge", PRESSURE_GAUGE, 1},
+    {"differential_pressure", FIXED, 12.5},
+    {"atmospheric_pressure", FIXED, 101.325},
     {"temperature", TEMPERATURE, 1},
     {"air_temperature", AIR_TEMPERATURE, 1},
     {"compressibility_ratio", COMPRESSIBILITY, 1},
     {"conversion_factor", CONVERSION, 1},
+    {"base_pressure", FIXED, 101.325},
+    {"base_temperature", FIXED, 20},
+    {"base_density", FIXED, 0.78},
     {"velocity", VELOCITY, 25},
     {"sound_velocity", FIXED, 430},
     {"battery", BATTERY, 1},
@@ -58,9 +71,14 @@ static const struct row rows[] = {
     {"voltage_l1", VOLTAGE, 230.4},
     {"voltage_l2", VOLTAGE, 231.1},
     {"voltage_l3", VOLTAGE, 229.7},
+    {"voltage_average", VOLTAGE, 230.4},
+    {"voltage_l1_l2", VOLTAGE, 399.7},
+    {"voltage_l2_l3", VOLTAGE, 399.1},
+    {"voltage_l3_l1", VOLTAGE, 398.5},
     {"current_l1", CURRENT, SHARE_L1},
     {"current_l2", CURRENT, SHARE_L2},
     {"current_l3", CURRENT, SHARE_L3},
+    {"current_average", CURRENT, 1.0 / 3},
     {"power", FLOW, 1},
     {"power_l1", FLOW, SHARE_L1},
     {"power_l2", FLOW, SHARE_L2},
@@ -90,11 +108,16 @@ static const struct row rows[] = {
     {"reactive_energy_total", TOTAL_MEASURED, 42},
     {"water_volume", TOTAL_MEASURED, 100},
     {"water_volume_reverse", TOTAL_MEASURED, 0},
+    {"water_volume_net", NET, 1},
     {"water_flow", FLOW, 1},
+    {"water_flow_2", FLOW, 0.5},
     {"heat_energy", TOTAL_MEASURED, 100},
     {"cooling_energy", TOTAL_MEASURED, 0},
+    {"heat_power", FLOW, 1},
     {"supply_temperature", FIXED, 85},
     {"return_temperature", FIXED, 55},
+    {"temperature_3", FIXED, 70},
+    {"temperature_4", FIXED, 21},
     {"steam_mass", TOTAL_MEASURED, 100},
     {"steam_flow", FLOW, 1},
     {"meter_clock", CLOCK, 1},
@@ -137,6 +160,7 @@ double source_gauge(const char *channel, const struct model_settings *settings,
     case FLOW: return flow * row->factor;
     case FLOW_BASE: return (double)values->flow_base_micro / MICRO * row->factor;
     case PRESSURE: return values->pressure_kpa;
+    case PRESSURE_GAUGE: return values->pressure_kpa - ATMOSPHERE_KPA;
     case TEMPERATURE: return values->temperature_c;
     case AIR_TEMPERATURE: return values->air_temperature_c;
     case COMPRESSIBILITY: return values->compressibility_ratio;
@@ -147,6 +171,7 @@ double source_gauge(const char *channel, const struct model_settings *settings,
         return left > 0 ? left : 0;
     }
     case CLOCK: return floor((double)at_ms / 1000);
+    case NET: return (double)(state->measured.micro / 1000) / 1000;
     case VELOCITY: return settings->capacity > 0 ? row->factor * flow / settings->capacity : 0;
     case VOLTAGE: return row->factor - sag;
     case CURRENT: return flow * APPARENT * row->factor * 1000 / (230.4 - sag);

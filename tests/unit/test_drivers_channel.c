@@ -35,6 +35,7 @@ static void test_contract_channels(void **state)
         {"water_volume", "m3", CHANNEL_COUNTER},
         {"heat_energy", "kWh", CHANNEL_COUNTER},
         {"steam_mass", "kg", CHANNEL_COUNTER},
+        {"water_volume_net", "m3", CHANNEL_EXACT}, // falls with reverse flow: no counter
     };
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
         const struct channel *channel = channel_find(expected[i].name);
@@ -98,6 +99,9 @@ static void test_gauge_units(void **state)
     check("battery", "1", 0.5, 50);
     check("frequency", "mHz", 50000, 50);
     check("steam_flow", "t/h", 1.5, 1500);
+    check("mass_flow", "kg/s", 0.5, 1800);
+    check("pressure_gauge", "bar", 7.25, 725);
+    check("base_density", "g/m3", 717.5, 0.7175);
     assert_true(isnan(convert("pressure", "m3", 1)));
     assert_true(isnan(convert("pressure", "furlong", 1)));
     assert_true(isnan(convert("pressure", "", 1)));
