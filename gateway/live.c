@@ -128,10 +128,13 @@ void live_reading(struct live *live, const struct reading *reading)
     (void)pthread_mutex_unlock(&live->mutex);
 }
 
-void live_link(struct live *live, const char *link, const struct live_link *counters)
+void live_link(struct live *live, const struct config *config, int link,
+               const struct live_link *counters)
 {
     (void)pthread_mutex_lock(&live->mutex);
-    int index = live->config != NULL ? config_link_find(live->config, link) : -1;
+    int index = live->config == config ? link : -1;
+    if (live->config != NULL && live->config != config) // a link that a reload left alone
+        index = config_link_find(live->config, config->links[link].id);
     if (index >= 0)
         live->links[index] = *counters;
     (void)pthread_mutex_unlock(&live->mutex);

@@ -28,8 +28,9 @@ void live_apply(struct live *live, struct config *config);
 
 // A reading was made. Copies what it needs; the reading stays the caller's.
 void live_reading(struct live *live, const struct reading *reading);
-// Counters of a link; copies.
-void live_link(struct live *live, const char *link, const struct live_link *counters);
+// Counters of a link (index in `config`); copies.
+void live_link(struct live *live, const struct config *config, int link,
+               const struct live_link *counters);
 
 // Adds an array of meters with their newest values, and of links with their counters.
 // meters:

@@ -129,6 +129,14 @@ static struct meter_poll *poll_of(const struct bus *bus, const struct meter *met
     return meter_poll_new(meter, &cost, err);
 }
 
+static int count_meters(const struct config *config, int link)
+{
+    int count = 0;
+    for (int i = 0; i < config->meter_count; i++)
+        count += config->meters[i].link == link ? 1 : 0;
+    return count;
+}
+
 static int add_meters(struct bus *bus, struct err *err)
 {
     const struct config *config = bus->settings.config;
@@ -187,7 +195,9 @@ static struct bus *bus_new(const struct bus_settings *settings, struct err *err)
                                  .response_timeout_ms = bus->link->response_timeout_ms,
                                  .pause_ms = bus->link->pause_ms};
     bus->wire = wire_new(&wire, settings->clock);
-    bus->meters = calloc((size_t)settings->config->meter_count + 1, sizeof *bus->meters);
+    // One more than needed: no memory is told from none wanted.
+    int own = count_meters(settings->config, settings->link);
+    bus->meters = calloc((size_t)own + 1, sizeof *bus->meters);
     if (bus->wire == NULL || bus->meters == NULL || add_meters(bus, err) != 0) {
         bus_free(bus);
         return NULL;
@@ -201,7 +211,7 @@ struct bus *bus_start(const struct bus_settings *settings, struct err *err)
     struct bus *bus = bus_new(settings, err);
     if (bus == NULL)
         return NULL;
-    live_link(settings->live, bus->link->id, &bus->counters);
+    live_link(settings->live, bus->settings.config, settings->link, &bus->counters);
     pthread_attr_t attributes;
     (void)pthread_attr_init(&attributes);
     (void)pthread_attr_setstacksize(&attributes, BUS_STACK);

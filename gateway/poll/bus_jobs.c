@@ -36,7 +36,7 @@ void bus_run_job(struct bus *bus)
         wire_set_trace(bus->wire, (struct wire_trace){show_frame, job});
         bus_read_meter(bus, meter, bus->link->retries, true, reading);
         wire_set_trace(bus->wire, (struct wire_trace){NULL, NULL});
-        live_link(bus->settings.live, bus->link->id, &bus->counters);
+        live_link(bus->settings.live, bus->settings.config, bus->settings.link, &bus->counters);
     }
     (void)pthread_mutex_lock(&bus->mutex);
     if (job->abandoned) {

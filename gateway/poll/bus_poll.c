@@ -42,12 +42,12 @@ void bus_poll_meter(struct bus *bus, struct bus_meter *meter, int64_t due_ms)
         return;
     }
     live_reading(bus->settings.live, reading);
-    live_link(bus->settings.live, bus->link->id, counters);
+    live_link(bus->settings.live, bus->settings.config, bus->settings.link, counters);
     if (due_ms == 0) {
         reading_free(reading);
     } else if (!bus->settings.sink.offer(bus->settings.sink.context, reading)) {
         counters->refused++;
-        live_link(bus->settings.live, bus->link->id, counters);
+        live_link(bus->settings.live, bus->settings.config, bus->settings.link, counters);
         reading_free(reading);
     }
 }

@@ -62,7 +62,7 @@ void bus_run_task(struct bus *bus, struct task_turn *turn, int64_t now_ms)
     (void)pthread_mutex_unlock(&bus->mutex);
     struct wire *wire = bus_open_link(bus, false) ? bus->wire : NULL;
     int64_t at_ms = task->step(task->context, wire, now_ms);
-    live_link(bus->settings.live, bus->link->id, &bus->counters);
+    live_link(bus->settings.live, bus->settings.config, bus->settings.link, &bus->counters);
     (void)pthread_mutex_lock(&bus->mutex);
     if (at_ms < 0)
         drop_task(bus, turn);

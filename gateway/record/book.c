@@ -24,6 +24,15 @@ int book_find(const struct book *book, const char *id)
     return -1;
 }
 
+// Place of a reading's meter, -1 when the configuration has it no more. One of the book's own
+// configuration is not sought.
+static int place_of(const struct book *book, const struct reading *reading)
+{
+    if (reading->config == book->config)
+        return (int)(reading->meter - book->config->meters);
+    return book_find(book, reading->meter->id);
+}
+
 void book_round(struct book *book, bool live, int64_t now_ms)
 {
     book->live = live;
@@ -187,7 +196,7 @@ static int result_of(const struct book *book, struct err *err)
 
 int book_add(struct book *book, struct reading *reading, struct err *err)
 {
-    int place = book_find(book, reading->meter->id);
+    int place = place_of(book, reading);
     if (place < 0)
         return 0;
     struct tracked *tracked = &book->tracked[place];
@@ -222,11 +231,11 @@ static bool expire_one(struct book *book, struct tracked *tracked, int64_t until
     return false;
 }
 
-int book_expire(struct book *book, const struct meter *meter, int64_t until_ms, struct err *err)
+int book_expire(struct book *book, const struct reading *next, int64_t until_ms, struct err *err)
 {
     bool more = false;
-    if (meter != NULL) {
-        int place = book_find(book, meter->id);
+    if (next != NULL) {
+        int place = place_of(book, next);
         more = place >= 0 && expire_one(book, &book->tracked[place], until_ms);
         return result_of(book, err) != 0 ? -1 : more;
     }

@@ -36,9 +36,9 @@ int book_sent(const struct book *book);
 // Stores a reading, and what its meter's alerts and periods make of it. A meter that the
 // configuration has no more is left out.
 int book_add(struct book *book, struct reading *reading, struct err *err);
-// Closes what is overdue at until_ms, of one meter ("meter" of a reading to come) or of all (NULL).
+// Closes what is overdue at until_ms, of the meter of a reading to come or of all (NULL).
 // 1: more is left, but this round has closed BOOK_CLOSED_MAX.
-int book_expire(struct book *book, const struct meter *meter, int64_t until_ms, struct err *err);
+int book_expire(struct book *book, const struct reading *next, int64_t until_ms, struct err *err);
 // When book_expire next has something to do; INT64_MAX when never.
 int64_t book_deadline(const struct book *book);
 

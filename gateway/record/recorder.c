@@ -32,9 +32,11 @@ struct recorder {
     pthread_cond_t done;   // for callers of requests
     bool stopping;
     bool live;
+    bool asleep;                     // the thread waits for the first of what comes: wake it
     int64_t acknowledged[LANES_END]; // to be written; 0: nothing new
     struct request *requests;
     uint64_t offered, taken;                   // readings, since start
+    int64_t first_boot_ms;                     // when the first that waits came
     struct reading *queue[RECORDER_QUEUE_MAX]; // a ring: from taken to offered
     int held;                                  // readings that the round has taken and not kept yet
     uint64_t refused;
@@ -42,6 +44,17 @@ struct recorder {
 };
 
 // --- callers ---
+
+// With the mutex held: something came that can wait for more of its kind. A thread that gathers
+// already sees it by itself: a wake-up for each reading would cost more than all that is done with
+// it.
+static void tell(struct recorder *recorder, bool at_once)
+{
+    if (recorder->asleep || at_once) {
+        recorder->asleep = false;
+        (void)pthread_cond_signal(&recorder->work);
+    }
+}
 
 bool recorder_offer(void *context, struct reading *reading)
 {
@@ -54,8 +67,10 @@ bool recorder_offer(void *context, struct reading *reading)
     uint64_t waiting = recorder->offered - recorder->taken + (uint64_t)recorder->held;
     bool room = !recorder->stopping && waiting < RECORDER_QUEUE_MAX;
     if (room) {
+        if (recorder->offered == recorder->taken)
+            recorder->first_boot_ms = clock_boot_ms(recorder->clock);
         recorder->queue[recorder->offered++ % RECORDER_QUEUE_MAX] = reading;
-        (void)pthread_cond_signal(&recorder->work);
+        tell(recorder, waiting + 1 == RECORDER_ROUND_MAX);
     } else {
         recorder->refused++;
     }
@@ -75,7 +90,7 @@ static int request_wait(struct recorder *recorder, struct request *request, stru
         last = &(*last)->next;
     *last = request;
     request->after = recorder->offered;
-    (void)pthread_cond_signal(&recorder->work);
+    tell(recorder, true);
     while (!request->done)
         (void)pthread_cond_wait(&recorder->done, &recorder->mutex);
     (void)pthread_mutex_unlock(&recorder->mutex);
@@ -106,7 +121,7 @@ void recorder_acknowledge(struct recorder *recorder, enum lane lane, int64_t seq
     (void)pthread_mutex_lock(&recorder->mutex);
     if (seq > recorder->acknowledged[lane]) {
         recorder->acknowledged[lane] = seq;
-        (void)pthread_cond_signal(&recorder->work);
+        tell(recorder, false);
     }
     (void)pthread_mutex_unlock(&recorder->mutex);
 }
@@ -139,6 +154,8 @@ const char *recorder_stream(struct recorder *recorder)
 static void take_readings(struct recorder *recorder)
 {
     (void)pthread_mutex_lock(&recorder->mutex);
+    if (recorder->taken != recorder->offered && round_has_room(recorder->round))
+        round_set_first(recorder->round, recorder->first_boot_ms);
     while (recorder->taken != recorder->offered && round_has_room(recorder->round))
         round_take(recorder->round, recorder->queue[recorder->taken++ % RECORDER_QUEUE_MAX]);
     recorder->held = round_held(recorder->round);
@@ -192,33 +209,66 @@ static void answer_requests(struct recorder *recorder)
     }
 }
 
+// Something to do at once.
+static bool is_urgent(const struct recorder *recorder)
+{
+    uint64_t waiting = recorder->offered - recorder->taken + (uint64_t)recorder->held;
+    bool full = waiting >= RECORDER_ROUND_MAX && recorder->taken != recorder->offered;
+    return recorder->stopping || recorder->requests != NULL ||
+           (full && round_has_room(recorder->round));
+}
+
+// Something to do that may wait for more of its kind.
 static bool has_work(const struct recorder *recorder)
 {
     bool acknowledged = false;
     for (int lane = 0; lane < LANES_END; lane++)
         acknowledged = acknowledged || recorder->acknowledged[lane] != 0;
     bool readings = recorder->taken != recorder->offered && round_has_room(recorder->round);
-    return recorder->stopping || recorder->requests != NULL || readings || acknowledged;
+    return readings || acknowledged;
 }
 
-// Waits for work, or until the round wants to be looked at. False when the recorder is to end and
-// all is done.
+static struct timespec after_ms(int64_t ms)
+{
+    struct timespec at;
+    (void)clock_gettime(CLOCK_MONOTONIC, &at);
+    at.tv_sec += (time_t)(ms / 1000);
+    at.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (at.tv_nsec >= 1000000000) {
+        at.tv_sec++;
+        at.tv_nsec -= 1000000000;
+    }
+    return at;
+}
+
+// Waits with the mutex held for what is urgent, at most `ms`. False when the time is up.
+static bool wait_urgent(struct recorder *recorder, int64_t ms, bool for_any)
+{
+    struct timespec until = after_ms(ms);
+    int late = 0;
+    while (!is_urgent(recorder) && !(for_any && has_work(recorder)) && late != ETIMEDOUT)
+        late = pthread_cond_timedwait(&recorder->work, &recorder->mutex, &until);
+    return late != ETIMEDOUT;
+}
+
+// Waits for work, or until the round wants to be looked at. While readings come close on one
+// another that is one look each GATHER_MS, and no wake-up of theirs. False when the recorder is to
+// end and all is done.
 static bool wait_for_work(struct recorder *recorder)
 {
     int64_t wait = round_wait_ms(recorder->round);
     wait = wait < IDLE_MS ? wait : IDLE_MS;
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(wait / 1000);
-    until.tv_nsec += (long)(wait % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    int64_t gather = round_gather_ms(recorder->round);
+    gather = gather < wait ? gather : wait;
     (void)pthread_mutex_lock(&recorder->mutex);
-    while (!has_work(recorder) && wait > 0)
-        if (pthread_cond_timedwait(&recorder->work, &recorder->mutex, &until) == ETIMEDOUT)
-            break;
+    (void)wait_urgent(recorder, gather, false);
+    if (!is_urgent(recorder) && !has_work(recorder) && wait > gather) {
+        recorder->asleep = true;
+        bool came = wait_urgent(recorder, wait - gather, true);
+        recorder->asleep = false;
+        if (came && !is_urgent(recorder))
+            (void)wait_urgent(recorder, gather, false);
+    }
     bool readings = recorder->taken != recorder->offered && round_is_working(recorder->round);
     bool more = !recorder->stopping || recorder->requests != NULL || readings;
     (void)pthread_mutex_unlock(&recorder->mutex);

@@ -14,6 +14,8 @@
 #define DROP_AFTER 10 // attempts with one reading alone, though the store takes other rows
 #define RETAIN_EVERY_MS 60000
 #define RETAIN_ROWS 1000
+#define GATHER_MAX_MS 100
+#define GATHER_SHARE 10 // of commit_ms
 #define DAY_MS (INT64_C(24) * 3600 * 1000)
 
 struct round {
@@ -23,8 +25,9 @@ struct round {
     struct book *book; // NULL while the clock is not known, and after a failure
     int64_t started_boot_ms, floor_ms;
     bool live;
-    bool begun; // a transaction is open
-    int64_t begun_boot_ms;
+    bool begun;            // a transaction is open
+    int64_t begun_boot_ms; // when its first reading came
+    int64_t first_boot_ms; // of those taken since, 0: none
     struct reading *held[RECORDER_ROUND_MAX];
     int count, added; // of held; those added are in the open transaction
     int64_t acknowledged[LANES_END];
@@ -99,6 +102,12 @@ static int64_t wall_offset_ms(const struct round *round)
     return wall - boot;
 }
 
+void round_set_first(struct round *round, int64_t boot_ms)
+{
+    if (!round->begun)
+        round->first_boot_ms = boot_ms;
+}
+
 // A reading that was stamped before the clock was known is dated by the boot clock.
 void round_take(struct round *round, struct reading *reading)
 {
@@ -147,7 +156,8 @@ static int begin(struct round *round, struct err *err)
     if (store_round_begin(round->store, err) != 0)
         return -1;
     round->begun = true;
-    round->begun_boot_ms = boot_now(round);
+    round->begun_boot_ms = round->first_boot_ms != 0 ? round->first_boot_ms : boot_now(round);
+    round->first_boot_ms = 0;
     book_round(round->book, round->live, wall_now(round));
     return 0;
 }
@@ -201,13 +211,14 @@ static int commit(struct round *round, struct err *err)
 }
 
 // Closes what is overdue, over as many rounds as it takes.
-static int expire(struct round *round, const struct meter *meter, int64_t until_ms, struct err *err)
+static int expire(struct round *round, const struct reading *next, int64_t until_ms,
+                  struct err *err)
 {
     int more;
     do {
         if (begin(round, err) != 0)
             return -1;
-        more = book_expire(round->book, meter, until_ms, err);
+        more = book_expire(round->book, next, until_ms, err);
         if (more < 0 || (more == 1 && commit(round, err) != 0))
             return -1;
     } while (more == 1);
@@ -221,7 +232,7 @@ static int add_held(struct round *round, int limit, struct err *err)
         // by index: what expire commits moves on
         const struct reading *next = round->held[round->added];
         int before = round->count;
-        if (begin(round, err) != 0 || expire(round, next->meter, next->at_ms, err) != 0)
+        if (begin(round, err) != 0 || expire(round, next, next->at_ms, err) != 0)
             return -1;
         limit -= before - round->count;
         if (begin(round, err) != 0 || book_add(round->book, round->held[round->added], err) != 0)
@@ -409,6 +420,12 @@ int64_t round_wait_ms(const struct round *round)
     if (round->acknowledged_boot_ms != 0)
         wait = soonest(wait, round->acknowledged_boot_ms + round->config->store_commit_ms, now);
     return soonest(wait, book_deadline(round->book), wall_now(round));
+}
+
+int64_t round_gather_ms(const struct round *round)
+{
+    int64_t share = round->config->store_commit_ms / GATHER_SHARE;
+    return share < GATHER_MAX_MS ? share : GATHER_MAX_MS;
 }
 
 // --- requests ---

@@ -28,6 +28,8 @@ void round_close(struct round *round);
 bool round_is_working(const struct round *round);
 bool round_has_room(const struct round *round); // and works
 int round_held(const struct round *round);      // readings taken and not durable yet
+// Boot clock: when the first of the readings taken next came. Its round counts commit_ms from then.
+void round_set_first(struct round *round, int64_t boot_ms);
 void round_take(struct round *round, struct reading *reading);
 void round_set_live(struct round *round, bool live);
 void round_acknowledge(struct round *round, enum lane lane, int64_t seq);
@@ -38,6 +40,8 @@ void round_acknowledge(struct round *round, enum lane lane, int64_t seq);
 void round_step(struct round *round, int64_t until_ms, bool hurry);
 // How long until round_step has something to do by itself; 0: now.
 int64_t round_wait_ms(const struct round *round);
+// How long readings may be gathered before they are taken: an alert waits so much longer.
+int64_t round_gather_ms(const struct round *round);
 
 int round_run(struct round *round, recorder_task *task, void *argument, struct err *err);
 int round_apply(struct round *round, struct config *config, struct err *err);
