@@ -76,7 +76,7 @@ struct config_office {
 
 // Which rules watch; all do unless switched off.
 struct config_detect {
-    bool no_answer, link_down, over_range;
+    bool no_answer, link_down, over_range, meter_exchanged;
 };
 
 struct config {

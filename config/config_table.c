@@ -230,6 +230,7 @@ static const struct schema store_schema = {
 static const struct key no_answer_keys[] = RULE(no_answer);
 static const struct key link_down_keys[] = RULE(link_down);
 static const struct key over_range_keys[] = RULE(over_range);
+static const struct key meter_exchanged_keys[] = RULE(meter_exchanged);
 
 static const struct schema no_answer_schema = {
     .title = "no-answer",
@@ -254,6 +255,14 @@ static const struct schema over_range_schema = {
     .count = KEYS_COUNT(over_range_keys),
 };
 
+static const struct schema meter_exchanged_schema = {
+    .title = "meter-exchanged",
+    .help = "A meter has another serial number than before: a new series begins in any case.",
+    .size = sizeof(struct draft),
+    .keys = meter_exchanged_keys,
+    .count = KEYS_COUNT(meter_exchanged_keys),
+};
+
 static const struct key detect_keys[] = {
     {.name = "no-answer",
      .type = TYPE_MAP,
@@ -269,6 +278,11 @@ static const struct key detect_keys[] = {
      .type = TYPE_MAP,
      .map = &over_range_schema,
      .help = "More flow than the meter may carry.",
+     .restarts = RESTARTS_NOTHING},
+    {.name = "meter-exchanged",
+     .type = TYPE_MAP,
+     .map = &meter_exchanged_schema,
+     .help = "Another meter stands where one stood.",
      .restarts = RESTARTS_NOTHING},
 };
 

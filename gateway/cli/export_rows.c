@@ -104,8 +104,7 @@ static void add_figures(struct csv *csv, const struct period_channel *channel)
 {
     bool counter = channel->kind == CHANNEL_COUNTER;
     int64_t delta = 0;
-    bool both = counter && channel->start_known && channel->end_known &&
-                micro_subtract(channel->end_micro, channel->start_micro, &delta) == 0;
+    bool both = counter && period_delta(channel, &delta);
     add_index(csv, counter && channel->start_known, channel->start_micro);
     add_index(csv, counter && channel->end_known, channel->end_micro);
     add_index(csv, both, delta);

@@ -12,6 +12,7 @@ const char *alert_kind_text(enum alert_kind kind)
     case ALERT_NO_ANSWER: return "no-answer";
     case ALERT_LINK_DOWN: return "link-down";
     case ALERT_OVER_RANGE: return "over-range";
+    case ALERT_METER_EXCHANGED: return "meter-exchanged";
     default: return "unknown";
     }
 }
@@ -115,6 +116,7 @@ bool detect_watches(const struct detect *detect, const struct alert_change *open
     case ALERT_OVER_RANGE:
         return meter >= 0 && config->detect.over_range &&
                detect_over_range_off(&config->meters[meter])[0] == '\0';
+    case ALERT_METER_EXCHANGED: return meter >= 0 && config->detect.meter_exchanged;
     case ALERT_LINK_DOWN: {
         int link = config_link_find(config, open->subject);
         return link >= 0 && config->detect.link_down && detect->links[link].meters >= 2;
@@ -131,6 +133,7 @@ void detect_restore(struct detect *detect, const struct alert_change *open)
     switch (open->kind) {
     case ALERT_NO_ANSWER: no_answer_restore(detect, meter, open); break;
     case ALERT_OVER_RANGE: over_range_restore(detect, meter, open); break;
+    case ALERT_METER_EXCHANGED: exchange_restore(detect, meter, open); break;
     default:
         link_down_restore(detect, config_link_find(detect->config, open->subject), open);
         break;
@@ -158,6 +161,7 @@ void detect_feed(struct detect *detect, int meter, const struct reading *reading
         link_down_judge(detect, meter, reading, &outlet);
         no_answer_judge(detect, meter, reading, &outlet);
     }
+    exchange_feed(detect, meter, reading, &outlet);
     if (detect->config->detect.over_range)
         over_range_feed(detect, meter, reading, &outlet);
 }

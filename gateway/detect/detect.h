@@ -14,6 +14,8 @@
 // over-range  flow_measured, else flow_base / conversion_factor, above qmax for 5 minutes: major;
 //             above 1.2 x qmax: at once, critical. `updated` when the severity rises; closes after
 //             5 minutes below 0.95 x qmax. A reading without a flow changes nothing.
+// meter-exchanged  another serial number (reading.begins): major; `updated` at each further one;
+//             closes by itself after 24 h, when a gas day is counted by the new one.
 // A rest without readings (without flows) of more than 5 minutes and 2 intervals ends a row of
 // misses (a run above or below): nobody saw what was in between.
 // Evidence: observed is the highest flow so far, or the minutes of silence.
@@ -24,7 +26,13 @@
 #include "config/config.h"
 #include "poll/reading.h"
 
-enum alert_kind { ALERT_NO_ANSWER = 1, ALERT_LINK_DOWN = 2, ALERT_OVER_RANGE = 3, ALERT_KINDS };
+enum alert_kind {
+    ALERT_NO_ANSWER = 1,
+    ALERT_LINK_DOWN = 2,
+    ALERT_OVER_RANGE = 3,
+    ALERT_METER_EXCHANGED = 4,
+    ALERT_KINDS
+};
 enum alert_severity { SEVERITY_MINOR = 1, SEVERITY_MAJOR = 2, SEVERITY_CRITICAL = 3 };
 enum alert_state { ALERT_OPEN = 1, ALERT_UPDATED = 2, ALERT_ACKNOWLEDGED = 3, ALERT_CLOSED = 4 };
 

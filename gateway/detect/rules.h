@@ -32,11 +32,20 @@ struct flow_state {
     int measured, base, conversion; // places of the channels, -1 without
 };
 
+struct identity_state {
+    char serial[VALUE_TEXT_MAX]; // newest usable one, "" before the first
+    int64_t seen_ms;             // when; 0 before the first
+    struct watch exchanged;
+    char rule[64]; // of the newest exchange
+    int64_t from_ms;
+};
+
 struct meter_state {
     struct silence silence;
     struct watch no_answer;
     struct flow_state flow;
     struct watch over_range;
+    struct identity_state identity;
 };
 
 struct link_state {
@@ -85,6 +94,10 @@ int64_t rest_limit_ms(const struct meter *meter);
 void link_down_judge(struct detect *detect, int meter, const struct reading *reading,
                      const struct outlet *outlet);
 void link_down_restore(struct detect *detect, int link, const struct alert_change *open);
+
+void exchange_feed(struct detect *detect, int meter, const struct reading *reading,
+                   const struct outlet *outlet);
+void exchange_restore(struct detect *detect, int meter, const struct alert_change *open);
 
 void over_range_init(struct meter_state *state, const struct meter *meter);
 void over_range_feed(struct detect *detect, int meter, const struct reading *reading,

@@ -93,8 +93,7 @@ static void add_index(struct writer *writer, const char *key, bool known, int64_
 static void add_counter(struct writer *writer, const struct period_channel *channel)
 {
     int64_t delta = 0;
-    bool known = channel->start_known && channel->end_known &&
-                 micro_subtract(channel->end_micro, channel->start_micro, &delta) == 0;
+    bool known = period_delta(channel, &delta);
     add_index(writer, "start", channel->start_known, channel->start_micro);
     add_index(writer, "end", channel->end_known, channel->end_micro);
     add_index(writer, "delta", known, delta);

@@ -33,6 +33,15 @@ void reading_refuse(struct reading *reading, uint16_t why)
         reading->values[i] = (struct value){.quality = QUALITY_MISSING, .why = why};
 }
 
+void reading_doubt(struct reading *reading, uint16_t why)
+{
+    const struct meter *meter = reading->meter;
+    for (int i = 0; i < meter->profile->field_count; i++)
+        if (reading->image.why[i] == WHY_NONE)
+            reading->image.why[i] = why;
+    image_decode(meter->profile, &reading->image, meter->unverified, reading->values);
+}
+
 static void print_bits(struct writer *writer, const struct profile *profile, uint64_t bits)
 {
     writer_array(writer);

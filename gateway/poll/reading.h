@@ -19,6 +19,7 @@ struct reading {
     int64_t at_ms; // wall clock: instant of the last good reply, else the due time
     int64_t boot_ms; // boot clock at the same instant
     bool answered;   // at least one request was answered well
+    bool begins;     // another meter stands there since this reading; set by the recorder
     struct image image;
     int value_count;       // == meter->profile->channel_count
     struct value values[]; // one for each channel of the profile
@@ -31,6 +32,9 @@ void reading_free(struct reading *reading); // NULL is fine
 
 // Marks every field and value as missing for one reason.
 void reading_refuse(struct reading *reading, uint16_t why);
+
+// Doubts every value that was read, for one reason (why_is_doubt).
+void reading_doubt(struct reading *reading, uint16_t why);
 
 // Adds {CHANNEL: {"value","unit","quality","why"}} of all channels; status bits by the profile's
 // names.

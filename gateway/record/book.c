@@ -166,6 +166,7 @@ static const struct reading *fit(struct book *book, const struct tracked *tracke
     book->fitted->due_ms = reading->due_ms;
     book->fitted->at_ms = reading->at_ms;
     book->fitted->answered = reading->answered;
+    book->fitted->begins = reading->begins;
     book->fitted->image = reading->image;
     book_fit(book, tracked, reading->meter->profile, reading->values);
     return book->fitted;
@@ -189,6 +190,25 @@ static int decoder_of(struct book *book, struct tracked *tracked, const struct r
     return 0;
 }
 
+// Another serial number: doubts the reading's values, or begins a series with it.
+static int judge_series(struct book *book, struct tracked *tracked, struct reading *reading,
+                        struct err *err)
+{
+    enum series_verdict verdict = series_judge(&tracked->series, reading);
+    reading->begins = verdict == SERIES_BEGINS;
+    if (verdict == SERIES_SAME)
+        return 0;
+    if (verdict == SERIES_DOUBT) {
+        reading_doubt(reading, WHY_EXCHANGED);
+        return 0;
+    }
+    if (reading->begins)
+        log_warn("recorder", "%s is another meter now, serial number %s: a new series begins",
+                 tracked->meter->id, tracked->series.serial);
+    return store_series_add(book->store, tracked->number, reading->at_ms, tracked->series.serial,
+                            err);
+}
+
 static int result_of(const struct book *book, struct err *err)
 {
     return book->failed ? err_set(err, "%s", book->err.text) : 0;
@@ -203,6 +223,7 @@ int book_add(struct book *book, struct reading *reading, struct err *err)
     const struct config_office *office = &book->config->office;
     bool sent = office->present && office->raw_readings;
     if (decoder_of(book, tracked, reading, err) != 0 ||
+        judge_series(book, tracked, reading, err) != 0 ||
         store_reading_add(book->store, tracked->number, tracked->decoder, reading,
                           sent ? lane_now(book) : (enum lane)0, err) != 0)
         return -1;

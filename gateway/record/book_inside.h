@@ -3,6 +3,7 @@
 #define METERGATE_RECORD_BOOK_INSIDE_H
 
 #include "record/book.h"
+#include "record/series.h"
 
 #define PARTS_MAX 64 // of a longer period: at most 31 days or 25 hours and a bit
 
@@ -18,6 +19,7 @@ struct tracked {
     int64_t resumed_ms;              // the builder has what is before this
     int64_t watched_ms;              // its rules have what is before this
     struct period_builder *builder;
+    struct series series;
     // The revision that decodes its readings: of the meter entry they were made with, which an
     // older configuration may hold.
     struct config *decoder_config;

@@ -22,7 +22,8 @@ struct index {
     int64_t micro;
 };
 
-// A usable reading of a counter; at_ms 0: none yet.
+// A usable reading of a counter; at_ms 0: none yet. Quality missing: another meter began then, and
+// has told no index.
 struct point {
     int64_t at_ms;
     int64_t micro;
@@ -32,7 +33,9 @@ struct point {
 // One channel of an open period.
 struct track {
     struct index start, end;
-    struct point last;       // newest before the period's end
+    struct point last; // newest before the period's end
+    bool exchanged, jump_known;
+    int64_t jump_micro;
     uint16_t start_why, why; // why the start is missing; of the newest unusable value
     uint8_t quality;         // worst of the gauge's usable values
     int64_t weight_ms;
@@ -62,6 +65,7 @@ struct period_builder {
     struct gas_calendar calendar;
     int64_t configured_ms;
     int64_t newest_ms, newest_due_ms; // of the readings fed
+    bool begins;                      // another meter, since the next reading that is in order
     int source_count;
     struct source sources[PROFILE_CHANNELS_MAX];
     int open_count;
@@ -221,6 +225,9 @@ static void close_counter(const struct track *track, struct period_channel *out)
     out->end_quality = track->end.known ? track->end.quality : QUALITY_MISSING;
     out->start_micro = track->start.known ? track->start.micro : 0;
     out->end_micro = track->end.known ? track->end.micro : 0;
+    out->exchanged = track->exchanged;
+    out->jump_known = track->jump_known;
+    out->jump_micro = track->jump_micro;
     out->last_ms = track->last.at_ms;
     out->last_micro = track->last.micro;
     out->last_quality = track->last.quality;
@@ -357,6 +364,11 @@ static int64_t interpolate(const struct point *before, const struct point *after
     return rise >= 0 && micro < before->micro ? before->micro : micro;
 }
 
+static bool has_index(const struct point *point)
+{
+    return point->at_ms != 0 && point->quality != QUALITY_MISSING;
+}
+
 // The end of a period, when the first usable value at or after it is `now`.
 static struct index index_at(const struct period_builder *builder, const struct source *source,
                              const struct open_period *open, const struct point *before,
@@ -367,7 +379,8 @@ static struct index index_at(const struct period_builder *builder, const struct 
         index.known = true;
         index.quality = now->quality;
         index.micro = now->micro;
-    } else if (before->at_ms != 0 && now->at_ms < open->to_ms + wait_ms(builder)) {
+    } else if (has_index(before) && before->at_ms < open->to_ms &&
+               now->at_ms < open->to_ms + wait_ms(builder)) {
         index.known = true;
         index.quality =
             (uint8_t)quality_worst(QUALITY_ESTIMATED, quality_worst((enum quality)before->quality,
@@ -375,6 +388,31 @@ static struct index index_at(const struct period_builder *builder, const struct 
         index.micro = interpolate(before, now, open->to_ms, source->resolution);
     }
     return index;
+}
+
+// Another meter: the first period that has no end yet goes over from one to the other, and nothing
+// is interpolated between the two. `now` has quality missing where the new one tells no index yet.
+static void exchange_counter(struct period_builder *builder, int number, const struct point *now)
+{
+    bool found = false;
+    for (int i = 0; i < builder->open_count; i++) {
+        struct track *track = &builder->open[i].tracks[number];
+        if (track->end.resolved)
+            continue;
+        if (!found && track->last.at_ms >= now->at_ms)
+            return; // resumed after a period that has this exchange in it
+        if (!found) {
+            int64_t jump = 0;
+            bool known = has_index(now) && has_index(&track->last) &&
+                         (!track->exchanged || track->jump_known) &&
+                         micro_subtract(now->micro, track->last.micro, &jump) == 0 &&
+                         micro_add(track->jump_micro, jump, &jump) == 0;
+            track->exchanged = found = true;
+            track->jump_known = known;
+            track->jump_micro = known ? jump : 0;
+        }
+        track->last = *now;
+    }
 }
 
 static void feed_counter(struct period_builder *builder, int number, const struct value *value,
@@ -451,6 +489,7 @@ void period_builder_feed(struct period_builder *builder, const struct reading *r
 {
     int64_t at = reading->at_ms;
     bool begun = builder->open_count > 0;
+    builder->begins = builder->begins || reading->begins;
     if (at <= builder->newest_ms || (begun && at < newest_open(builder)->from_ms)) {
         count_read(builder, reading); // the clock went back, or the timer has closed its period
         return;
@@ -463,13 +502,20 @@ void period_builder_feed(struct period_builder *builder, const struct reading *r
     for (int i = 0; i < builder->source_count; i++) {
         const struct source *source = &builder->sources[i];
         const struct value *value = &reading->values[source->place];
-        if (!value_is_usable(value))
+        bool usable = value_is_usable(value);
+        if (builder->begins && source->is_counter) {
+            struct point now = {at, usable ? value->micro : 0,
+                                usable ? value->quality : QUALITY_MISSING};
+            exchange_counter(builder, i, &now);
+        }
+        if (!usable)
             feed_unusable(builder, i, value);
         else if (source->is_counter)
             feed_counter(builder, i, value, at);
         else
             feed_gauge(builder, i, value);
     }
+    builder->begins = false;
     for (int i = 0; i < builder->open_count; i++)
         builder->open[i].passed = builder->open[i].to_ms <= at;
     while (is_complete(builder, &builder->open[0]))

@@ -10,7 +10,9 @@
 // index at a boundary follows from the instants of the readings alone, so that a restart or a late
 // timer changes no figure. A gauge's mean weighs each usable value with the time until the meter's
 // next reading, at most 2 x interval and not beyond the period. A counter that went backwards keeps
-// its indices as read: the period is `suspect` (reversed), nothing is rebased.
+// its indices as read: the period is `suspect` (reversed), nothing is rebased. Where another meter
+// begins (reading.begins), its first index and the last one of the meter before are the jump: the
+// period advances without it and is `suspect` (exchanged).
 #ifndef METERGATE_RECORD_PERIOD_H
 #define METERGATE_RECORD_PERIOD_H
 
@@ -31,8 +33,15 @@ struct period_channel {
     bool start_known, end_known;
     uint8_t start_quality, end_quality;
     int64_t start_micro, end_micro;
+    // counter: another meter stands there since a reading between the two boundaries; its index
+    // less that of the one before, where both are known. Gas that flowed between the two is not
+    // counted.
+    bool exchanged, jump_known;
+    int64_t jump_micro;
     // counter: newest usable reading before the end, also of an earlier period (last_ms 0: none); a
-    // builder that resumes after this period interpolates from it
+    // builder that resumes after this period interpolates from it. Quality missing: another
+    // meter began then and had told no index; not before the end: the exchange at that instant is
+    // in this period
     int64_t last_ms, last_micro;
     uint8_t last_quality;
     // gauge: of good readings; weight is the time that the mean stands for (0: no good reading)
@@ -50,6 +59,10 @@ struct period {
     int channel_count;
     struct period_channel channels[PERIOD_CHANNELS_MAX];
 };
+
+// What a counter advanced between the boundaries, on the meter before and on the one after an
+// exchange. False when an index is not known, or the difference has no room.
+bool period_delta(const struct period_channel *channel, int64_t *delta_micro);
 
 // Sets quality and why of each channel and of the whole from the figures. A channel without an
 // index keeps the `why` that it has.

@@ -8,6 +8,9 @@
 #define FORMAT 1
 #define KNOWN_START 1
 #define KNOWN_END 2
+#define EXCHANGED 4
+#define KNOWN_JUMP 8
+#define MARKS_MAX 15
 #define QUALITY_MAX QUALITY_MISSING
 
 static void add_double(struct buf *out, double number)
@@ -30,8 +33,10 @@ static double read_double(struct cursor *cursor)
 
 static void encode_counter(const struct period_channel *channel, struct buf *out)
 {
-    buf_add_byte(out, (uint8_t)((channel->start_known ? KNOWN_START : 0) |
-                                (channel->end_known ? KNOWN_END : 0)));
+    buf_add_byte(
+        out,
+        (uint8_t)((channel->start_known ? KNOWN_START : 0) | (channel->end_known ? KNOWN_END : 0) |
+                  (channel->exchanged ? EXCHANGED : 0) | (channel->jump_known ? KNOWN_JUMP : 0)));
     buf_add_byte(out, channel->start_quality);
     buf_add_byte(out, channel->end_quality);
     buf_add_byte(out, channel->last_quality);
@@ -39,6 +44,8 @@ static void encode_counter(const struct period_channel *channel, struct buf *out
     buf_add_zigzag(out, channel->end_micro);
     buf_add_zigzag(out, channel->last_ms);
     buf_add_zigzag(out, channel->last_micro);
+    if (channel->jump_known)
+        buf_add_zigzag(out, channel->jump_micro);
 }
 
 static void encode_gauge(const struct period_channel *channel, struct buf *out)
@@ -103,9 +110,11 @@ static int64_t read_micro(struct cursor *cursor)
 
 static void decode_counter(struct cursor *cursor, struct period_channel *out)
 {
-    uint8_t known = read_up_to(cursor, KNOWN_START | KNOWN_END);
+    uint8_t known = read_up_to(cursor, MARKS_MAX);
     out->start_known = (known & KNOWN_START) != 0;
     out->end_known = (known & KNOWN_END) != 0;
+    out->exchanged = (known & EXCHANGED) != 0;
+    out->jump_known = (known & KNOWN_JUMP) != 0;
     out->start_quality = read_up_to(cursor, QUALITY_MAX);
     out->end_quality = read_up_to(cursor, QUALITY_MAX);
     out->last_quality = read_up_to(cursor, QUALITY_MAX);
@@ -113,6 +122,9 @@ static void decode_counter(struct cursor *cursor, struct period_channel *out)
     out->end_micro = read_micro(cursor);
     out->last_ms = cursor_zigzag(cursor);
     out->last_micro = read_micro(cursor);
+    if (out->jump_known)
+        out->jump_micro = read_micro(cursor);
+    cursor->failed = cursor->failed || (out->jump_known && !out->exchanged);
 }
 
 static void decode_gauge(struct cursor *cursor, struct period_channel *out)

@@ -21,6 +21,18 @@ static uint16_t index_why(enum quality quality)
     }
 }
 
+bool period_delta(const struct period_channel *channel, int64_t *delta_micro)
+{
+    int64_t delta = 0;
+    if (!channel->start_known || !channel->end_known ||
+        (channel->exchanged && !channel->jump_known) ||
+        micro_subtract(channel->end_micro, channel->start_micro, &delta) != 0 ||
+        micro_subtract(delta, channel->jump_micro, &delta) != 0)
+        return false;
+    *delta_micro = delta;
+    return true;
+}
+
 static void judge_counter(struct period_channel *channel)
 {
     int64_t delta = 0;
@@ -33,13 +45,15 @@ static void judge_counter(struct period_channel *channel)
     enum quality quality = worst(channel->start_quality, channel->end_quality);
     channel->quality = (uint8_t)quality;
     channel->why = index_why(quality);
-    if (micro_subtract(channel->end_micro, channel->start_micro, &delta) != 0) {
+    bool counted = period_delta(channel, &delta);
+    if (!counted || delta < 0 || reversed || channel->exchanged)
         channel->quality = QUALITY_SUSPECT;
+    if (channel->exchanged)
+        channel->why = WHY_EXCHANGED;
+    else if (!counted)
         channel->why = WHY_OUT_OF_RANGE;
-    } else if (delta < 0 || reversed) {
-        channel->quality = QUALITY_SUSPECT;
+    else if (delta < 0 || reversed)
         channel->why = WHY_REVERSED;
-    }
 }
 
 static void judge_gauge(struct period_channel *channel)
@@ -101,6 +115,12 @@ static void add_counter(struct period_channel *sum, const struct period_channel 
         sum->end_known = part->end_known;
         sum->end_quality = part->end_quality;
         sum->end_micro = part->end_micro;
+    }
+    if (part->exchanged) {
+        bool added = (!sum->exchanged || sum->jump_known) && part->jump_known &&
+                     micro_add(sum->jump_micro, part->jump_micro, &sum->jump_micro) == 0;
+        sum->exchanged = true;
+        sum->jump_known = added;
     }
     sum->last_ms = part->last_ms;
     sum->last_micro = part->last_micro;

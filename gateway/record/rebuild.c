@@ -105,6 +105,10 @@ static int track(struct book *book, int place, int64_t configured_ms, struct err
     if (store_meter(book->store, meter->id, configured_ms, &tracked->number,
                     &tracked->configured_ms, err) != 0)
         return -1;
+    char serial[VALUE_TEXT_MAX] = "";
+    if (store_series_last(book->store, tracked->number, serial, err) < 0)
+        return -1;
+    series_init(&tracked->series, serial);
     struct period last;
     int found = find_resume(book, tracked, &last, err);
     if (found < 0)
@@ -167,6 +171,7 @@ static bool replay(void *context, const struct stored_reading *stored)
     reading->due_ms = stored->due_ms;
     reading->at_ms = stored->at_ms;
     reading->answered = stored->answered;
+    reading->begins = stored->begins;
     reading->image = stored->image;
     book_fit(book, tracked, stored->profile, stored->values);
     if (stored->at_ms >= tracked->watched_ms)

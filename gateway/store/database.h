@@ -42,6 +42,8 @@ enum slot {
     SLOT_GAP_ADD,
     SLOT_GAP_GET,
     SLOT_REVISION_ADD,
+    SLOT_SERIES_ADD,
+    SLOT_SERIES_LAST,
     SLOT_SETTING_PUT,
     SLOT_SETTING_GET,
     SLOT_ACCOUNT_PUT,
@@ -119,6 +121,7 @@ static inline int64_t reading_id(int64_t at_ms, int64_t meter_number)
     return (at_ms << 16) | meter_number;
 }
 #define READING_ANSWERED 1
+#define READING_BEGINS 4 // a series
 #define READING_UNVERIFIED 2
 
 // --- audit chain ---

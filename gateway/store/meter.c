@@ -1,4 +1,4 @@
-// Numbers of meters.
+// Numbers of meters, and which meter has stood there since when.
 #include "store/query.h"
 
 #define METERS_MAX 65535 // what a reading's id has room for
@@ -53,4 +53,35 @@ int store_meter(struct store *store, const char *id, int64_t now_ms, int *number
     *number = (int)(last + 1);
     *configured_ms = now_ms;
     return 0;
+}
+
+int store_series_add(struct store *store, int meter_number, int64_t from_ms, const char *serial,
+                     struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, store, SLOT_SERIES_ADD,
+                    "INSERT INTO series VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET serial = ?3",
+                    err) != 0)
+        return -1;
+    query_int(&query, meter_number);
+    query_int(&query, from_ms);
+    query_text(&query, serial);
+    return query_run(&query, err);
+}
+
+int store_series_last(struct store *store, int meter_number, char serial[static VALUE_TEXT_MAX],
+                      struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, store, SLOT_SERIES_LAST,
+                    "SELECT serial FROM series WHERE meter = ?1 ORDER BY from_ms DESC LIMIT 1",
+                    err) != 0)
+        return -1;
+    query_int(&query, meter_number);
+    int found = query_row(&query, err);
+    if (found == 1) {
+        query_get_text(&query, 0, serial, VALUE_TEXT_MAX);
+        query_end(&query);
+    }
+    return found;
 }

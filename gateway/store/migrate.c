@@ -71,6 +71,9 @@ static const struct step {
      "CREATE TABLE audit_head(one INTEGER PRIMARY KEY CHECK(one = 1), number INTEGER NOT NULL,"
      " hash BLOB NOT NULL) STRICT;",
      make_stream},
+    {"CREATE TABLE series(meter INTEGER NOT NULL REFERENCES meter, from_ms INTEGER NOT NULL,"
+     " serial TEXT NOT NULL, PRIMARY KEY(meter, from_ms)) STRICT, WITHOUT ROWID;",
+     NULL},
 };
 #define VERSION_KNOWN ((int64_t)(sizeof steps / sizeof steps[0]))
 

@@ -19,7 +19,8 @@ static int reading_insert(struct store *store, int64_t id, int decoder,
                     err) != 0)
         return -1;
     int64_t flags = (reading->answered ? READING_ANSWERED : 0) |
-                    (reading->meter->unverified ? READING_UNVERIFIED : 0);
+                    (reading->meter->unverified ? READING_UNVERIFIED : 0) |
+                    (reading->begins ? READING_BEGINS : 0);
     query_int(&query, id);
     query_int_or_null(&query, reading->due_ms != 0, at_ms - reading->due_ms);
     query_int(&query, decoder);
@@ -75,6 +76,7 @@ static int reading_decode(struct store *store, struct query *query, struct store
     out->due_ms = query_is_null(query, 0) ? 0 : out->at_ms - query_get_int(query, 0);
     int64_t flags = query_get_int(query, 2);
     out->answered = (flags & READING_ANSWERED) != 0;
+    out->begins = (flags & READING_BEGINS) != 0;
     out->lane = (enum lane)query_get_int(query, 5);
     out->seq = query_get_int(query, 6);
     query_get_text(query, 7, out->meter, sizeof out->meter);

@@ -63,6 +63,13 @@ void store_round_cancel(struct store *store); // without an open round it does n
 int store_meter(struct store *store, const char *id, int64_t now_ms, int *number,
                 int64_t *configured_ms, struct err *err);
 int store_meter_find(struct store *store, const char *id, int *number, struct err *err); // 1, 0, -1
+// Serial number of the meter that stands there since `from_ms`: one row for each meter that stood
+// there.
+int store_series_add(struct store *store, int meter_number, int64_t from_ms, const char *serial,
+                     struct err *err);
+// The newest; 1 found, 0 none, -1.
+int store_series_last(struct store *store, int meter_number, char serial[static VALUE_TEXT_MAX],
+                      struct err *err);
 // Revision of what decodes a meter's words (profile text and the meter entry's units), made at
 // first sight.
 int store_decoder(struct store *store, const struct meter *meter, int *revision, struct err *err);
@@ -82,6 +89,7 @@ struct stored_reading {
     char meter[ID_SIZE];
     int64_t at_ms, due_ms;
     bool answered;
+    bool begins;    // a series: the first reading of another meter
     enum lane lane; // 0 without
     int64_t seq;
     const struct profile *profile; // valid until the store is closed

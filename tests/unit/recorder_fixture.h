@@ -76,7 +76,7 @@ static inline struct config *config_make(int meter_count, int interval_s, int su
     }
     config->office.present = true;
     config->office.summary_minutes = summary_minutes;
-    config->detect = (struct config_detect){true, true, true};
+    config->detect = (struct config_detect){true, true, true, true};
     config->store_raw_days = 3650;
     config->store_commit_ms = 1000;
     return config;

@@ -62,7 +62,7 @@ static int set_up(void **state)
                              .link_count = LINKS,
                              .meters = meters,
                              .meter_count = METERS,
-                             .detect = {true, true, true}};
+                             .detect = {true, true, true, true}};
     return 0;
 }
 
@@ -273,7 +273,7 @@ static void test_rules_switched_off(void **state)
     }
     EXPECT("no-answer m4 open minor", "no-answer m5 open minor");
     detect_free(detect);
-    config.detect = (struct config_detect){true, true, true};
+    config.detect = (struct config_detect){true, true, true, true};
 }
 
 // --- over-range ---
@@ -407,6 +407,62 @@ static void test_over_range_off(void **state)
     EXPECT_NOTHING();
     free(reading);
     detect_free(detect);
+}
+
+// --- meter-exchanged ---
+
+static struct profile serial_profile;
+
+static void feed_serial(struct detect *detect, int64_t at_ms, const char *serial, bool begins)
+{
+    struct reading *reading = calloc(1, sizeof *reading + sizeof reading->values[0]);
+    assert_non_null(reading);
+    reading->meter = &meters[1];
+    reading->due_ms = reading->at_ms = at_ms;
+    reading->answered = true;
+    reading->begins = begins;
+    reading->value_count = 1;
+    reading->values[0] = (struct value){.present = true};
+    (void)snprintf(reading->values[0].text, VALUE_TEXT_MAX, "%s", serial);
+    detect_feed(detect, 1, reading, record_change, &seen);
+    free(reading);
+}
+
+static void test_meter_exchanged(void **state)
+{
+    (void)state;
+    serial_profile.channel_count = 1;
+    serial_profile.channels[0].channel = channel_find("serial_number");
+    meters[1].profile = &serial_profile;
+    struct detect *detect = detect_start();
+    feed_serial(detect, T0, "A1", false);
+    feed_serial(detect, T0 + 2 * MINUTE, "B2", true);
+    const struct evidence *evidence = &seen.list[0].evidence;
+    assert_string_equal(evidence->rule, "serial_number B2, before A1");
+    assert_int_equal(evidence->from_ms, T0);
+    assert_int_equal(evidence->to_ms, T0 + 2 * MINUTE);
+    assert_true(isnan(evidence->observed));
+    struct alert_change open = seen.list[0];
+    EXPECT("meter-exchanged m1 open major");
+    feed_serial(detect, T0 + 3 * MINUTE, "B2", false);
+    EXPECT_NOTHING();
+    detect_free(detect);
+    // after a restart
+    detect = detect_start();
+    detect_restore(detect, &open);
+    feed_serial(detect, T0 + 4 * MINUTE, "C3", true);
+    assert_string_equal(seen.list[0].evidence.rule, "serial_number C3, before ?");
+    EXPECT("meter-exchanged m1 updated major");
+    feed_serial(detect, T0 + 2 * MINUTE + 24 * HOUR - 1, "C3", false);
+    EXPECT_NOTHING();
+    feed_serial(detect, T0 + 2 * MINUTE + 24 * HOUR, "C3", false);
+    EXPECT("meter-exchanged m1 closed major");
+    config.detect.meter_exchanged = false;
+    feed_serial(detect, T0 + 26 * HOUR, "D4", true);
+    EXPECT_NOTHING();
+    config.detect.meter_exchanged = true;
+    detect_free(detect);
+    meters[1].profile = &measured_profile;
 }
 
 static void test_watches(void **state)
@@ -608,6 +664,7 @@ int main(void)
         cmocka_unit_test(test_over_range_evidence),
         cmocka_unit_test(test_over_range_flaps),
         cmocka_unit_test(test_over_range_off),
+        cmocka_unit_test(test_meter_exchanged),
         cmocka_unit_test(test_watches),
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_restart_changes_nothing),

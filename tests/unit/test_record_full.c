@@ -155,7 +155,7 @@ static void test_full_for_long(void **state)
 {
     (void)state;
     struct config *config = config_make(2, 1, 15);
-    config->detect = (struct config_detect){false, false, false};
+    config->detect = (struct config_detect){0};
     clock_start(T0);
     struct recorder *recorder = recorder_must_start(config);
     atomic_store(&disk_is_full, true);

@@ -55,11 +55,12 @@ static int set_up(void **state)
 struct sample {
     int64_t due_ms, at_ms;
     struct value values[VALUES];
+    bool begins; // a series
 };
 
 static struct sample silent(int64_t due_ms)
 {
-    struct sample sample = {due_ms, due_ms, {{0}}};
+    struct sample sample = {.due_ms = due_ms, .at_ms = due_ms};
     for (int i = 0; i < VALUES; i++)
         sample.values[i] = (struct value){.quality = QUALITY_MISSING, .why = WHY_TIMEOUT};
     return sample;
@@ -68,7 +69,7 @@ static struct sample silent(int64_t due_ms)
 // volume in ten-thousandths of a m3
 static struct sample good(int64_t due_ms, int64_t late_ms, int64_t volume, double pressure)
 {
-    struct sample sample = {due_ms, due_ms + late_ms, {{0}}};
+    struct sample sample = {.due_ms = due_ms, .at_ms = due_ms + late_ms};
     for (int i = 0; i < VALUES; i++)
         sample.values[i].present = true;
     sample.values[VOLUME].micro = volume * 100;
@@ -107,6 +108,7 @@ static void feed(struct period_builder *builder, const struct sample *sample, st
     reading->meter = &meter;
     reading->due_ms = sample->due_ms;
     reading->at_ms = sample->at_ms;
+    reading->begins = sample->begins;
     reading->value_count = VALUES;
     memcpy(reading->values, sample->values, sizeof sample->values);
     period_builder_feed(builder, reading, keep, closed);
@@ -354,6 +356,90 @@ static void test_reversed(void **state)
     period_sum(closed.list, 2, SPAN_30MIN, T0, T0 + 2 * QUARTER, 30, &sum);
     assert_int_equal(sum.channels[VOLUME].quality, QUALITY_SUSPECT);
     assert_int_equal(sum.channels[VOLUME].why, WHY_REVERSED);
+    period_builder_free(builder);
+}
+
+static struct sample first_of(struct sample sample)
+{
+    sample.begins = true;
+    return sample;
+}
+
+static int64_t delta_of(const struct period *period, int channel)
+{
+    int64_t delta = INT64_MIN;
+    assert_true(period_delta(&period->channels[channel], &delta));
+    return delta;
+}
+
+// The old meter stops at 600000, the new one begins at 1200: nothing of the step is counted.
+static void test_exchange(void **state)
+{
+    (void)state;
+    static struct closed closed;
+    struct period_builder *builder = builder_of(SPAN_15MIN, MINUTE, T0);
+    feed_now(builder, good(T0, 0, 500000, 1), &closed);
+    feed_now(builder, good(T0 + 4 * MINUTE, 0, 600000, 1), &closed);
+    feed_now(builder, first_of(good(T0 + 9 * MINUTE, 0, 1200, 1)), &closed);
+    feed_now(builder, good(T0 + QUARTER, 0, 1500, 1), &closed);
+    feed_now(builder, good(T0 + 2 * QUARTER, 0, 2500, 1), &closed);
+    assert_int_equal(closed.count, 2);
+    const struct period_channel *over = &closed.list[0].channels[VOLUME];
+    assert_true(over->exchanged && over->jump_known);
+    assert_int_equal(over->start_micro, INT64_C(50000000));
+    assert_int_equal(over->end_micro, INT64_C(150000));
+    assert_int_equal(delta_of(&closed.list[0], VOLUME), INT64_C(100000) * 100 + 300 * 100);
+    assert_int_equal(over->quality, QUALITY_SUSPECT);
+    assert_int_equal(over->why, WHY_EXCHANGED);
+    assert_false(closed.list[1].channels[VOLUME].exchanged);
+    assert_int_equal(closed.list[1].channels[VOLUME].quality, QUALITY_GOOD);
+    assert_int_equal(delta_of(&closed.list[1], VOLUME), 1000 * 100);
+    struct period sum;
+    period_sum(closed.list, 2, SPAN_30MIN, T0, T0 + 2 * QUARTER, 30, &sum);
+    assert_int_equal(delta_of(&sum, VOLUME), INT64_C(101300) * 100);
+    assert_int_equal(sum.channels[VOLUME].why, WHY_EXCHANGED);
+    assert_int_equal(closed.list[0].channels[PRESSURE].quality, QUALITY_GOOD);
+    period_builder_free(builder);
+}
+
+// The new meter's first reading is the index at the boundary: the period before goes over.
+static void test_exchange_at_boundary(void **state)
+{
+    (void)state;
+    static struct closed closed;
+    struct period_builder *builder = builder_of(SPAN_15MIN, MINUTE, T0);
+    feed_now(builder, good(T0, 0, 500000, 1), &closed);
+    feed_now(builder, good(T0 + 14 * MINUTE, 0, 600000, 1), &closed);
+    feed_now(builder, first_of(good(T0 + QUARTER, 30000, 1200, 1)), &closed);
+    feed_now(builder, good(T0 + 2 * QUARTER, 0, 2500, 1), &closed);
+    assert_int_equal(closed.count, 2);
+    assert_int_equal(delta_of(&closed.list[0], VOLUME), INT64_C(100000) * 100);
+    assert_int_equal(closed.list[0].channels[VOLUME].why, WHY_EXCHANGED);
+    assert_false(closed.list[1].channels[VOLUME].exchanged);
+    assert_int_equal(delta_of(&closed.list[1], VOLUME), 1300 * 100);
+    period_builder_free(builder);
+}
+
+// Between two meters nothing is interpolated, and an index that nobody read makes no delta.
+static void test_exchange_without_index(void **state)
+{
+    (void)state;
+    static struct closed closed;
+    struct period_builder *builder = builder_of(SPAN_15MIN, MINUTE, T0);
+    feed_now(builder, good(T0, 0, 500000, 1), &closed);
+    feed_now(builder, good(T0 + 14 * MINUTE, 0, 600000, 1), &closed);
+    struct sample first = first_of(good(T0 + 16 * MINUTE, 10000, 1200, 1)); // beyond the window
+    first.values[MEASURED] = (struct value){.quality = QUALITY_MISSING, .why = WHY_TIMEOUT};
+    feed_now(builder, first, &closed);
+    feed_now(builder, good(T0 + 17 * MINUTE, 0, 1300, 1), &closed);
+    feed_now(builder, good(T0 + 2 * QUARTER, 0, 2500, 1), &closed);
+    assert_int_equal(closed.count, 2);
+    assert_false(closed.list[0].channels[VOLUME].end_known);
+    assert_int_equal(closed.list[0].channels[VOLUME].quality, QUALITY_MISSING);
+    assert_false(closed.list[0].channels[MEASURED].end_known);
+    assert_false(closed.list[0].channels[MEASURED].jump_known);
+    int64_t delta;
+    assert_false(period_delta(&closed.list[1].channels[VOLUME], &delta));
     period_builder_free(builder);
 }
 
@@ -700,6 +786,48 @@ static void test_random_lives(void **state)
     assert_true(periods > 1000);
 }
 
+// Other meters at random readings: a restart changes no figure, and no delta has a step in it.
+static void exchange_at_random(void)
+{
+    int64_t shift = 0;
+    for (int i = 1; i < stream_count; i++) {
+        if (random_between(0, 40) == 0) {
+            stream[i].begins = true;
+            shift =
+                random_between(2, 1000) * (random_between(0, 1) != 0 ? -1000000 : 1000000) * UNIT;
+        }
+        stream[i].values[VOLUME].micro += shift;
+        stream[i].values[MEASURED].micro += shift;
+    }
+}
+
+static void test_random_exchanges(void **state)
+{
+    (void)state;
+    static struct closed whole;
+    static struct closed restarted;
+    int exchanged = 0;
+    for (int round = 0; round < 200; round++) {
+        struct grid grid = {SPAN_15MIN, 1000 * random_between(5, 900), random_between(0, 999)};
+        stream_make(&grid, T0);
+        exchange_at_random();
+        run(&grid, T0, 0, &whole);
+        run(&grid, T0, (int)random_between(1, 20), &restarted);
+        assert_int_equal(restarted.count, whole.count);
+        for (int i = 0; i < whole.count; i++) {
+            assert_same(&restarted.list[i], &whole.list[i]);
+            const struct period_channel *channel = &whole.list[i].channels[VOLUME];
+            int64_t delta = 0;
+            // The meters stand millions apart and count thousands: a step would show.
+            if (period_delta(channel, &delta))
+                assert_true(delta > -1000000 * UNIT && delta < 1000000 * UNIT);
+            exchanged += channel->exchanged;
+        }
+    }
+    print_message("%d periods with an exchange\n", exchanged);
+    assert_true(exchanged > 200);
+}
+
 // --- sums ---
 
 // Whole runs: quarter hours to hours, hours to days, as the recorder does.
@@ -921,9 +1049,13 @@ int main(void)
         cmocka_unit_test(test_channels_wait_alone),
         cmocka_unit_test(test_unverified),
         cmocka_unit_test(test_reversed),
+        cmocka_unit_test(test_exchange),
+        cmocka_unit_test(test_exchange_at_boundary),
+        cmocka_unit_test(test_exchange_without_index),
         cmocka_unit_test(test_late_answer),
         cmocka_unit_test(test_old_and_doubled_readings),
         cmocka_unit_test(test_random_lives),
+        cmocka_unit_test(test_random_exchanges),
         cmocka_unit_test(test_sums),
         cmocka_unit_test(test_sum_of_holes),
         cmocka_unit_test(test_round_trip),

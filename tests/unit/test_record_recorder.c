@@ -134,7 +134,7 @@ static void test_longer_periods(void **state)
 {
     (void)state;
     struct config *config = config_make(1, 1800, 30);
-    config->detect = (struct config_detect){false, false, false};
+    config->detect = (struct config_detect){0};
     int64_t start = period_start(&calendar, SPAN_MONTH, T0);
     clock_start(start);
     struct recorder *recorder = recorder_must_start(config);
