@@ -386,6 +386,10 @@ static void archive_value_take(struct build *build, const struct archive_entry *
              "a scale of 0 leaves nothing; allowed: any "
              "other");
     }
+    if (entry->value == 1 && channel_find(entry->node->key)->kind != CHANNEL_COUNTER) {
+        TELL(build, place_of(entry->node, "value"),
+             "only a counter has increments; allowed for %s: no such key", entry->node->key);
+    }
     if (archive->record_registers > 0 && entry->offset + form->words > archive->record_registers) {
         TELL(build, place_of(entry->node, "offset"),
              "the value ends outside the record of %d "
@@ -396,6 +400,7 @@ static void archive_value_take(struct build *build, const struct archive_entry *
                                   .offset = (uint16_t)entry->offset,
                                   .words = (uint8_t)form->words,
                                   .type = (uint8_t)form->type,
+                                  .increment = entry->value == 1,
                                   .scale = entry->scale};
     (void)order_take(build, entry->node, entry->order, form->words, form->type == RAW_STRING,
                      &out->order);
@@ -433,7 +438,10 @@ static void archive_take(struct build *build, const struct archive_entry *entry,
                                     .records = (uint16_t)entry->records,
                                     .oldest_first = entry->direction == 1,
                                     .time_offset = (uint16_t)entry->time_offset,
-                                    .time_type = entry->time_type == 1 ? RAW_BCD : RAW_U32};
+                                    .time_type = entry->time_type == 1 ? RAW_BCD : RAW_U32,
+                                    .time_is_start = entry->time_marks == 1,
+                                    .time_is_utc = entry->time_zone >= 0 ? entry->time_zone == 1
+                                                                         : entry->time_type != 1};
     memcpy(out->name, entry->name, sizeof out->name);
     if (entry->time_type >= 0)
         (void)order_take(build, time, entry->time_order, time_words, false, &out->time_order);

@@ -29,6 +29,9 @@ static const char *const severities[] = {"minor", "major", "critical", NULL};
 static const char *const spans[] = {"hour", "day", NULL};
 static const char *const directions[] = {"newest-first", "oldest-first", NULL};
 static const char *const time_types[] = {"u32", "bcd12", NULL};
+static const char *const time_marks[] = {"end", "start", NULL};
+static const char *const time_zones[] = {"gateway", "utc", NULL};
+static const char *const archive_values[] = {"index", "increment", NULL};
 static const char *const bauds[] = {"300",   "600",   "1200",  "2400",   "4800", "9600",
                                     "19200", "38400", "57600", "115200", NULL};
 
@@ -347,6 +350,13 @@ static const struct key archive_value_keys[] = {
      .restarts = RESTARTS_METER},
     TYPE_KEY(struct archive_value_entry, type, true),
     ORDER_KEY(struct archive_value_entry, order),
+    {.name = "value",
+     .type = TYPE_CHOICE,
+     KEY_IN(struct archive_value_entry, value),
+     .standard = "index",
+     .choices = archive_values,
+     .help = "Of a counter: its index at the end of the hour or day, or what that added to it.",
+     .restarts = RESTARTS_METER},
     SCALE_KEY(struct archive_value_entry, scale),
     {.name = "unit",
      KEY_TEXT(struct archive_value_entry, unit),
@@ -381,6 +391,20 @@ static const struct key archive_time_keys[] = {
      .help = "u32: Unix seconds; bcd12: YYMMDDhhmmss by the meter's clock.",
      .restarts = RESTARTS_METER},
     ORDER_KEY(struct archive_entry, time_order),
+    {.name = "marks",
+     .type = TYPE_CHOICE,
+     KEY_IN(struct archive_entry, time_marks),
+     .standard = "end",
+     .choices = time_marks,
+     .help = "Whether the time is that of the end or of the start of the hour or day.",
+     .restarts = RESTARTS_METER},
+    {.name = "zone",
+     .type = TYPE_CHOICE,
+     KEY_IN(struct archive_entry, time_zone),
+     .choices = time_zones,
+     .help = "Zone of the meter's clock: the gateway's, or UTC. Absent: utc for u32, gateway for "
+             "bcd12.",
+     .restarts = RESTARTS_METER},
 };
 
 static const struct schema archive_time_schema = {
@@ -457,7 +481,8 @@ static const struct key archive_keys[] = {
 
 static const struct schema archive_schema = {
     .title = "archives",
-    .help = "The meter's own log of closed hours or days. Checked, but not read by this version.",
+    .help = "The meter's own log of closed hours or days: after an outage what is missing is read "
+            "back from it.",
     .size = sizeof(struct archive_entry),
     .placed = true,
     .keys = archive_keys,

@@ -59,6 +59,7 @@ struct archive_value_entry {
     int offset;
     int type;
     int order;
+    int value; // 0 index, 1 increment
     struct decimal scale;
     char unit[16];
 };
@@ -76,6 +77,8 @@ struct archive_entry {
     int time_offset;
     int time_type; // 0 u32, 1 bcd12
     int time_order;
+    int time_marks;     // 0 end, 1 start
+    int time_zone;      // 0 gateway, 1 utc; -1: by the type
     struct list values; // struct archive_value_entry
 };
 

@@ -98,15 +98,16 @@ struct archive_value {
     const struct channel *channel;
     uint16_t offset;
     uint8_t words;
-    uint8_t type;  // enum raw_type
-    uint8_t order; // enum word_order
+    uint8_t type;   // enum raw_type
+    uint8_t order;  // enum word_order
+    bool increment; // of a counter: what the span added, not the index at its end
     struct decimal scale;
     char unit[16];
     struct unit_conversion conversion;
 };
 
 // The meter's own log of closed hours or days: `records` records of `record_registers` registers
-// each. Loaded and checked in full; reading it back is a later version's.
+// each. A record is of one span: its indices stand at the span's end. drivers/archive.h reads it.
 struct profile_archive {
     char name[32];
     enum archive_span span;
@@ -118,6 +119,8 @@ struct profile_archive {
     uint16_t time_offset;
     uint8_t time_type;  // RAW_U32: Unix seconds; RAW_BCD of 3 words: YYMMDDhhmmss by the meter
     uint8_t time_order; // enum word_order
+    bool time_is_start; // it names the span's start, not its end
+    bool time_is_utc;   // else by the wall clock of the gateway's time zone
     int value_count;
     struct archive_value values[PROFILE_ARCHIVE_CHANNELS_MAX];
 };

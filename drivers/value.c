@@ -24,11 +24,12 @@ static const char *const why_texts[] = {
     [WHY_REVERSED] = "reversed",
     [WHY_UNCONFIRMED] = "unconfirmed",
     [WHY_EXCHANGED] = "exchanged",
+    [WHY_READ_BACK] = "read-back",
 };
 
 const char *why_text(uint16_t why, char text[static WHY_TEXT_MAX])
 {
-    if (why < sizeof why_texts / sizeof why_texts[0])
+    if (why < sizeof why_texts / sizeof why_texts[0] && why_texts[why] != NULL)
         (void)snprintf(text, WHY_TEXT_MAX, "%s", why_texts[why]);
     else if (why >= WHY_EXCEPTION && why <= WHY_EXCEPTION + UINT8_MAX)
         (void)snprintf(text, WHY_TEXT_MAX, "exception-%d", why - WHY_EXCEPTION);

@@ -86,6 +86,12 @@ static int64_t local_offset_s(int64_t at_s)
     return localtime_r(&at, &local) != NULL ? (int64_t)local.tm_gmtoff : 0;
 }
 
+int64_t wall_clock_s(int64_t at_ms)
+{
+    int64_t at_s = floor_divide(at_ms, 1000);
+    return at_s + local_offset_s(at_s);
+}
+
 // First instant in (low, high] whose offset is not that of `low`. There is one: high's differs.
 static int64_t find_transition(int64_t low, int64_t high, int64_t offset)
 {

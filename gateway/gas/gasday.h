@@ -39,6 +39,9 @@ bool timezone_exists(const char *timezone);
 int64_t period_start(const struct gas_calendar *calendar, enum span span, int64_t at_ms);
 int64_t period_end(const struct gas_calendar *calendar, enum span span, int64_t at_ms);
 
+// What a clock on the wall of the process's zone shows, in seconds since 1970 as it counts them.
+int64_t wall_clock_s(int64_t at_ms);
+
 // Nominal length in milliseconds (a day has 24 h, a month 30 days): for comparing spans, not for
 // arithmetic on time.
 int64_t span_nominal_ms(enum span span);

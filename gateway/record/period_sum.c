@@ -15,6 +15,7 @@ static enum quality worst(uint8_t a, uint8_t b)
 static uint16_t index_why(enum quality quality)
 {
     switch (quality) {
+    case QUALITY_ARCHIVE: return WHY_READ_BACK;
     case QUALITY_ESTIMATED: return WHY_INTERPOLATED;
     case QUALITY_SUSPECT: return WHY_UNVERIFIED;
     default: return WHY_NONE;
