@@ -36,12 +36,19 @@ static int field_take(struct build *build, const struct node *node, struct field
             other->words == field.words && other->type == field.type && other->order == field.order)
             return i;
     }
-    if (field.first + field.words > 65536) {
+    bool wide = build->draft->register_size == 4 && field.words > 1;
+    field.register_size = wide ? 4 : 2;
+    if (wide && field.words % 2 != 0) {
+        TELL(build, node,
+             "a value of %d bytes does not fill whole registers of 4; allowed with "
+             "limits.register_size 4: values of 2, 4 or 8 bytes",
+             2 * field.words);
+    } else if (field_end(&field) > 65536) {
         TELL(build, node, "the value would end at register %d; allowed: at most 65535",
-             field.first + field.words - 1);
-    } else if (field.words > build->draft->max_registers) {
+             field_end(&field) - 1);
+    } else if (field_registers(&field) > build->draft->max_registers) {
         TELL(build, node, "the value needs %d registers in one request, limits.max_registers is %d",
-             field.words, build->draft->max_registers);
+             field_registers(&field), build->draft->max_registers);
     } else if (profile->field_count == PROFILE_FIELDS_MAX) {
         TELL(build, node, "the profile reads too many fields; allowed: %d", PROFILE_FIELDS_MAX);
     } else if (profile->word_count + field.words > PROFILE_WORDS_MAX) {
@@ -327,7 +334,7 @@ static void together_check(struct build *build, const struct node *node, int fir
     int function = 0;
     for (int i = 0; i < build->profile->field_count; i++) {
         const struct field *field = &build->profile->fields[i];
-        int end = field->first + field->words - 1;
+        int end = field_end(field) - 1;
         if (end < first || field->first > last)
             continue;
         if (field->first < first || end > last) {
@@ -475,6 +482,28 @@ static void archives_take(struct build *build)
     build->profile->archive_count = count;
 }
 
+// ---- limits -------------------------------------------------------------------------------------
+
+// What goes with registers of four bytes.
+static void limits_check(struct build *build)
+{
+    const struct profile_draft *draft = build->draft;
+    const struct node *limits = node_find(draft->node, "limits");
+    if (draft->register_size != 4 || limits == NULL)
+        return;
+    int most = PROFILE_REQUEST_REGISTERS_MAX / 2;
+    if (draft->max_registers > most) {
+        TELL(build, place_of(limits, "max_registers"),
+             "%d registers of 4 bytes do not fit one reply; allowed with register_size 4: 1 to %d",
+             draft->max_registers, most);
+    }
+    if (draft->archives.count > 0) {
+        TELL(build, place_of(limits, "register_size"),
+             "the archive of a meter with registers of 4 bytes cannot be read with functions 3 and "
+             "4; leave archives out");
+    }
+}
+
 // ---- all ----------------------------------------------------------------------------------------
 
 void profile_build(const struct load *load, const struct profile_draft *draft,
@@ -491,7 +520,9 @@ void profile_build(const struct load *load, const struct profile_draft *draft,
     profile->limits = (struct profile_limits){.max_registers = (uint16_t)draft->max_registers,
                                               .max_gap = (uint16_t)draft->max_gap,
                                               .pause_ms = draft->pause_ms,
-                                              .wake_request = draft->wake_request};
+                                              .wake_request = draft->wake_request,
+                                              .register_size = draft->register_size};
+    limits_check(&build);
     channels_take(&build);
     status_take(&build);
     identity_take(&build);

@@ -32,6 +32,7 @@ static const char *const time_types[] = {"u32", "bcd12", NULL};
 static const char *const time_marks[] = {"end", "start", NULL};
 static const char *const time_zones[] = {"gateway", "utc", NULL};
 static const char *const archive_values[] = {"index", "increment", NULL};
+static const char *const register_sizes[] = {"2", "4", NULL};
 static const char *const bauds[] = {"300",   "600",   "1200",  "2400",   "4800", "9600",
                                     "19200", "38400", "57600", "115200", NULL};
 
@@ -326,6 +327,15 @@ static const struct key limits_keys[] = {
      KEY_IN(struct profile_draft, wake_request),
      .standard = "false",
      .help = "Whether the meter loses the first request after a rest.",
+     .restarts = RESTARTS_METER},
+    {.name = "register_size",
+     .type = TYPE_INTEGER,
+     KEY_IN(struct profile_draft, register_size),
+     .standard = "2",
+     .choices = register_sizes,
+     .unit = "bytes",
+     .help = "Bytes of a register; 4: Enron Modbus, where one number holds a value of 32 bits and "
+             "a request counts numbers. Values of 16 bits keep registers of 2.",
      .restarts = RESTARTS_METER},
 };
 

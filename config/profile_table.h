@@ -92,6 +92,7 @@ struct profile_draft {
     int parity; // index in N, E, O
     int stop;
     int max_registers, max_gap, pause_ms;
+    int register_size;
     bool wake_request;
     struct list channels; // struct channel_entry
     struct list together; // struct item

@@ -40,7 +40,7 @@ uint16_t frame_crc16(const uint8_t *bytes, size_t length)
 static void put_pdu(const struct request *request, uint8_t *at)
 {
     assert(request->function >= 1 && request->function <= 4);
-    assert(request->count >= 1 && request->count <= FRAME_WORDS_MAX);
+    assert(request->count >= 1 && frame_word_count(request) <= FRAME_WORDS_MAX);
     at[0] = request->function;
     put_u16(at + 1, request->first);
     put_u16(at + 3, request->count);
@@ -67,9 +67,16 @@ size_t frame_tcp_request(const struct request *request, uint16_t transaction,
     return FRAME_TCP_REQUEST_SIZE;
 }
 
+int frame_word_count(const struct request *request)
+{
+    bool wide = request->register_size == 4 && request->function >= 3;
+    return wide ? 2 * request->count : request->count;
+}
+
 size_t frame_data_size(const struct request *request)
 {
-    return request->function <= 2 ? (request->count + 7U) / 8 : 2U * request->count;
+    unsigned words = (unsigned)frame_word_count(request);
+    return request->function <= 2 ? (words + 7) / 8 : 2 * words;
 }
 
 size_t frame_rtu_reply_size(const struct request *request)
@@ -100,9 +107,10 @@ static bool unit_fits(const struct request *request, uint8_t unit, struct reply 
 
 static void take_words(const struct request *request, const uint8_t *data, struct reply *reply)
 {
-    for (unsigned i = 0; i < request->count; i++) {
+    int count = frame_word_count(request);
+    for (int i = 0; i < count; i++) {
         int bit = data[i / 8] >> i % 8 & 1;
-        reply->words[i] = (uint16_t)(request->function <= 2 ? bit : get_u16(data + 2U * i));
+        reply->words[i] = (uint16_t)(request->function <= 2 ? bit : get_u16(data + 2 * (size_t)i));
     }
     reply->why = WHY_NONE;
     reply->detail[0] = '\0';

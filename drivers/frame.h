@@ -14,6 +14,7 @@
 #define FRAME_MAX 260     // TCP: MBAP 7 + PDU 253
 #define FRAME_RTU_MAX 256 // unit 1 + PDU 253 + CRC 2
 #define FRAME_WORDS_MAX 125
+#define FRAME_DATA_MAX (2 * FRAME_WORDS_MAX)
 #define FRAME_RTU_REQUEST_SIZE 8
 #define FRAME_TCP_REQUEST_SIZE 12
 
@@ -21,8 +22,13 @@ struct request {
     uint8_t unit;     // 1 to 247 (TCP: 0 and 255 as well, many gateways want them)
     uint8_t function; // 1 to 4
     uint16_t first;
-    uint16_t count; // 1 to 125 registers, 1 to 125 bits
+    uint16_t count; // 1 to 125 registers (of four bytes: 1 to 62), 1 to 125 bits
+    uint8_t
+        register_size; // bytes of a register in the reply: 4 (Enron), anything else stands for 2
 };
+
+// Words of two bytes in the reply to a request; of bits, one word each.
+int frame_word_count(const struct request *request);
 
 // What came of a request. why is WHY_NONE, WHY_TIMEOUT, WHY_CRC, WHY_FRAME, WHY_LINK_DOWN or
 // WHY_EXCEPTION + code.

@@ -46,11 +46,24 @@ struct field {
     uint16_t first;   // register address on the wire, from 0
     uint8_t function; // 1 to 4; with 1 and 2 (coils, discrete inputs) a field is one bit, kept in
                       // one word
-    uint8_t words;    // registers
-    uint16_t place;   // of its first word in the image
-    uint8_t type;     // enum raw_type
-    uint8_t order;    // enum word_order
+    uint8_t words;    // in the image, two bytes each
+    uint8_t register_size; // bytes of a register on the wire: 4 (Enron), anything else stands for 2
+    uint16_t place;        // of its first word in the image
+    uint8_t type;          // enum raw_type
+    uint8_t order;         // enum word_order
 };
+
+// Registers that a field takes up on the wire.
+static inline int field_registers(const struct field *field)
+{
+    return field->register_size == 4 ? field->words / 2 : field->words;
+}
+
+// The first register after a field.
+static inline int field_end(const struct field *field)
+{
+    return field->first + field_registers(field);
+}
 
 // One addend of a channel: raw x scale (x what the scale register says).
 struct part {
@@ -89,6 +102,8 @@ struct profile_limits {
     uint16_t max_gap;       // unused registers that may be read over; default 8
     int pause_ms;           // silence that the meter needs before a request; default 0
     bool wake_request;      // the meter loses the first request after a rest
+    int register_size;      // bytes of a register: 2, or 4 (Enron Modbus: one number for each value
+                            // of 32 bits; those of 16 bits keep registers of two bytes)
 };
 
 enum archive_span { ARCHIVE_HOUR, ARCHIVE_DAY };

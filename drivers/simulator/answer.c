@@ -6,7 +6,7 @@
 #define MBAP_SIZE 7
 #define CRC_SIZE 2
 #define REGISTERS_MAX 125
-#define COILS_MAX 2000
+#define COILS_MAX SIM_WORDS_MAX
 #define PDU_MAX 253
 #define EXCEPTION_BIT 0x80
 
@@ -153,14 +153,15 @@ static size_t make_pdu(struct sim_meter *meter, const struct ask *ask, const str
 {
     uint8_t function = ask->pdu[0];
     int code = check_request(meter, ask);
-    uint16_t words[COILS_MAX];
+    uint16_t words[SIM_WORDS_MAX];
     unsigned count = 0;
     if (code == 0) {
         struct image image;
-        count = get_u16(ask->pdu + 3);
         sim_meter_image(meter, now, struck, &image);
-        code = sim_meter_registers(meter, &image, function, get_u16(ask->pdu + 1), (uint16_t)count,
-                                   words);
+        code = sim_meter_registers(meter, &image, function, get_u16(ask->pdu + 1),
+                                   get_u16(ask->pdu + 3), words, &count);
+        if (code == 0 && function >= 3 && count > REGISTERS_MAX)
+            code = EXCEPTION_COUNT;
     }
     if (code == 0 && struck->of[FAULT_EXCEPTION] != NULL)
         code = struck->of[FAULT_EXCEPTION]->code;

@@ -285,33 +285,75 @@ void sim_meter_image(struct sim_meter *meter, const struct sim_time *now,
 
 // ---- registers ----------------------------------------------------------------------------------
 
-int sim_meter_registers(const struct sim_meter *meter, const struct image *image, uint8_t function,
-                        uint16_t first, uint16_t count, uint16_t *words)
+static unsigned field_width(const struct field *field)
 {
-    const struct profile *profile = meter->kind->profile;
-    int end = first + count;
-    int known_first = 0x10000;
-    int known_end = 0;
-    int found = 0;
-    bool seen[2048] = {false};
-    memset(words, 0, count * sizeof words[0]);
+    return field->register_size == 4 ? 2 : 1;
+}
+
+static bool field_is_in(const struct field *field, uint8_t function, int first, int end)
+{
+    return field->function == function && field->first < end && field_end(field) > first;
+}
+
+// Words of a register in a request; 0 when it touches registers of both sizes.
+static unsigned request_width(const struct profile *profile, uint8_t function, int first, int end)
+{
+    unsigned width = 0;
     for (int i = 0; i < profile->field_count; i++) {
         const struct field *field = &profile->fields[i];
-        int field_end = field->first + field->words;
+        if (!field_is_in(field, function, first, end))
+            continue;
+        if (width != 0 && width != field_width(field))
+            return 0;
+        width = field_width(field);
+    }
+    if (width == 0)
+        width = profile->limits.register_size == 4 && function >= 3 ? 2 : 1;
+    return width;
+}
+
+// Whether the profile's fields of a function lie on both sides of a request or at its ends.
+static bool is_inside(const struct profile *profile, uint8_t function, int first, int end)
+{
+    int known_first = 0x10000;
+    int known_end = 0;
+    for (int i = 0; i < profile->field_count; i++) {
+        const struct field *field = &profile->fields[i];
         if (field->function != function)
             continue;
         known_first = field->first < known_first ? field->first : known_first;
-        known_end = field_end > known_end ? field_end : known_end;
-        int from = field->first > first ? field->first : first;
-        int to = field_end < end ? field_end : end;
-        for (int at = from; at < to; at++) {
-            words[at - first] = image->words[field->place + at - field->first];
-            found += seen[at - first] ? 0 : 1;
-            seen[at - first] = true;
+        known_end = field_end(field) > known_end ? field_end(field) : known_end;
+    }
+    return first >= known_first && end <= known_end;
+}
+
+int sim_meter_registers(const struct sim_meter *meter, const struct image *image, uint8_t function,
+                        uint16_t first, uint16_t count, uint16_t words[static SIM_WORDS_MAX],
+                        unsigned *word_count)
+{
+    const struct profile *profile = meter->kind->profile;
+    int end = first + count;
+    unsigned width = request_width(profile, function, first, end);
+    unsigned found = 0;
+    bool seen[SIM_WORDS_MAX] = {false};
+    *word_count = count * width;
+    if (width == 0 || *word_count > SIM_WORDS_MAX || !is_inside(profile, function, first, end))
+        return EXCEPTION_ADDRESS;
+    memset(words, 0, *word_count * sizeof words[0]);
+    for (int i = 0; i < profile->field_count; i++) {
+        const struct field *field = &profile->fields[i];
+        if (!field_is_in(field, function, first, end))
+            continue;
+        for (int word = 0; word < field->words; word++) {
+            int at = (field->first - first) * (int)width + word;
+            if (at < 0 || at >= (int)*word_count)
+                continue;
+            words[at] = image->words[field->place + word];
+            found += seen[at] ? 0 : 1;
+            seen[at] = true;
         }
     }
-    bool outside = first < known_first || end > known_end;
-    return outside || (meter->kind->strict && found < count) ? EXCEPTION_ADDRESS : 0;
+    return meter->kind->strict && found < *word_count ? EXCEPTION_ADDRESS : 0;
 }
 
 void sim_meter_print(struct sim_meter *meter, const struct sim_time *now, struct writer *writer)

@@ -78,9 +78,14 @@ void sim_meter_strike(struct sim_meter *meter, const struct sim_time *now, struc
 void sim_meter_image(struct sim_meter *meter, const struct sim_time *now,
                      const struct struck *struck, struct image *image);
 
-// Words of `count` registers (or coils, one each) of a function. Returns 0 or the exception code.
+#define SIM_WORDS_MAX 2000 // coils; registers are fewer
+
+// Words of `count` registers (or coils, one each) of a function: one for each register, two where
+// the profile's registers have four bytes (a request over both kinds is refused). Returns 0 or the
+// exception code.
 int sim_meter_registers(const struct sim_meter *meter, const struct image *image, uint8_t function,
-                        uint16_t first, uint16_t count, uint16_t *words);
+                        uint16_t first, uint16_t count, uint16_t words[static SIM_WORDS_MAX],
+                        unsigned *word_count);
 
 // {"channel": value …} of what the meter holds now, in canonical units, faults left out.
 void sim_meter_print(struct sim_meter *meter, const struct sim_time *now, struct writer *writer);

@@ -43,7 +43,8 @@ static void take_words(struct pass *pass, const struct plan_block *block,
     for (int i = 0; i < block->field_count; i++) {
         int index = pass->plan->fields[block->field_first + i];
         const struct field *field = &profile->fields[index];
-        memcpy(image->words + field->place, reply->words + (field->first - request->first),
+        int offset = (field->first - request->first) * (field->register_size == 4 ? 2 : 1);
+        memcpy(image->words + field->place, reply->words + offset,
                field->words * sizeof image->words[0]);
         image->why[index] = WHY_NONE;
     }
@@ -93,6 +94,8 @@ static bool may_ask(const struct pass *pass, const struct plan_block *block, int
     if (block->count + extra > pass->meter->profile->limits.max_registers || end > UINT16_MAX + 1)
         return false;
     struct request request = request_of(pass, block, extra);
+    if (frame_word_count(&request) > FRAME_WORDS_MAX)
+        return false;
     return wire_may_ask(pass->wire, &request);
 }
 

@@ -14,11 +14,6 @@ struct row {
     bool parted[PROFILE_FIELDS_MAX]; // from the field before: what lies between may not be read
 };
 
-static int field_end(const struct field *field)
-{
-    return field->first + field->words;
-}
-
 static const struct field *field_at(const struct row *row, int position)
 {
     return &row->profile->fields[row->fields[position]];
@@ -27,13 +22,15 @@ static const struct field *field_at(const struct row *row, int position)
 // Whether two fields could stand in one request.
 static bool same_kind(const struct field *a, const struct field *b)
 {
-    return a->function == b->function;
+    return a->function == b->function && a->register_size == b->register_size;
 }
 
 static bool comes_before(const struct field *a, const struct field *b)
 {
     if (a->function != b->function)
         return a->function < b->function;
+    if (a->register_size != b->register_size)
+        return a->register_size < b->register_size;
     return a->first != b->first ? a->first < b->first : field_end(a) < field_end(b);
 }
 
@@ -99,6 +96,7 @@ static struct plan_block block_of(const struct row *row, int from, int to)
         end = field_end(field_at(row, i)) > end ? field_end(field_at(row, i)) : end;
     return (struct plan_block){
         .function = field_at(row, from)->function,
+        .register_size = field_at(row, from)->register_size,
         .field_first = (uint8_t)from,
         .field_count = (uint8_t)(to - from),
         .first = (uint16_t)first,
@@ -118,9 +116,10 @@ static struct step best_step(const struct row *row, const struct step *steps, in
     struct step best = {-1, 0};
     for (int from = to - 1; from >= 0; from--) {
         struct plan_block block = block_of(row, from, to);
-        if (block.count > row->profile->limits.max_registers)
-            break; // and so is every longer one
         struct request request = plan_request(&block);
+        if (block.count > row->profile->limits.max_registers ||
+            frame_word_count(&request) > FRAME_WORDS_MAX)
+            break; // and so is every longer one
         int64_t cost_ns = steps[from].cost_ns + cost_request_ns(cost, &request);
         if (!row->bound[from] && steps[from].cost_ns >= 0 &&
             (best.cost_ns < 0 || cost_ns <= best.cost_ns))
@@ -162,8 +161,10 @@ struct plan *plan_new(const struct profile *profile, const struct link_cost *cos
 
 struct request plan_request(const struct plan_block *block)
 {
-    return (struct request){
-        .function = block->function, .first = block->first, .count = block->count};
+    return (struct request){.function = block->function,
+                            .first = block->first,
+                            .count = block->count,
+                            .register_size = block->register_size};
 }
 
 // ---- cuts ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 // One request and the fields that its reply fills: plan.fields[field_first] and the following.
 struct plan_block {
     uint8_t function;
+    uint8_t register_size; // bytes
     uint8_t field_first, field_count;
     uint16_t first, count;
 };

@@ -93,6 +93,40 @@ static void test_bits(void **state)
     assert_memory_equal(reply.words, expected, sizeof expected);
 }
 
+// Registers of four bytes: two words for each number that was asked for.
+static void test_wide_registers(void **state)
+{
+    (void)state;
+    struct request request = {
+        .unit = 1, .function = 3, .first = 7001, .count = 2, .register_size = 4};
+    uint8_t frame[FRAME_RTU_MAX];
+    uint8_t expected[FRAME_RTU_MAX];
+    assert_int_equal(frame_rtu_request(&request, frame), 8);
+    assert_int_equal(hex("01031B590002", expected), 6);
+    assert_memory_equal(frame, expected, 6);
+    assert_int_equal(frame_data_size(&request), 8);
+    assert_int_equal(frame_rtu_reply_size(&request), 13);
+    size_t length = hex("01030842CA000041A00000", frame);
+    seal(frame, length);
+    struct reply reply = {0};
+    frame_rtu_judge(&request, frame, length + 2, &reply);
+    assert_int_equal(reply.why, WHY_NONE);
+    static const uint16_t words[] = {0x42CA, 0x0000, 0x41A0, 0x0000};
+    assert_memory_equal(reply.words, words, sizeof words);
+    // The same reply is wrong for registers of two bytes, and the usual one for these.
+    request.register_size = 2;
+    frame_rtu_judge(&request, frame, length + 2, &reply);
+    assert_int_equal(reply.why, WHY_FRAME);
+    request.register_size = 4;
+    length = hex("01030442CA0000", frame);
+    seal(frame, length);
+    frame_rtu_judge(&request, frame, length + 2, &reply);
+    assert_int_equal(reply.why, WHY_FRAME);
+    // Bits are bits.
+    request.function = 2;
+    assert_int_equal(frame_data_size(&request), 1);
+}
+
 static void expect_rtu(struct request request, const uint8_t *frame, size_t length, int why,
                        const char *detail)
 {
@@ -336,6 +370,7 @@ int main(void)
         cmocka_unit_test(test_requests_of_manuals),
         cmocka_unit_test(test_replies_of_manuals),
         cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_wide_registers),
         cmocka_unit_test(test_rtu_damage),
         cmocka_unit_test(test_rtu_echo),
         cmocka_unit_test(test_exceptions),

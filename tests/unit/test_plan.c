@@ -115,6 +115,43 @@ static void test_together_beats_gap(void **state)
     assert_false(make());
 }
 
+static void add_wide(int first, int words)
+{
+    add_field(3, first, words);
+    profile.fields[profile.field_count - 1].register_size = 4;
+}
+
+// Registers of four bytes: a request counts numbers, its reply is twice as long, and the two kinds
+// of register never share one.
+static void test_wide_registers(void **state)
+{
+    (void)state;
+    start(62, 8);
+    add_wide(7001, 2);
+    add_wide(7002, 2);
+    add_wide(7012, 4); // 7012 and 7013, after a gap of 9
+    add_wide(7014, 2);
+    add_field(3, 7015, 1);
+    assert_true(make());
+    assert_int_equal(plan->block_count, 3);
+    expect_block(&plan->blocks[0], 3, 7015, 1, 1);
+    expect_block(&plan->blocks[1], 3, 7001, 2, 2);
+    expect_block(&plan->blocks[2], 3, 7012, 3, 2);
+    struct request request = plan_request(&plan->blocks[2]);
+    assert_int_equal(frame_data_size(&request), 12);
+    struct plan_block both[2];
+    assert_false(plan_cut(plan, &profile, &plan->blocks[2], 7013, both));
+    assert_true(plan_cut(plan, &profile, &plan->blocks[2], 7014, both));
+    expect_block(&both[0], 3, 7012, 2, 1);
+
+    // 63 numbers are more than a reply holds, whatever the profile says.
+    start(125, 8);
+    for (int i = 0; i < 63; i++)
+        add_wide(7001 + i, 2);
+    assert_true(make());
+    assert_int_equal(plan->block_count, 2);
+}
+
 static void random_profile(void)
 {
     start((int)random_between(1, 125), (int)random_between(0, 20));
@@ -256,7 +293,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_request),        cmocka_unit_test(test_limits_split),
         cmocka_unit_test(test_gaps_and_functions), cmocka_unit_test(test_together_beats_gap),
-        cmocka_unit_test(test_random_profiles),    cmocka_unit_test(test_cut_refuses),
+        cmocka_unit_test(test_wide_registers),     cmocka_unit_test(test_random_profiles),
+        cmocka_unit_test(test_cut_refuses),
     };
     random_start("test_plan");
     return cmocka_run_group_tests_name("poll/plan", tests, NULL, release);
