@@ -3,12 +3,14 @@
 #define NS_PER_MS INT64_C(1000000)
 #define FAST_BAUD 19200 // above it the silence is fixed
 #define FAST_SILENCE_NS INT64_C(1750000)
+#define UNKNOWN_BAUD 9600
 #define RTU_BYTES (8 + 5)  // request; unit, function, byte count and check sum of the reply
 #define TCP_BYTES (12 + 9) // the same with the MBAP header
 
 int cost_character_bits(const struct link_url *url)
 {
-    return 1 + 8 + (url->parity == 'N' ? 0 : 1) + url->stop;
+    bool has_parity = url->parity == 'E' || url->parity == 'O';
+    return 1 + 8 + (has_parity ? 1 : 0) + (url->stop == 2 ? 2 : 1);
 }
 
 void link_cost_of(const struct link_url *url, int pause_ms, struct link_cost *out)
@@ -21,8 +23,9 @@ void link_cost_of(const struct link_url *url, int pause_ms, struct link_cost *ou
         };
         return;
     }
-    int64_t byte_ns = INT64_C(1000000000) * cost_character_bits(url) / url->baud;
-    int64_t silence_ns = url->baud > FAST_BAUD ? FAST_SILENCE_NS : byte_ns * 7 / 2;
+    int baud = url->baud > 0 ? url->baud : UNKNOWN_BAUD;
+    int64_t byte_ns = INT64_C(1000000000) * cost_character_bits(url) / baud;
+    int64_t silence_ns = baud > FAST_BAUD ? FAST_SILENCE_NS : byte_ns * 7 / 2;
     int network_ms = url->kind == LINK_RTU_OVER_TCP ? COST_ROUND_TRIP_MS : 0;
     *out = (struct link_cost){
         .request_ns = 2 * silence_ns + (COST_TURNAROUND_MS + network_ms + pause_ms) * NS_PER_MS,
