@@ -5,6 +5,7 @@ What a value must be is worked out here from the profile's YAML and the words th
 import json
 import os
 import random
+import re
 import time
 from decimal import Decimal
 
@@ -17,26 +18,44 @@ from lib.ports import free_port
 
 PROFILE_NAMES = sorted(path.stem for path in PROFILES.glob("*.yaml"))
 SEED = int(os.environ.get("SEED", time.time_ns() % 10**9))
-CANONICAL = {"W": ("kW", "0.001"), "VA": ("kVA", "0.001"), "var": ("kvar", "0.001")}
-FD_UNITS = ["--units", "volume_base=m3", "--units", "flow_base=m3/h"]
-COUNTERS = ("volume", "energy", "reactive_energy")
+# unit -> (canonical unit, factor)
+CANONICAL = {"W": ("kW", "0.001"), "VA": ("kVA", "0.001"), "var": ("kvar", "0.001"), "Wh": ("kWh", "0.001"),
+             "varh": ("kvarh", "0.001"), "bar": ("kPa", "100"), "l/h": ("m3/h", "0.001"), "m3/s": ("m3/h", "3600"),
+             "l": ("m3", "0.001"), "t": ("kg", "1000")}
+# What a meter's entry says where the profile leaves the unit open.
+CONFIGURED = {"flow": "m3/h", "volume": "m3", "water_flow": "l/h", "water_volume": "l", "mass": "t", "mass_flow": "kg/h",
+              "pressure": "bar", "temperature": "degC", "heat_power": "W", "velocity": "m/s",
+              "differential_pressure": "kPa"}
+COUNTER = re.compile("(reactive_)?energy_.*|volume_.*|water_volume|water_volume_reverse|heat_energy|cooling_energy|mass|"
+                     "steam_mass")
+EXACT = {"meter_clock", "water_volume_net", "balance"}
+MOST = 9 * 10**12  # units of a counter
+
+
+def configured_unit(channel):
+    return CONFIGURED.get(channel) or CONFIGURED[channel.split("_")[0]]
 
 
 def random_words(dice, field):
-    """(words, the exact number that they say) of a random plausible value."""
-    order = field.get("order", "ABCD")
-    if field["type"] == "f32":
+    """(words, the exact number or text that they say) of a random plausible value."""
+    order, kind = field.get("order"), field["type"]
+    if kind == "f32":
         value = dice.choice([0.0, dice.uniform(-400, 400), dice.uniform(0, 1), dice.uniform(1e4, 9e6)])
-        return r.f32(value, order), r.f32_exact(value)
-    if field["type"] == "f64":
+        return r.f32(value, order or "ABCD"), r.f32_exact(value)
+    if kind == "f64":
         value = dice.uniform(0, 4e9)
         return r.f64(value), Decimal(value)
-    if field["type"] == "u32":
-        value = dice.randrange(2**32)
-        return r.u32(value, order), Decimal(value)
-    assert field["type"] == "bcd12"
-    value = dice.randrange(10**12)
-    return r.bcd(value, 12), Decimal(value)
+    if kind.startswith("bcd"):
+        value = dice.randrange(10 ** int(kind[3:]))
+        return r.bcd(value, int(kind[3:])), Decimal(value)
+    if kind.startswith("string"):
+        value = "".join(dice.choice("ABCDEFGHJKLMN0123456789") for _ in range(dice.randrange(1, int(kind[6:]) + 1)))
+        return r.words_of(value.encode().ljust(int(kind[6:]), b"\0")), value
+    bits = int(kind[1:])
+    low, high = (-2**(bits - 1), 2**(bits - 1)) if kind[0] == "i" else (0, 2**bits)
+    limit = int(MOST / Decimal(str(field.get("scale", 1))))
+    value = dice.randrange(max(low, -limit), min(high, limit))
+    return r.integer(value, kind, order), Decimal(value)
 
 
 class Image:
@@ -44,30 +63,66 @@ class Image:
 
     def __init__(self, name, dice):
         self.profile = yaml.safe_load((PROFILES / f"{name}.yaml").read_text())
+        self.dice = dice
         self.words = {}  # (function, register) -> words
-        self.expected = {}  # channel -> (exact number, unit)
+        self.scales = {}  # (function, register) -> what a scale register multiplies by
+        self.expected = {}  # channel -> (exact number, None where the meter has none, unit)
+        self.units = {}
         for channel, entry in self.profile["channels"].items():
-            total = Decimal(0)
-            for part in entry.get("parts", [entry]):
-                total += self.put(part, dice) * Decimal(str(part.get("scale", 1)))
-            unit = entry["unit"]
-            if unit == "config":
-                unit = "m3/h" if channel.startswith("flow") else "m3"
-            canonical, factor = CANONICAL.get(unit, (unit, "1"))
-            self.expected[channel] = (total * Decimal(factor), canonical)
+            self.take_channel(channel, entry)
         self.serial = None
         for entry in self.profile.get("identity", {}).values():
-            self.serial = str(int(self.put(entry, dice)))
+            self.serial = str(self.put(entry))
         self.status = set()
-        for entry in self.profile.get("status", []):
-            on = dice.random() < 0.5
-            self.words[(entry["function"], entry["register"])] = [0xFFFE | on]
-            self.status |= {entry["name"]} if on else set()
+        self.take_status()
 
-    def put(self, entry, dice):
-        words, number = random_words(dice, entry)
-        self.words[(entry["function"], entry["register"])] = words
-        return number
+    def take_channel(self, channel, entry):
+        total = Decimal(0)
+        for part in entry.get("parts", [entry]):
+            total += self.put(part) * Decimal(str(part.get("scale", 1))) * self.scale_of(part)
+        unit = entry.get("unit", "1")
+        if unit == "config":
+            unit = self.units[channel] = configured_unit(channel)
+        canonical, factor = CANONICAL.get(unit, (unit, "1"))
+        total = (total + Decimal(str(entry.get("offset", 0)))) * Decimal(factor)
+        if entry.get("not_available") and self.dice.random() < 0.2:
+            first = entry.get("parts", [entry])[0]
+            pattern = self.dice.choice(entry["not_available"])
+            self.words[place_of(first)] = r.integer(pattern, f"u{16 * len(self.words[place_of(first)])}",
+                                                    first.get("order"))
+            total = None
+        self.expected[channel] = (total, canonical)
+
+    def take_status(self):
+        words = {}
+        for entry in self.profile.get("status", []):
+            words[place_of(entry)] = self.dice.randrange(2**16)
+        for entry in self.profile.get("status", []):
+            if words[place_of(entry)] >> entry.get("bit", 0) & 1:
+                self.status.add(entry["name"])
+        self.words.update({place: [word] for place, word in words.items()})
+
+    def scale_of(self, part):
+        """What a scale register multiplies by: a power of ten from -3 to 0, or a factor."""
+        scale = part.get("scale_register")
+        if scale is None:
+            return Decimal(1)
+        scale = {"register": scale} if isinstance(scale, int) else scale
+        place = (scale.get("function", part.get("function", 3)), scale["register"])
+        if place not in self.scales:
+            kind = scale.get("type", "i16")
+            is_factor = scale.get("meaning") == "factor"
+            value = self.dice.randrange(1, 1000) if is_factor else self.dice.randrange(-3 if kind[0] == "i" else 0, 1)
+            self.words[place] = r.integer(value, kind)
+            self.scales[place] = Decimal(value) if is_factor else Decimal(10) ** value
+        return self.scales[place]
+
+    def put(self, entry):
+        self.words[place_of(entry)], value = random_words(self.dice, entry)
+        return value
+
+    def options(self):
+        return [text for channel, unit in self.units.items() for text in ("--units", f"{channel}={unit}")]
 
     def load(self, meter):
         for (function, register), words in self.words.items():
@@ -82,11 +137,20 @@ class Image:
         assert set(seen) == set(self.expected)
         for name, (exact, unit) in self.expected.items():
             shown = seen[name]
+            if exact is None:
+                assert shown == {"value": None, "unit": unit, "quality": "missing", "why": "not-available"}, name
+                continue
             assert (shown["unit"], shown["quality"], shown.get("why")) == (unit, quality, why), name
-            if name.startswith(COUNTERS) and "power" not in name:
+            if COUNTER.fullmatch(name):
                 assert str(shown["value"]) == r.counter_text(exact), name
+            elif name in EXACT:
+                assert Decimal(shown["value"]) == exact, name
             else:
                 assert r.gauge_matches(str(shown["value"]), exact), (name, shown["value"], exact)
+
+
+def place_of(entry):
+    return entry.get("function", 3), entry["register"]
 
 
 def result_of(done):
@@ -112,20 +176,20 @@ def test_every_value_is_exact(meters, profile, kind):
     print(f"SEED={SEED}")
     dice = random.Random(f"{SEED} {profile} {kind}")
     bus = open_link(meters, kind)
-    units = FD_UNITS if profile == "fd-tms" else []
     for _ in range(3):
         image = Image(profile, dice)
         image.load(bus[7])
         bus[7].log.clear()
         done = run("read", "--link", bus.url, "--unit", 7, "--profile", profile, "--profiles", PROFILES, "--json",
-                   "--frames", "--timeout", 800, *units)
-        assert done.status == 0, done.stderr
+                   "--frames", "--timeout", 800, *image.options())
+        missing = any(exact is None for exact, _ in image.expected.values())
+        assert done.status == (1 if missing else 0), done.stderr
         result = result_of(done)
         assert result["answered"] is True
         image.check(result["channels"], "suspect", "unverified")  # no profile is verified by us yet
         assert functions_sent(result["frames"], kind == "tcp") <= {1, 2, 3, 4}
         asked = {request.function for request in bus.log}
-        assert asked == {entry["function"] for entry in image.profile["channels"].values() if "function" in entry}
+        assert asked == {function for function, _ in image.words}
         assert len([frame for frame in result["frames"] if frame["sent"]]) == len(bus.log)
 
 

@@ -24,6 +24,13 @@ def u32(value, order="ABCD"):
     return words_of(bytes(data[i] for i in _ORDERS_TWO[order]))
 
 
+def integer(value, kind, order=None):
+    """`kind`: u16 to i64. Eight letters of an order are four words."""
+    letter = {"16": "h", "32": "i", "64": "q"}[kind[1:]]
+    data = struct.pack(">" + (letter.upper() if kind[0] == "u" else letter), value)
+    return words_of(bytes(data["ABCDEFGH".index(letter)] for letter in order) if order else data)
+
+
 def f64(value):
     return words_of(struct.pack(">d", value))
 
