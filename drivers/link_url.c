@@ -164,6 +164,12 @@ static int rtu_parse(const char *text, struct link_url *out, struct err *err)
     return 0;
 }
 
+int link_url_character_bits(const struct link_url *url)
+{
+    bool has_parity = url->parity == 'E' || url->parity == 'O';
+    return 1 + 8 + (has_parity ? 1 : 0) + (url->stop == 2 ? 2 : 1);
+}
+
 int link_url_parse(const char *text, struct link_url *out, struct err *err)
 {
     static const struct {

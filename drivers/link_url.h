@@ -20,6 +20,10 @@ struct link_url {
     int stop;         // 1 or 2
 };
 
+// Bits of a character on the line: start, 8 data, parity where there is one, stop. 10
+// where the URL does not say.
+int link_url_character_bits(const struct link_url *url);
+
 int link_url_parse(const char *text, struct link_url *out, struct err *err);
 
 #endif

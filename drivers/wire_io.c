@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,6 +40,22 @@ int wire_wait(struct wire *wire, int64_t until_ns)
         if (ready < 0 && errno != EINTR)
             return -1;
     }
+}
+
+void wire_sharpen_thread(void)
+{
+    const struct sched_param priority = {.sched_priority = WIRE_PRIORITY};
+    (void)prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+    // What this thread starts, it starts as an ordinary one.
+    if (sched_getscheduler(0) == SCHED_OTHER)
+        (void)sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &priority);
+}
+
+void wire_spin(const struct wire *wire, int64_t until_ns)
+{
+    int64_t left = until_ns - clock_boot_ns(wire->clock);
+    while (left > 0 && left <= WIRE_SPIN_NS)
+        left = until_ns - clock_boot_ns(wire->clock);
 }
 
 int wire_sleep(struct wire *wire, int64_t until_ns)

@@ -10,7 +10,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CHARACTER_BITS 11       // start, 8 data, parity or second stop, stop
 #define SILENCE_FAST_BAUD 19200 // above it the standard fixes the silence
 #define SILENCE_FAST_NS 1750000
 #define SILENCE_UNKNOWN_NS 4010000 // 3.5 characters at 9600: a serial server's speed is not known
@@ -143,6 +142,18 @@ int wire_open_socket(struct wire *wire, struct err *err)
 
 // ---- serial devices -----------------------------------------------------------------------------
 
+// What a character takes on this line, and the silence of 3.5 of them, both rounded up: a silence
+// is never too short.
+static void set_speed(struct wire *wire, const struct link_url *url)
+{
+    int bits = link_url_character_bits(url);
+    int64_t character_ns = INT64_C(1000000000) * bits;
+    wire->char_ns = (character_ns + url->baud - 1) / url->baud;
+    wire->silence_ns = url->baud > SILENCE_FAST_BAUD
+                           ? SILENCE_FAST_NS
+                           : (character_ns * 7 / 2 + url->baud - 1) / url->baud;
+}
+
 int wire_open_serial(struct wire *wire, struct err *err)
 {
     const struct link_url *url = &wire->settings.url;
@@ -167,8 +178,8 @@ int wire_open_serial(struct wire *wire, struct err *err)
         goto fail;
     }
     wire->fd = fd;
-    wire->char_ns = INT64_C(1000000000) * CHARACTER_BITS / url->baud;
-    wire->silence_ns = url->baud > SILENCE_FAST_BAUD ? SILENCE_FAST_NS : wire->char_ns * 7 / 2;
+    set_speed(wire, url);
+    wire_sharpen_thread();
     return 0;
 fail:
     modbus_free(context);

@@ -56,6 +56,7 @@ static void keep(struct drained *drained, const uint8_t *bytes, size_t length)
 static enum why settle(struct wire *wire, const struct request *request, struct drained *drained)
 {
     int64_t limit_ns = ready_at(wire, request) + DRAIN_TIMEOUTS * timeout_ns(wire);
+    int64_t spin_ns = wire->settings.url.kind == LINK_RTU ? WIRE_SPIN_NS : 0;
     for (;;) {
         uint8_t bytes[DRAIN_KEEP / 4];
         long count = wire_read(wire, bytes, sizeof bytes);
@@ -71,8 +72,9 @@ static enum why settle(struct wire *wire, const struct request *request, struct 
             return WHY_NONE;
         if (until_ns > limit_ns)
             return WHY_FRAME;
-        if (wire_wait(wire, until_ns) < 0)
+        if (wire_wait(wire, until_ns - spin_ns) < 0)
             return WHY_LINK_DOWN;
+        wire_spin(wire, until_ns);
     }
 }
 

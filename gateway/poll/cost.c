@@ -7,12 +7,6 @@
 #define RTU_BYTES (8 + 5)  // request; unit, function, byte count and check sum of the reply
 #define TCP_BYTES (12 + 9) // the same with the MBAP header
 
-int cost_character_bits(const struct link_url *url)
-{
-    bool has_parity = url->parity == 'E' || url->parity == 'O';
-    return 1 + 8 + (has_parity ? 1 : 0) + (url->stop == 2 ? 2 : 1);
-}
-
 void link_cost_of(const struct link_url *url, int pause_ms, struct link_cost *out)
 {
     if (url->kind == LINK_TCP) {
@@ -24,7 +18,7 @@ void link_cost_of(const struct link_url *url, int pause_ms, struct link_cost *ou
         return;
     }
     int baud = url->baud > 0 ? url->baud : UNKNOWN_BAUD;
-    int64_t byte_ns = INT64_C(1000000000) * cost_character_bits(url) / baud;
+    int64_t byte_ns = INT64_C(1000000000) * link_url_character_bits(url) / baud;
     int64_t silence_ns = baud > FAST_BAUD ? FAST_SILENCE_NS : byte_ns * 7 / 2;
     int network_ms = url->kind == LINK_RTU_OVER_TCP ? COST_ROUND_TRIP_MS : 0;
     *out = (struct link_cost){

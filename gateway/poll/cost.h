@@ -23,9 +23,6 @@ struct link_cost {
     int frame_bytes;    // of request and reply together, without data
 };
 
-// Bits of one character on the line: start, 8 data, parity, stop. 10 where the URL does not say.
-int cost_character_bits(const struct link_url *url);
-
 // `pause_ms`: the longer of the link's and the meter's own. Behind a serial server the speed is
 // the URL's, 9600 Bd where it says none.
 void link_cost_of(const struct link_url *url, int pause_ms, struct link_cost *out);

@@ -56,6 +56,19 @@ static void test_serial(void **state)
     assert_int_equal(parsed("rtu:///dev/ttyS1?stop=2").stop, 2);
 }
 
+static void test_character_bits(void **state)
+{
+    (void)state;
+    struct link_url url = parsed("rtu:///dev/ttyS0?baud=9600&parity=N&stop=1");
+    assert_int_equal(link_url_character_bits(&url), 10);
+    url = parsed("rtu:///dev/ttyS0?parity=E&stop=1");
+    assert_int_equal(link_url_character_bits(&url), 11);
+    url = parsed("rtu:///dev/ttyS0?parity=N&stop=2");
+    assert_int_equal(link_url_character_bits(&url), 11);
+    url = parsed("rtu:///dev/ttyS0?parity=O&stop=2");
+    assert_int_equal(link_url_character_bits(&url), 12);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -154,8 +167,11 @@ int main(void)
 {
     random_start("test_drivers_link_url");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tcp),       cmocka_unit_test(test_serial),
-        cmocka_unit_test(test_refused),   cmocka_unit_test(test_too_long),
+        cmocka_unit_test(test_tcp),
+        cmocka_unit_test(test_serial),
+        cmocka_unit_test(test_character_bits),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_too_long),
         cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests_name("drivers/link_url", tests, NULL, NULL);
