@@ -83,36 +83,8 @@ size_t late_reply_size(const struct late *late, const uint8_t *bytes, size_t len
     return 0;
 }
 
-// An exception reply does not tell which of several requests it answers: then all stay.
-static bool strike_at(struct late *late, const uint8_t *bytes, size_t size)
+bool late_reply_is_whole(const uint8_t *bytes, size_t size)
 {
     uint16_t crc = (uint16_t)(bytes[size - 2] | bytes[size - 1] << 8);
-    if (frame_crc16(bytes, size - 2) != crc)
-        return false;
-    int found = -1;
-    int matches = 0;
-    for (int i = late->count - 1; i >= 0; i--) {
-        if (entry_reply_size(&late->list[i], bytes) == size) {
-            found = i;
-            matches++;
-        }
-    }
-    if (matches == 1)
-        remove_at(late, found);
-    return true;
-}
-
-int late_strike(struct late *late, const uint8_t *bytes, size_t length)
-{
-    int struck = 0;
-    for (size_t at = 0; at < length;) {
-        size_t size = late_reply_size(late, bytes + at, length - at);
-        if (size > 0 && size <= length - at && strike_at(late, bytes + at, size)) {
-            struck++;
-            at += size;
-        } else {
-            at++;
-        }
-    }
-    return struck;
+    return frame_crc16(bytes, size - 2) == crc;
 }

@@ -2,7 +2,12 @@
 // function and tells how many bytes it has, and nothing else: not which register, not which
 // request. A late one is taken for the answer to the next request of the same shape, and then one
 // register's value is filed under another's name. So no request goes out while a reply of the very
-// same shape may still be on its way. Pure.
+// same shape may still be on its way: to the end of a window, also when one of that shape was seen
+// meanwhile. That one may have come a second time (some converters ask again on their own), or in
+// another meter's stead. Pure.
+//
+// What no master can tell on a serial line: a reply that was taken in time, and comes a second time
+// while the next request of the same shape is out.
 #ifndef METERGATE_DRIVERS_LATE_H
 #define METERGATE_DRIVERS_LATE_H
 
@@ -37,8 +42,7 @@ bool late_expects(const struct late *late, const struct request *request);
 // Length of the late reply that these bytes begin with: 0 when they do not begin with one, more
 // than `length` when it is not whole yet.
 size_t late_reply_size(const struct late *late, const uint8_t *bytes, size_t length);
-// Strikes out the requests whose replies stand whole, with a good check sum, anywhere in the bytes.
-// Returns how many there were.
-int late_strike(struct late *late, const uint8_t *bytes, size_t length);
+// Whether that late reply is whole, with a good check sum.
+bool late_reply_is_whole(const uint8_t *bytes, size_t size);
 
 #endif

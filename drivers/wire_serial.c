@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DRAIN_KEEP 1024  // bytes of a drain that are searched for late replies
+#define DRAIN_READ 256   // bytes of a drain that are read at once
 #define DRAIN_TIMEOUTS 3 // a line that does not fall silent in so many time-outs is babbling
 #define MUTE_MAX 3       // transactions without a byte: the serial server may be half gone
 #define EXCEPTION_BIT 0x80
@@ -36,35 +36,18 @@ static int64_t ready_at(const struct wire *wire, const struct request *request)
     return same ? later(ready_ns, wire->drain_from_ns + timeout_ns(wire)) : ready_ns;
 }
 
-struct drained {
-    size_t length;
-    uint8_t bytes[DRAIN_KEEP];
-};
-
-static void keep(struct drained *drained, const uint8_t *bytes, size_t length)
-{
-    if (drained->length + length > DRAIN_KEEP) { // the older half can go
-        size_t half = drained->length / 2;
-        drained->length -= half;
-        memmove(drained->bytes, drained->bytes + half, drained->length);
-    }
-    memcpy(drained->bytes + drained->length, bytes, length);
-    drained->length += length;
-}
-
 // Reads away what comes until the line has been silent for as long as it must.
-static enum why settle(struct wire *wire, const struct request *request, struct drained *drained)
+static enum why settle(struct wire *wire, const struct request *request)
 {
     int64_t limit_ns = ready_at(wire, request) + DRAIN_TIMEOUTS * timeout_ns(wire);
     int64_t spin_ns = wire->settings.url.kind == LINK_RTU ? WIRE_SPIN_NS : 0;
     for (;;) {
-        uint8_t bytes[DRAIN_KEEP / 4];
+        uint8_t bytes[DRAIN_READ];
         long count = wire_read(wire, bytes, sizeof bytes);
         if (count < 0)
             return WHY_LINK_DOWN;
         if (count > 0) {
             wire_show(wire, false, bytes, (size_t)count);
-            keep(drained, bytes, (size_t)count);
             wire->mute = 0;
         }
         int64_t until_ns = ready_at(wire, request);
@@ -80,9 +63,7 @@ static enum why settle(struct wire *wire, const struct request *request, struct 
 
 static enum why fall_silent(struct wire *wire, const struct request *request)
 {
-    struct drained drained = {0};
-    enum why why = settle(wire, request, &drained);
-    (void)late_strike(&wire->late, drained.bytes, drained.length);
+    enum why why = settle(wire, request);
     if (why == WHY_NONE)
         wire->drain_from_ns = 0;
     return why;
@@ -119,7 +100,7 @@ static void strike_late(struct wire *wire, const struct request *request, uint8_
         bool ours = size > 0 && bytes[0] == request->unit &&
                     (bytes[1] & ~EXCEPTION_BIT) == request->function &&
                     (size == EXCEPTION_SIZE || size == frame_rtu_reply_size(request));
-        if (size == 0 || size > *length || ours || late_strike(&wire->late, bytes, size) == 0)
+        if (size == 0 || size > *length || ours || !late_reply_is_whole(bytes, size))
             return;
         wire_show(wire, false, bytes, size);
         *length -= size;
@@ -198,7 +179,6 @@ void wire_serial_transact(struct wire *wire, const struct request *request, stru
         link_down(wire, reply, "the serial line is gone");
         return;
     }
-    // The drain may have found what held this request back.
     if (!wire_may_ask(wire, request)) {
         reply_fail(reply, WHY_TIMEOUT,
                    "held back: a late reply to an earlier request could be taken for the answer");
