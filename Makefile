@@ -94,7 +94,7 @@ unit:
 
 ## Run the integration tests alone, under ASan and UBSan
 integration:
-	@$(MAKE) --no-print-directory $(BUILD)/metergate
+	@$(MAKE) --no-print-directory $(BUILD)/metergate tools
 	@$(MAKE) --no-print-directory SAN=1 $(BUILD)/san/metergate
 	@$(PYTHON) tests/run.py --build $(BUILD)/san --release $(BUILD) --integration
 
@@ -102,7 +102,7 @@ integration:
 bench: deps-test all tools
 	@$(PYTHON) tests/bench/bench.py --build $(BUILD)
 
-## Run the long fault tests (kill -9, outages), each printing its figure and seed
+## Run the long fault tests (kill -9, outages, late replies), each printing its figure and seed
 fault: deps-test all tools
 	@$(PYTHON) tests/fault/fault.py --build $(BUILD)
 

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """The long fault runs of `make fault`: each prints its figure, its bar and its seed, and exits 1 where the bar is missed.
 
-usage: fault.py --build build [kill9 [--kills N] [--meters N] [--seed N] | outage [--minutes N] [--meters N]]
+usage: fault.py --build build [kill9 [--kills N] [--meters N] [--seed N] | outage [--minutes N] [--meters N] |
+       late [--reads N] [--seed N]]
 """
 import argparse
 import secrets
@@ -11,11 +12,16 @@ import traceback
 from pathlib import Path
 
 import kill9
+import late
 import outage
 
 
+def seed_of(arguments):
+    return arguments.seed if arguments.seed is not None else secrets.randbelow(10**9)
+
+
 def run_kill9(binary, arguments):
-    seed = arguments.seed if arguments.seed is not None else secrets.randbelow(10**9)
+    seed = seed_of(arguments)
     print(f"kill9: {arguments.kills} kills, {arguments.meters} meters x 1 s, seed {seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="metergate-kill9-") as folder:
         figures = kill9.run(Path(folder), binary, arguments.kills, arguments.meters, seed, say=say)
@@ -34,11 +40,20 @@ def run_outage(binary, arguments):
           f"(bar 0); {figures['backlog']} waited, drained in {figures['drained_s']} s", flush=True)
 
 
+def run_late(binary, arguments):
+    seed = seed_of(arguments)
+    print(f"late: {arguments.reads} reads on {late.LINES} lines, 5 % late up to 10 time-outs, seed {seed}", flush=True)
+    figures = late.run(binary.parent, arguments.reads, seed)
+    print(f"late: {figures['wrong']} wrong (bar 0) of {figures['reads']} reads, {figures['late']} replies late; "
+          f"{figures['good_share']:.0%} of the values good, {figures['reads_per_s']} reads/s; bare libmodbus believed "
+          f"{figures['bare_wrong']} wrong ones of {figures['bare_reads']} beside it; seed {seed}", flush=True)
+
+
 def say(text):
     print(text, flush=True)
 
 
-RUNS = {"kill9": run_kill9, "outage": run_outage}
+RUNS = {"kill9": run_kill9, "outage": run_outage, "late": run_late}
 
 
 def main():
@@ -48,7 +63,8 @@ def main():
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--meters", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--seed", type=int, help="of the moments of the kills; drawn and printed without it")
+    parser.add_argument("--reads", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, help="of what is random in a run; drawn and printed without it")
     arguments = parser.parse_args()
     binary = (arguments.build / "metergate").resolve()
     failed = []

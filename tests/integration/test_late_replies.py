@@ -1,7 +1,16 @@
 """A reply that comes after its time-out must never become the value of another request, meter or moment."""
+import os
+import secrets
+import sys
+from pathlib import Path
+
 from lib import fuxin
 from lib.site import Site, office_plain
 from lib.wait import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "fault"))
+import late  # noqa: E402
 
 CHECKED = {"display_checked": "2026-11-20"}
 TIMEOUT_MS = 150
@@ -47,3 +56,12 @@ def test_a_late_reply_is_nobodys_value(meters, broker, office, gateway):
             assert len(totals) == len(set(totals)), f"{meter}: a reply became two readings"
         good = {body["channels"]["volume_base"]["quality"] for body in office.of("reading", f"{link}-good")}
         assert good == {"good"}, f"{link}: its neighbour suffered"
+
+
+def test_many_reads_with_late_replies():
+    """The short form of `make fault`'s million: late, twice, in pieces, exceptions, other units' replies. SEED=N repeats it."""
+    seed = int(os.environ.get("SEED", secrets.randbelow(10**9)))
+    print(f"seed {seed}")
+    release = Path(os.environ.get("METERGATE_RELEASE", ROOT / "build" / "metergate"))
+    figures = late.run(release.resolve().parent, 20000, seed, lines=40)
+    assert figures["wrong"] == 0 and figures["reads"] >= 20000 and figures["late"] >= 800, figures
