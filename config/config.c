@@ -195,6 +195,7 @@ static bool same_meter(const struct meter *a, const struct meter *b)
            strcmp(a->profile->name, b->profile->name) == 0 &&
            strcmp(a->profile->source, b->profile->source) == 0 &&
            memcmp(a->units, b->units, sizeof a->units) == 0 &&
+           strcmp(a->word_order, b->word_order) == 0 &&
            strcmp(a->display_checked, b->display_checked) == 0 && a->interval_s == b->interval_s &&
            strcmp(a->customer, b->customer) == 0 && same_number(a->qmin_m3_h, b->qmin_m3_h) &&
            same_number(a->qmax_m3_h, b->qmax_m3_h) && same_gas(&a->gas, &b->gas);

@@ -52,8 +52,9 @@ struct meter {
     struct profile *profile; // units from the configuration are resolved in it; the
                              // configuration's own, never changed
     char units[PROFILE_CHANNELS_MAX]
-              [16];  // unit per profile channel where it is set by the meter entry, else ""
-    bool unverified; // profile not verified and no display_checked
+              [16];     // unit per profile channel where it is set by the meter entry, else ""
+    char word_order[8]; // "CDAB" where the meter entry sets it in place of the profile's, else ""
+    bool unverified;    // profile not verified and no display_checked
     char display_checked[16]; // a date, or ""
     int interval_s;           // default 60
     char customer[64];

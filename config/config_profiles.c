@@ -79,7 +79,7 @@ static int find_source(struct profiles *profiles, const struct node *node, const
     return source->profile;
 }
 
-// ---- units --------------------------------------------------------------------------------------
+// ---- units and word order -----------------------------------------------------------------------
 
 // Fills meter->units from the entry; false when one is wrong, then told.
 static bool take_units(struct profiles *profiles, struct meter_entry *entry,
@@ -137,13 +137,26 @@ static void set_units(struct profiles *profiles, const struct meter_entry *entry
     }
 }
 
-// The profile of an earlier meter with the same name and units, NULL without one.
+// Sets the meter's order of bytes in a profile of its own.
+static void set_word_order(struct profiles *profiles, const struct meter_entry *entry,
+                           struct profile *profile)
+{
+    if (entry->word_order >= 0 &&
+        !profile_set_word_order(profile, (enum word_order)entry->word_order)) {
+        TELL(profiles, node_find(entry->node, "word_order"),
+             "the profile %s has no number of two or four registers; leave word_order out",
+             profile->name);
+    }
+}
+
+// The profile of an earlier meter with the same name, units and word order, NULL without one.
 static struct profile *find_alike(const struct draft *draft, const struct meter_entry *entry)
 {
     const struct meter_entry *meters = draft->meters.items;
     for (const struct meter_entry *other = meters; other < entry; other++)
         if (other->meter.profile != NULL &&
             strcmp(other->meter.profile_name, entry->meter.profile_name) == 0 &&
+            other->word_order == entry->word_order &&
             memcmp(other->meter.units, entry->meter.units, sizeof entry->meter.units) == 0)
             return other->meter.profile;
     return NULL;
@@ -160,17 +173,22 @@ static void load_meter(struct profiles *profiles, const struct draft *draft,
         return;
     struct profile *profile = profiles->config->profiles[index];
     bool right = take_units(profiles, entry, profile);
+    if (entry->word_order >= 0) {
+        (void)snprintf(entry->meter.word_order, sizeof entry->meter.word_order, "%s",
+                       word_order_names[entry->word_order]);
+    }
     entry->meter.unverified = !profile->verified && entry->meter.display_checked[0] == '\0';
     if (!has_all_units(profiles, entry, profile) || !right)
         return;
     struct profile *own = find_alike(draft, entry);
-    if (own == NULL && entry->units.count > 0) {
+    if (own == NULL && (entry->units.count > 0 || entry->word_order >= 0)) {
         own = profile_copy(profile);
         if (own == NULL || keep(profiles, own) < 0) {
             TELL(profiles, node, "there is not enough memory");
             return;
         }
         set_units(profiles, entry, own);
+        set_word_order(profiles, entry, own);
     }
     entry->meter.profile = own != NULL ? own : profile;
 }

@@ -13,6 +13,7 @@ struct meter_entry {
     const struct node *node;
     char link[ID_SIZE];
     struct list units; // struct item: channel name and unit
+    int word_order;    // enum word_order, -1: that of the profile
     struct meter meter;
 };
 

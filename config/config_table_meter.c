@@ -232,6 +232,14 @@ static const struct key meter_keys[] = {
      .help = "Unit of each channel whose unit the profile leaves to the configuration, as set in "
              "the meter.",
      .restarts = RESTARTS_METER},
+    {.name = "word_order",
+     .type = TYPE_CHOICE,
+     KEY_IN(struct meter_entry, word_order),
+     .choices = word_order_names,
+     .help = "Order of the bytes of every number of two or four registers, where it is set in the "
+             "meter: ABCD big-endian, CDAB low word first, BADC bytes swapped, DCBA "
+             "little-endian. Absent: that of the profile.",
+     .restarts = RESTARTS_METER},
     {.name = "display_checked",
      KEY_TEXT(struct meter_entry, meter.display_checked),
      .pattern = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$",

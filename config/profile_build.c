@@ -259,6 +259,19 @@ static void channels_take(struct build *build)
 
 // ---- status and identity ------------------------------------------------------------------------
 
+static void status_value_check(struct build *build, const struct status_entry *entry)
+{
+    if (entry->value < 0) {
+        TELL_MISSING(build, entry->node, "value",
+                     "the key is missing; needed: the number of the %d bits that the name stands "
+                     "for",
+                     entry->bits);
+    } else if (entry->value >= 1 << entry->bits) {
+        TELL(build, place_of(entry->node, "value"), "%d does not fit %d bits; allowed: 0 to %d",
+             entry->value, entry->bits, (1 << entry->bits) - 1);
+    }
+}
+
 static void status_check(struct build *build, const struct status_entry *entry)
 {
     const struct status_entry *entries = build->draft->status.items;
@@ -268,14 +281,27 @@ static void status_check(struct build *build, const struct status_entry *entry)
                  entry->name, other->node->index);
         }
         if (other->first == entry->first && other->function == entry->function &&
-            other->bit == entry->bit && entry->first >= 0) {
+            other->bit == entry->bit && other->value == entry->value && entry->first >= 0) {
             TELL(build, place_of(entry->node, "bit"), "the same bit is named by status[%d]",
                  other->node->index);
         }
     }
-    if (entry->function <= 2 && entry->bit != 0) {
+    int size = entry->function <= 2 ? 1 : entry->type == 1 ? 32 : 16;
+    if (size == 1 && entry->type == 1) {
+        TELL(build, place_of(entry->node, "type"),
+             "a coil or discrete input is one bit; allowed with function %d: u16", entry->function);
+    } else if (size == 1 && entry->bit != 0) {
         TELL(build, place_of(entry->node, "bit"),
              "a coil or discrete input is one bit; allowed with function %d: 0", entry->function);
+    } else if (entry->bit + entry->bits > size) {
+        TELL(build, place_of(entry->node, entry->bits > 1 ? "bits" : "bit"),
+             "bit %d lies outside the %d bits that are read; allowed: 0 to %d",
+             entry->bit + entry->bits - 1, size, size - 1);
+    } else if (entry->bits > 1) {
+        status_value_check(build, entry);
+    } else if (entry->value >= 0) {
+        TELL_KEY(build, node_find(entry->node, "value"),
+                 "'value' goes with bits: N, the number of bits that hold it");
     }
 }
 
@@ -291,12 +317,16 @@ static void status_take(struct build *build)
         status_check(build, entry);
         struct field field = {.first = (uint16_t)entry->first,
                               .function = (uint8_t)entry->function,
-                              .words = 1,
-                              .type = RAW_U16};
+                              .words = entry->type == 1 ? 2 : 1,
+                              .type = entry->type == 1 ? RAW_U32 : RAW_U16};
+        if (order_take(build, entry->node, entry->order, field.words, false, &field.order) != 0)
+            continue;
         int index = field_take(build, place_of(entry->node, "register"), field);
         struct profile_status *status = &profile->status[profile->status_count++];
         status->field = (uint8_t)(index < 0 ? 0 : index);
         status->bit = (uint8_t)entry->bit;
+        status->width = (uint8_t)entry->bits;
+        status->value = (uint16_t)(entry->value < 0 ? 0 : entry->value);
         memcpy(status->name, entry->name, sizeof status->name);
         (void)snprintf(status->severity, sizeof status->severity, "%s",
                        entry->severity >= 0 ? severities[entry->severity] : "");

@@ -26,6 +26,7 @@ static const char *const scale_types[] = {"i16", "u16", "i32", "u32", NULL};
 static const char *const meanings[] = {"power-of-ten", "factor", NULL};
 static const char *const parities[] = {"N", "E", "O", NULL};
 static const char *const severities[] = {"minor", "major", "critical", NULL};
+static const char *const status_types[] = {"u16", "u32", NULL};
 static const char *const spans[] = {"hour", "day", NULL};
 static const char *const directions[] = {"newest-first", "oldest-first", NULL};
 static const char *const time_types[] = {"u32", "bcd12", NULL};
@@ -197,13 +198,36 @@ static const struct schema channel_schema = {
 static const struct key status_keys[] = {
     REGISTER_KEY(struct status_entry, first, true),
     FUNCTION_KEY(struct status_entry, function, 1, 4, "3"),
+    {.name = "type",
+     .type = TYPE_CHOICE,
+     KEY_IN(struct status_entry, type),
+     .standard = "u16",
+     .choices = status_types,
+     .help = "One register, or two that hold 32 bits.",
+     .restarts = RESTARTS_METER},
+    ORDER_KEY(struct status_entry, order),
     {.name = "bit",
      .type = TYPE_INTEGER,
      KEY_IN(struct status_entry, bit),
      .standard = "0",
      .minimum = 0,
-     .maximum = 15,
-     .help = "Bit of the register, 0 is the least significant; 0 with functions 1 and 2.",
+     .maximum = 31,
+     .help = "Bit of the value, 0 is the least significant; 0 with functions 1 and 2.",
+     .restarts = RESTARTS_METER},
+    {.name = "bits",
+     .type = TYPE_INTEGER,
+     KEY_IN(struct status_entry, bits),
+     .standard = "1",
+     .minimum = 1,
+     .maximum = 16,
+     .help = "How many bits from there on hold a number; more than 1 with `value`.",
+     .restarts = RESTARTS_METER},
+    {.name = "value",
+     .type = TYPE_INTEGER,
+     KEY_IN(struct status_entry, value),
+     .minimum = 0,
+     .maximum = 65535,
+     .help = "The number of these bits that the name stands for.",
      .restarts = RESTARTS_METER},
     {.name = "name",
      KEY_TEXT(struct status_entry, name),
@@ -222,7 +246,7 @@ static const struct key status_keys[] = {
 
 static const struct schema status_schema = {
     .title = "status",
-    .help = "One bit each.",
+    .help = "One bit each, or one number of some bits.",
     .size = sizeof(struct status_entry),
     .placed = true,
     .keys = status_keys,

@@ -49,7 +49,11 @@ struct status_entry {
     const struct node *node;
     int first;
     int function;
+    int type;  // 0 u16, 1 u32
+    int order; // index in order_names, -1 when it is not given
     int bit;
+    int bits;
+    int value; // -1 when it is not given
     char name[32];
     int severity; // index in minor, major, critical; -1: none
 };

@@ -265,7 +265,11 @@ static void decode_bits(const struct profile *profile, const struct image *image
     for (int i = 0; i < profile->status_count; i++) {
         const struct profile_status *status = &profile->status[i];
         uint64_t word = bits_of(image, &profile->fields[status->field]);
-        bits |= (word >> status->bit & 1) << i;
+        uint64_t held = word >> status->bit;
+        bool set = status->width <= 1
+                       ? (held & 1) != 0
+                       : (held & ((UINT64_C(1) << status->width) - 1)) == status->value;
+        bits |= (uint64_t)set << i;
     }
     set_good(value);
     value->bits = bits;

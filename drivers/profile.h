@@ -42,6 +42,11 @@ enum raw_type {
 // over eight bytes: ABCDEFGH, GHEFCDAB, BADCFEHG, HGFEDCBA.
 enum word_order { ORDER_ABCD, ORDER_CDAB, ORDER_BADC, ORDER_DCBA };
 
+// "ABCD" … by enum word_order, NULL at the end.
+extern const char *const word_order_names[];
+// The order of that name, -1 when there is none.
+int word_order_find(const char *name);
+
 struct field {
     uint16_t first;   // register address on the wire, from 0
     uint8_t function; // 1 to 4; with 1 and 2 (coils, discrete inputs) a field is one bit, kept in
@@ -85,9 +90,12 @@ struct profile_channel {
                                                        // significant word first
 };
 
+// Set while its bits hold `value`; with a width of 0 or 1, while its bit is set.
 struct profile_status {
     uint8_t field;
-    uint8_t bit; // 0 is the least significant
+    uint8_t bit;   // 0 is the least significant
+    uint8_t width; // bits from there on
+    uint16_t value;
     char name[32];
     char severity[10]; // "minor", "major", "critical" or ""
 };
@@ -166,6 +174,11 @@ struct profile {
     char *source; // the YAML text it was loaded from: stored with readings, so that they can be
                   // decoded later
 };
+
+// Gives every number of two or four registers another order of its bytes, those of identity, status
+// and archives as well: where the order is set in the meter. False when the profile has no such
+// number.
+bool profile_set_word_order(struct profile *profile, enum word_order order);
 
 // Index in `channels`, -1 when the profile has no such channel.
 int profile_channel_find(const struct profile *profile, const char *name);

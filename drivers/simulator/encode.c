@@ -359,27 +359,23 @@ int encode_gauge(const struct profile *profile, int channel, double number, stru
 
 // ---- status and identity ------------------------------------------------------------------------
 
-static uint16_t *status_word(const struct profile *profile, const struct profile_status *status,
-                             struct image *image)
+// Bits of one field's value: of every status of it that is set.
+static uint64_t status_bits(const struct profile *profile, int field, uint64_t bits)
 {
-    const struct field *field = &profile->fields[status->field];
-    int from_top = field->words - 1 - status->bit / BITS_PER_WORD;
-    assert(from_top >= 0);
-    int at = order_reverses_words(field->order) ? field->words - 1 - from_top : from_top;
-    return &image->words[field->place + at];
+    uint64_t held = 0;
+    for (int i = 0; i < profile->status_count; i++) {
+        const struct profile_status *status = &profile->status[i];
+        if (status->field == field && (bits >> i & 1) != 0)
+            held |= (uint64_t)(status->width <= 1 ? 1 : status->value) << status->bit;
+    }
+    return held;
 }
 
 void encode_status(const struct profile *profile, uint64_t bits, struct image *image)
 {
-    for (int i = 0; i < profile->status_count; i++)
-        *status_word(profile, &profile->status[i], image) = 0;
     for (int i = 0; i < profile->status_count; i++) {
-        const struct profile_status *status = &profile->status[i];
-        int bit = status->bit % BITS_PER_WORD;
-        if (order_swaps_bytes(profile->fields[status->field].order))
-            bit ^= 8;
-        uint16_t mask = (uint16_t)((bits >> i & 1) << bit);
-        *status_word(profile, status, image) |= mask;
+        int field = profile->status[i].field;
+        encode_raw(profile, field, status_bits(profile, field, bits), image);
     }
 }
 

@@ -16,6 +16,7 @@ struct sim_kind {
     bool strict;                          // registers that the profile does not name are refused
     bool coded;                           // values: coded
     char units[PROFILE_CHANNELS_MAX][16]; // that the profile leaves to the meter, else ""
+    const char *word_order;               // in place of the profile's; "" without
     int reply_delay_ms;                   // the meter's own thinking time
     int sleep_after_ms;                   // > 0: the first request after so long a rest is lost
 };

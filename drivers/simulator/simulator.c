@@ -374,6 +374,8 @@ static void print_meter(const struct sim_meter *meter, struct writer *writer)
     writer_key_int(writer, "unit", meter->unit);
     writer_key_text(writer, "profile", meter->kind->profile->name);
     print_units(meter->kind, writer);
+    if (meter->kind->word_order[0] != '\0')
+        writer_key_text(writer, "word_order", meter->kind->word_order);
     writer_end(writer);
 }
 

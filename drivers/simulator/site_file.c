@@ -328,12 +328,18 @@ static struct sim_kind *make_kind(const struct loading *loading, const struct me
     struct sim_kind *kind = &loading->site->kinds[loading->site->kind_count++];
     *kind = (struct sim_kind){
         .profile = profile,
+        .word_order = entry->word_order >= 0 ? word_order_names[entry->word_order] : "",
         .strict = entry->strict,
         .coded = entry->values == VALUES_CODED,
         .reply_delay_ms = entry->reply_delay_ms,
         .sleep_after_ms = (int)(entry->sleep_after_s * 1000),
     };
     set_units(loading, entry, kind);
+    if (entry->word_order >= 0 &&
+        !profile_set_word_order(profile, (enum word_order)entry->word_order)) {
+        fault_at(faults, file_of(loading), node_of(entry->node, "word_order"),
+                 "profile %s has no number of two or four registers", profile->name);
+    }
     return kind;
 }
 

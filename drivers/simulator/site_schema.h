@@ -48,6 +48,7 @@ struct meter_entry {
     int unit;
     char profile[CONFIG_PATH_MAX];
     struct list units; // items: text, named by channel
+    int word_order;    // enum word_order, -1: that of the profile
     int count;
     int values;
     bool strict;

@@ -31,6 +31,8 @@ static const char help[] =
     "  --unit N             Modbus unit of the meter\n"
     "  --profile NAME       profile of the meter: a name, or a path where it holds a slash\n"
     "  --units CHANNEL=UNIT unit of a channel that the profile leaves open; may be repeated\n"
+    "  --word-order ORDER   ABCD, CDAB, BADC or DCBA for all numbers, where it is set in the "
+    "meter\n"
     "  --timeout MS         response time-out with --link, 50 to 30000 (500)\n"
     "  --profiles DIR       seek profiles in DIR first\n"
     "  --frames             show the bytes of every request (>) and reply (<)\n"
@@ -46,7 +48,8 @@ struct options {
     const char *meter;
     const char *units[UNITS_MAX];
     int unit_count;
-    int unit; // -1: not given
+    const char *word_order; // NULL: that of the profile
+    int unit;               // -1: not given
     int timeout_ms;
     struct config_search search;
     bool frames, json;
@@ -281,8 +284,22 @@ static int set_unit(struct profile *profile, const char *text, struct err *err)
     return profile_set_unit(profile, index, sign + 1, err);
 }
 
-static int set_units(const struct options *options, struct profile *profile, struct err *err)
+static int set_word_order(const char *name, struct profile *profile, struct err *err)
 {
+    int order = word_order_find(name);
+    if (order < 0)
+        return err_set(err, "--word-order '%.20s' is none; allowed: ABCD, CDAB, BADC, DCBA", name);
+    if (!profile_set_word_order(profile, (enum word_order)order))
+        return err_set(err, "--word-order: the profile %s has no number of two or four registers",
+                       profile->name);
+    return 0;
+}
+
+// What the meter's entry in a configuration would say.
+static int set_device(const struct options *options, struct profile *profile, struct err *err)
+{
+    if (options->word_order != NULL && set_word_order(options->word_order, profile, err) != 0)
+        return -1;
     for (int i = 0; i < options->unit_count; i++)
         if (set_unit(profile, options->units[i], err) != 0)
             return -1;
@@ -315,7 +332,7 @@ static int read_by_link(const struct options *options)
         result = cli_problem("read", "there is not enough memory");
     } else if (profile_load(options->profile, NULL, &options->search, &profile, faults) != 0) {
         faults_print(faults, stderr);
-    } else if (set_units(options, profile, &err) != 0) {
+    } else if (set_device(options, profile, &err) != 0) {
         result = cli_usage("read", "%s", err.text);
     } else {
         struct meter meter = {.unit = options->unit, .profile = profile};
@@ -398,6 +415,7 @@ static int take_option(struct options *options, int option)
     case 's': options->state = optarg; break;
     case 'l': options->link = optarg; break;
     case 'p': options->profile = optarg; break;
+    case 'o': options->word_order = optarg; break;
     case 'd': options->search.directory = optarg; break;
     case 'f': options->frames = true; break;
     case 'j': options->json = true; break;
@@ -434,13 +452,19 @@ static int run(struct options *options, int argc, char **argv)
 
 int read_main(int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"config", required_argument, NULL, 'c'},  {"state", required_argument, NULL, 's'},
-        {"link", required_argument, NULL, 'l'},    {"unit", required_argument, NULL, 'u'},
-        {"profile", required_argument, NULL, 'p'}, {"profiles", required_argument, NULL, 'd'},
-        {"units", required_argument, NULL, 'n'},   {"timeout", required_argument, NULL, 't'},
-        {"frames", no_argument, NULL, 'f'},        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"config", required_argument, NULL, 'c'},
+                                          {"state", required_argument, NULL, 's'},
+                                          {"link", required_argument, NULL, 'l'},
+                                          {"unit", required_argument, NULL, 'u'},
+                                          {"profile", required_argument, NULL, 'p'},
+                                          {"profiles", required_argument, NULL, 'd'},
+                                          {"units", required_argument, NULL, 'n'},
+                                          {"word-order", required_argument, NULL, 'o'},
+                                          {"timeout", required_argument, NULL, 't'},
+                                          {"frames", no_argument, NULL, 'f'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
     struct options options = {.state = STATE_DEFAULT, .unit = -1, .timeout_ms = 500};
     int option = 0;
     opterr = 0;

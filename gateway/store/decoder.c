@@ -1,4 +1,5 @@
-// What decodes stored words: the profile's text and the units that the meter entry set. A profile
+// What decodes stored words: the profile's text, and the units and the word order that the meter
+// entry set. A profile
 // that is edited later does not change what was stored before.
 #include "store/query.h"
 
@@ -12,12 +13,32 @@
 #define UNITS_MAX (PROFILE_CHANNELS_MAX * 64)
 #define HASH_SIZE 32
 
-// "CHANNEL UNIT\n" for each unit that the meter entry sets.
+#define WORD_ORDER "word_order" // no channel has that name
+
+// "CHANNEL UNIT\n" for each unit that the meter entry sets, "word_order ORDER\n" where it does.
 static void units_print(const struct meter *meter, struct buf *out)
 {
+    if (meter->word_order[0] != '\0')
+        buf_addf(out, WORD_ORDER " %s\n", meter->word_order);
     for (int i = 0; i < meter->profile->channel_count; i++)
         if (meter->units[i][0] != '\0')
             buf_addf(out, "%s %s\n", meter->profile->channels[i].channel->name, meter->units[i]);
+}
+
+static int setting_apply(struct profile *profile, const char *name, const char *value,
+                         struct err *err)
+{
+    if (strcmp(name, WORD_ORDER) == 0) {
+        int order = word_order_find(value);
+        if (order < 0)
+            return err_set(err, "the stored word order %s is damaged", value);
+        (void)profile_set_word_order(profile, (enum word_order)order);
+        return 0;
+    }
+    int channel = profile_channel_find(profile, name);
+    if (channel < 0)
+        return err_set(err, "the stored units name %s, which the profile does not have", name);
+    return profile_set_unit(profile, channel, value, err);
 }
 
 static int units_apply(struct profile *profile, const char *units, struct err *err)
@@ -28,10 +49,7 @@ static int units_apply(struct profile *profile, const char *units, struct err *e
         int length = 0;
         if (sscanf(units, "%63s %15s%n", name, unit, &length) != 2 || units[length] != '\n')
             return err_set(err, "the stored units are damaged");
-        int channel = profile_channel_find(profile, name);
-        if (channel < 0)
-            return err_set(err, "the stored units name %s, which the profile does not have", name);
-        if (profile_set_unit(profile, channel, unit, err) != 0)
+        if (setting_apply(profile, name, unit, err) != 0)
             return -1;
         units += length + 1;
     }

@@ -70,8 +70,8 @@ int store_series_add(struct store *store, int meter_number, int64_t from_ms, con
 // The newest; 1 found, 0 none, -1.
 int store_series_last(struct store *store, int meter_number, char serial[static VALUE_TEXT_MAX],
                       struct err *err);
-// Revision of what decodes a meter's words (profile text and the meter entry's units), made at
-// first sight.
+// Revision of what decodes a meter's words (profile text, and the meter entry's units and word
+// order), made at first sight.
 int store_decoder(struct store *store, const struct meter *meter, int *revision, struct err *err);
 
 // --- readings: raw words, decoded when they are read back ---

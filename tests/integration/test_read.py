@@ -36,15 +36,16 @@ def configured_unit(channel):
     return CONFIGURED.get(channel) or CONFIGURED[channel.split("_")[0]]
 
 
-def random_words(dice, field):
+def random_words(dice, field, word_order=None):
     """(words, the exact number or text that they say) of a random plausible value."""
     order, kind = field.get("order"), field["type"]
+    order = r.order_of(kind, word_order) if word_order else order
     if kind == "f32":
         value = dice.choice([0.0, dice.uniform(-400, 400), dice.uniform(0, 1), dice.uniform(1e4, 9e6)])
         return r.f32(value, order or "ABCD"), r.f32_exact(value)
     if kind == "f64":
         value = dice.uniform(0, 4e9)
-        return r.f64(value), Decimal(value)
+        return r.f64(value, order or "ABCDEFGH"), Decimal(value)
     if kind.startswith("bcd"):
         value = dice.randrange(10 ** int(kind[3:]))
         return r.bcd(value, int(kind[3:])), Decimal(value)
@@ -61,7 +62,8 @@ def random_words(dice, field):
 class Image:
     """Random words for all fields of a profile, and what a correct reader makes of them."""
 
-    def __init__(self, name, dice):
+    def __init__(self, name, dice, word_order=None):
+        self.word_order = word_order  # of every number of two or four registers, in place of the profile's
         self.profile = yaml.safe_load((PROFILES / f"{name}.yaml").read_text())
         self.dice = dice
         self.words = {}  # (function, register) -> words
@@ -88,19 +90,22 @@ class Image:
         if entry.get("not_available") and self.dice.random() < 0.2:
             first = entry.get("parts", [entry])[0]
             pattern = self.dice.choice(entry["not_available"])
-            self.words[place_of(first)] = r.integer(pattern, f"u{16 * len(self.words[place_of(first)])}",
-                                                    first.get("order"))
+            kind = f"u{16 * len(self.words[place_of(first)])}"
+            order = r.order_of(kind, self.word_order) if self.word_order else first.get("order")
+            self.words[place_of(first)] = r.integer(pattern, kind, order)
             total = None
         self.expected[channel] = (total, canonical)
 
     def take_status(self):
-        words = {}
+        held = {}
         for entry in self.profile.get("status", []):
-            words[place_of(entry)] = self.dice.randrange(2**16)
-        for entry in self.profile.get("status", []):
-            if words[place_of(entry)] >> entry.get("bit", 0) & 1:
+            held.setdefault(place_of(entry), self.dice.randrange(2 ** int(entry.get("type", "u16")[1:])))
+            bits = held[place_of(entry)] >> entry.get("bit", 0) & 2 ** entry.get("bits", 1) - 1
+            if bits == entry.get("value", 1):
                 self.status.add(entry["name"])
-        self.words.update({place: [word] for place, word in words.items()})
+            kind = entry.get("type", "u16")
+            order = r.order_of(kind, self.word_order) if self.word_order else entry.get("order")
+            self.words[place_of(entry)] = r.integer(held[place_of(entry)], kind, order)
 
     def scale_of(self, part):
         """What a scale register multiplies by: a power of ten from -3 to 0, or a factor."""
@@ -118,7 +123,7 @@ class Image:
         return self.scales[place]
 
     def put(self, entry):
-        self.words[place_of(entry)], value = random_words(self.dice, entry)
+        self.words[place_of(entry)], value = random_words(self.dice, entry, self.word_order)
         return value
 
     def options(self):
@@ -191,6 +196,26 @@ def test_every_value_is_exact(meters, profile, kind):
         asked = {request.function for request in bus.log}
         assert asked == {function for function, _ in image.words}
         assert len([frame for frame in result["frames"] if frame["sent"]]) == len(bus.log)
+
+
+@pytest.mark.parametrize("order", ["ABCD", "CDAB", "BADC", "DCBA"])
+@pytest.mark.parametrize("profile", ["schneider-iem3000", "sick-flowsic500", "spirax-tva"])
+def test_word_order_of_the_meter(meters, tmp_path, profile, order):
+    """The order that is set in the meter is that of all its numbers, by option and by the meter's entry."""
+    bus = meters.tcp([7])
+    image = Image(profile, random.Random(f"{SEED} {profile} {order}"), order)
+    image.load(bus[7])
+    done = run("read", "--link", bus.url, "--unit", 7, "--profile", profile, "--profiles", PROFILES, "--json",
+               "--word-order", order)
+    assert done.status == 0, done.stderr
+    image.check(result_of(done)["channels"], "suspect", "unverified")
+    path = tmp_path / "site.yaml"
+    path.write_text(SITE.format(url=bus.url) + f"  - {{id: odd, link: hall-1, unit: 7, profile: {profile}, "
+                                               f"word_order: {order}, display_checked: 2026-11-20}}\n")
+    path.write_text(path.read_text().replace("unit: 7, profile: fuxin-totalizer", "unit: 9, profile: fuxin-totalizer"))
+    done = run("read", "--config", path, "--state", tmp_path / "none", "--profiles", PROFILES, "odd", "--json")
+    assert done.status == 0, done.stderr
+    image.check(result_of(done)["channels"], "good", None)
 
 
 SITE = """
@@ -313,6 +338,7 @@ def test_link_that_is_not_there(url, said):
      "CHANNEL=UNIT"),
     (["--link", "tcp://127.0.0.1:502", "--unit", "1", "--profile", "fd-tms", "--units", "volume_base=kPa"], "kPa"),
     (["--link", "tcp://127.0.0.1:502", "--unit", "1", "--profile", "fd-tms", "--units", "power=kW"], "no channel"),
+    (["--link", "tcp://127.0.0.1:502", "--unit", "1", "--profile", "spirax-tva", "--word-order", "ACBD"], "ACBD"),
     (["--no-such"], "--no-such"),
     (["--unit"], "needs a value"),
 ])

@@ -268,6 +268,33 @@ static void test_load_file(void **state)
     config_unref(config);
 }
 
+// Meters that read alike share a profile; another word order is another profile.
+static void test_word_order(void **state)
+{
+    (void)state;
+    static const char meters[] =
+        "gateway: {id: a, timezone: UTC}\n"
+        "links: [{id: bus, url: \"tcp://127.0.0.1:1\"}]\n"
+        "meters:\n"
+        "  - {id: m1, link: bus, unit: 1, profile: plain}\n"
+        "  - {id: m2, link: bus, unit: 2, profile: plain, word_order: CDAB}\n"
+        "  - {id: m3, link: bus, unit: 3, profile: plain, word_order: DCBA}\n"
+        "  - {id: m4, link: bus, unit: 4, profile: plain, word_order: CDAB}\n";
+    static const char *const orders[] = {"", "CDAB", "DCBA", "CDAB"};
+    static const enum word_order wanted[] = {ORDER_ABCD, ORDER_CDAB, ORDER_DCBA, ORDER_CDAB};
+    struct config *config = loaded(meters);
+    for (int i = 0; i < 4; i++) {
+        const struct meter *meter = &config->meters[i];
+        assert_string_equal(meter->word_order, orders[i]);
+        for (int j = 0; j < meter->profile->field_count; j++)
+            if (meter->profile->fields[j].words == 2)
+                assert_int_equal(meter->profile->fields[j].order, wanted[i]);
+    }
+    assert_ptr_equal(config->meters[1].profile, config->meters[3].profile);
+    assert_ptr_not_equal(config->meters[0].profile, config->meters[1].profile);
+    config_unref(config);
+}
+
 // The text with `from` replaced by `to`.
 static struct config *changed(const char *from, const char *to)
 {
@@ -292,6 +319,7 @@ static void test_link_equal(void **state)
         {"interval_s: 30", "interval_s: 31", false, true},
         {"name: Boiler house 1", "name: Boiler house 2", false, true},
         {"volume_base: l,", "volume_base: m3,", true, false},
+        {"profile: plain", "profile: plain\n    word_order: CDAB", false, true},
         {"qmax_m3_h: 160", "qmax_m3_h: 161", false, true},
         {"co2_mol_percent: 0.6", "co2_mol_percent: 0.7", false, false},
         {"display_checked: 2026-11-20\n    interval_s", "interval_s", false, true},
@@ -451,11 +479,12 @@ int main(void)
 {
     random_start("test_config_config");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_contract),       cmocka_unit_test(test_smallest),
-        cmocka_unit_test(test_json),           cmocka_unit_test(test_typed_by_the_table),
-        cmocka_unit_test(test_load_file),      cmocka_unit_test(test_link_equal),
-        cmocka_unit_test(test_broken_text),    cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_broken_profile), cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_contract),   cmocka_unit_test(test_smallest),
+        cmocka_unit_test(test_json),       cmocka_unit_test(test_typed_by_the_table),
+        cmocka_unit_test(test_load_file),  cmocka_unit_test(test_link_equal),
+        cmocka_unit_test(test_word_order), cmocka_unit_test(test_broken_text),
+        cmocka_unit_test(test_bounds),     cmocka_unit_test(test_broken_profile),
+        cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests_name("config/config", tests, set_up, tear_down);
 }

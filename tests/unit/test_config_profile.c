@@ -59,6 +59,8 @@ static const char complete[] =
     "  - {register: 40, bit: 0, name: low-battery, severity: minor}\n"
     "  - {register: 40, bit: 15, name: tamper, severity: critical}\n"
     "  - {register: 3, function: 2, name: door}\n"
+    "  - {register: 41, type: u32, order: CDAB, bit: 30, bits: 2, value: 3, name: valve-fault}\n"
+    "  - {register: 41, type: u32, order: CDAB, bit: 30, bits: 2, value: 0, name: valve-open}\n"
     "identity:\n"
     "  serial_number: {register: 50, type: string10}\n"
     "archives:\n"
@@ -168,7 +170,12 @@ static void test_complete_grammar(void **state)
     assert_int_equal(profile->fields[profile->channels[2].parts[0].field].first, 16);
     assert_string_equal(profile->channels[4].unit, "1");
 
-    assert_int_equal(profile->status_count, 3);
+    assert_int_equal(profile->status_count, 5);
+    assert_int_equal(profile->status[1].width, 1);
+    assert_int_equal(profile->status[3].width, 2);
+    assert_int_equal(profile->status[3].value, 3);
+    assert_int_equal(profile->fields[profile->status[3].field].order, ORDER_CDAB);
+    assert_int_equal(profile->status[3].field, profile->status[4].field);
     assert_int_equal(profile->status[0].field, profile->status[1].field); // shared
     assert_int_equal(profile->status[1].bit, 15);
     assert_string_equal(profile->status[1].severity, "critical");
@@ -187,6 +194,25 @@ static void test_complete_grammar(void **state)
     assert_int_equal(archive->time_type, RAW_BCD);
     assert_int_equal(archive->value_count, 1);
     assert_int_equal(archive->values[0].offset, 4);
+    profile_free(profile);
+}
+
+// The order that is set in the meter is that of archives, status and identity as well.
+static void test_word_order_of_the_meter(void **state)
+{
+    (void)state;
+    struct profile *profile = loaded("complete.yaml", complete);
+    assert_true(profile_set_word_order(profile, ORDER_DCBA));
+    int changed = 0;
+    for (int i = 0; i < profile->field_count; i++) {
+        const struct field *field = &profile->fields[i];
+        bool number = field->type != RAW_STRING && (field->words == 2 || field->words == 4);
+        assert_int_equal(field->order, number ? ORDER_DCBA : ORDER_ABCD);
+        changed += number ? 1 : 0;
+    }
+    assert_int_equal(changed, 6);
+    assert_int_equal(profile->archives[0].values[0].order, ORDER_DCBA);
+    assert_int_equal(profile->archives[0].time_order, ORDER_ABCD); // three registers of digits
     profile_free(profile);
 }
 
@@ -265,9 +291,8 @@ int main(void)
 {
     random_start("test_config_profile");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_contract_profile),
-        cmocka_unit_test(test_complete_grammar),
-        cmocka_unit_test(test_units_of_the_meter),
+        cmocka_unit_test(test_contract_profile),   cmocka_unit_test(test_complete_grammar),
+        cmocka_unit_test(test_units_of_the_meter), cmocka_unit_test(test_word_order_of_the_meter),
         cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests_name("config/profile", tests, NULL, NULL);

@@ -434,6 +434,62 @@ static void test_status(void **state)
     expect_bad(QUALITY_MISSING, WHY_EXCEPTION + 2);
 }
 
+// A number of some bits has a name for each of its values; 32 bits may stand in any order.
+static void test_status_numbers(void **state)
+{
+    (void)state;
+    struct profile_channel *channel = start("status", RAW_U32, 2, one);
+    channel->part_count = 0;
+    profile.fields[0].order = ORDER_CDAB;
+    profile.status_count = 4;
+    profile.status[0] = (struct profile_status){.bit = 4, .width = 2, .value = 1, .name = "open"};
+    profile.status[1] = (struct profile_status){.bit = 4, .width = 2, .value = 2, .name = "closed"};
+    profile.status[2] = (struct profile_status){.bit = 4, .width = 2, .value = 0, .name = "moves"};
+    profile.status[3] = (struct profile_status){.bit = 31, .width = 1, .name = "top"};
+    static const struct {
+        uint32_t raw;
+        uint64_t bits;
+    } rows[] = {
+        {0x00000010, 1},
+        {0xFFCF0020 & 0x7FFFFFFF, 2},
+        {0x80000000, 4 | 8},
+        {0x00000030, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        image.words[0] = (uint16_t)rows[i].raw;
+        image.words[1] = (uint16_t)(rows[i].raw >> 16);
+        decode();
+        assert_int_equal(value.quality, QUALITY_GOOD);
+        assert_int_equal(value.bits, rows[i].bits);
+    }
+}
+
+// 0x42F6E979 is 123.4562454… as a 32-bit float; one order for all numbers, texts left alone.
+static void test_word_order_of_the_meter(void **state)
+{
+    (void)state;
+    static const uint16_t words[][2] = {
+        {0x42F6, 0xE979}, {0xE979, 0x42F6}, {0xF642, 0x79E9}, {0x79E9, 0xF642}};
+    for (int order = ORDER_ABCD; order <= ORDER_DCBA; order++) {
+        (void)start("flow_base", RAW_F32, 2, one);
+        profile.fields[0].order = ORDER_BADC;
+        int narrow = add_field(RAW_U16, 1, (const uint16_t[]){1});
+        int text = add_field(RAW_STRING, 4, (const uint16_t[]){0x4142, 0, 0, 0});
+        int wide = add_field(RAW_U64, 4, (const uint16_t[]){1, 2, 3, 4});
+        memcpy(image.words, words[order], sizeof words[order]);
+        assert_true(profile_set_word_order(&profile, (enum word_order)order));
+        decode();
+        assert_true(value.number == (double)0x1.edd2f2p+6F);
+        assert_int_equal(profile.fields[narrow].order, ORDER_ABCD);
+        assert_int_equal(profile.fields[text].order, ORDER_ABCD);
+        assert_int_equal(profile.fields[wide].order, order);
+        assert_int_equal(word_order_find(word_order_names[order]), order);
+    }
+    assert_int_equal(word_order_find("ABDC"), -1);
+    (void)start("flow_base", RAW_U16, 1, one);
+    assert_false(profile_set_word_order(&profile, ORDER_CDAB));
+}
+
 static void expect_text(const char *text)
 {
     decode();
@@ -553,6 +609,7 @@ int main(void)
         cmocka_unit_test(test_offset_and_unit), cmocka_unit_test(test_scale_register),
         cmocka_unit_test(test_no_values),       cmocka_unit_test(test_not_available),
         cmocka_unit_test(test_not_read),        cmocka_unit_test(test_status),
+        cmocka_unit_test(test_status_numbers),  cmocka_unit_test(test_word_order_of_the_meter),
         cmocka_unit_test(test_identity),        cmocka_unit_test(test_unverified),
         cmocka_unit_test(test_worst),           cmocka_unit_test(test_texts),
         cmocka_unit_test(test_exact_sums),

@@ -61,7 +61,7 @@ static size_t bytes_of(const char *hex, uint8_t bytes[static FRAME_RTU_MAX])
 }
 
 // The request of a golden frame; it must be, byte for byte, the one that this program would send.
-static struct request request_of(const char *hex)
+static struct request request_of(const struct profile *profile, const char *hex)
 {
     uint8_t golden[FRAME_RTU_MAX];
     uint8_t ours[FRAME_RTU_MAX];
@@ -71,6 +71,7 @@ static struct request request_of(const char *hex)
         .function = golden[1],
         .first = (uint16_t)(golden[2] << 8 | golden[3]),
         .count = (uint16_t)(golden[4] << 8 | golden[5]),
+        .register_size = (uint8_t)profile->limits.register_size,
     };
     assert_int_equal(frame_rtu_request(&request, ours), FRAME_RTU_REQUEST_SIZE);
     assert_memory_equal(ours, golden, FRAME_RTU_REQUEST_SIZE);
@@ -80,7 +81,8 @@ static struct request request_of(const char *hex)
 // Takes the fields that lie in one reply.
 static void take_frame(const struct profile *profile, const json_t *exchange, struct image *image)
 {
-    struct request request = request_of(json_string_value(json_object_get(exchange, "request")));
+    struct request request =
+        request_of(profile, json_string_value(json_object_get(exchange, "request")));
     uint8_t frame[FRAME_RTU_MAX];
     size_t length = bytes_of(json_string_value(json_object_get(exchange, "reply")), frame);
     struct reply reply;
@@ -91,9 +93,10 @@ static void take_frame(const struct profile *profile, const json_t *exchange, st
         const struct field *field = &profile->fields[i];
         int offset = field->first - request.first;
         if (field->function != request.function || offset < 0 ||
-            offset + field->words > request.count)
+            offset + field_registers(field) > request.count)
             continue;
-        memcpy(image->words + field->place, reply.words + offset, 2U * field->words);
+        int at = profile->limits.register_size == 4 ? 2 * offset : offset; // two words a register
+        memcpy(image->words + field->place, reply.words + at, 2U * field->words);
         image->why[i] = WHY_NONE;
     }
 }
@@ -163,7 +166,10 @@ static void take_settings(struct profile *profile, const json_t *golden)
 {
     const char *name = NULL;
     json_t *unit = NULL;
+    const char *order = json_string_value(json_object_get(golden, "word_order"));
     struct err err;
+    if (order != NULL)
+        assert_true(profile_set_word_order(profile, (enum word_order)word_order_find(order)));
     json_object_foreach(json_object_get(golden, "units"), name, unit)
     {
         int channel = profile_channel_find(profile, name);

@@ -74,6 +74,40 @@ static void test_meters_and_decoders_keep_their_number(void **state)
     site_close(&site);
 }
 
+static bool take_order(void *context, const struct stored_reading *stored)
+{
+    double *flow = context;
+    *flow = stored->values[1].number;
+    return true;
+}
+
+// Words are decoded in the order that the meter's entry set when they were stored.
+static void test_word_order_is_stored(void **state)
+{
+    (void)state;
+    struct site site;
+    site_open(&site);
+    struct meter *meter = site.meters[0];
+    strcpy(meter->word_order, "CDAB");
+    assert_true(profile_set_word_order(meter->profile, ORDER_CDAB));
+    int decoder;
+    must(store_round_begin(site.store, &failure));
+    must(store_decoder(site.store, meter, &decoder, &failure));
+    assert_int_not_equal(decoder, site.decoders[0]);
+    struct reading *reading = fixture_reading(meter, T0 + 1000);
+    memset(reading->image.why, 0, sizeof reading->image.why);
+    const struct field *flow = &meter->profile->fields[1];
+    reading->image.words[flow->place] = 0xE979;
+    reading->image.words[flow->place + 1] = 0x42F6;
+    must(store_reading_add(site.store, site.numbers[0], decoder, reading, LANE_LIVE, &failure));
+    must(store_round_commit(site.store, &failure));
+    double number = 0;
+    must(store_readings(site.store, NULL, 0, INT64_MAX, take_order, &number, &failure));
+    assert_true(number == (double)0x1.edd2f2p+6F);
+    free(reading);
+    site_close(&site);
+}
+
 struct expected {
     struct site *site;
     int count, seen;
@@ -466,6 +500,7 @@ int main(void)
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, folder_make, folder_remove)
         IN_FOLDER(test_kill_at_any_moment), // first: it forks
         IN_FOLDER(test_meters_and_decoders_keep_their_number),
+        IN_FOLDER(test_word_order_is_stored),
         IN_FOLDER(test_random_readings_read_back),
         IN_FOLDER(test_ranges),
         IN_FOLDER(test_impossible_times_are_refused),

@@ -31,8 +31,15 @@ def integer(value, kind, order=None):
     return words_of(bytes(data["ABCDEFGH".index(letter)] for letter in order) if order else data)
 
 
-def f64(value):
-    return words_of(struct.pack(">d", value))
+def order_of(kind, word_order):
+    """The letters of a word order for a type: twice as many for four registers, None where there is no order."""
+    four = {"ABCD": "ABCDEFGH", "CDAB": "GHEFCDAB", "BADC": "BADCFEHG", "DCBA": "HGFEDCBA"}
+    return {"32": word_order, "64": four[word_order]}.get(kind[1:]) if kind[0] in "uif" else None
+
+
+def f64(value, order="ABCDEFGH"):
+    data = struct.pack(">d", value)
+    return words_of(bytes(data["ABCDEFGH".index(letter)] for letter in order))
 
 
 def bcd(value, digits):
