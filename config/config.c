@@ -1,4 +1,5 @@
 #include "config/config.h"
+#include "drivers/wire.h"
 
 #include "base/file.h"
 #include "config/config_check.h"
@@ -201,9 +202,21 @@ static bool same_meter(const struct meter *a, const struct meter *b)
            same_number(a->qmax_m3_h, b->qmax_m3_h) && same_gas(&a->gas, &b->gas);
 }
 
+void config_wire_settings(const struct config_link *link, struct wire_settings *out)
+{
+    *out = (struct wire_settings){.url = link->url,
+                                  .second_url = link->second_url,
+                                  .has_second = link->second_url_text[0] != '\0',
+                                  .modem = link->modem,
+                                  .response_timeout_ms = link->response_timeout_ms,
+                                  .pause_ms = link->pause_ms};
+}
+
 static bool same_link(const struct config_link *a, const struct config_link *b)
 {
     return strcmp(a->id, b->id) == 0 && strcmp(a->url_text, b->url_text) == 0 &&
+           strcmp(a->second_url_text, b->second_url_text) == 0 &&
+           memcmp(&a->modem, &b->modem, sizeof a->modem) == 0 &&
            a->response_timeout_ms == b->response_timeout_ms && a->pause_ms == b->pause_ms &&
            a->retries == b->retries;
 }

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/id.h"
 #include "drivers/link_url.h"
+#include "drivers/modem.h"
 #include "drivers/profile.h"
 
 #include <stdio.h>
@@ -38,6 +39,10 @@ struct config_link {
     char id[ID_SIZE];
     char url_text[CONFIG_PATH_MAX];
     struct link_url url;
+    char second_url_text[CONFIG_PATH_MAX]; // "" without
+    struct link_url second_url;
+    char modem_address[64], modem_hello[CONFIG_NAME_MAX + 8], modem_heartbeat[CONFIG_NAME_MAX + 8];
+    struct modem modem;      // of the three; where url.listen
     int response_timeout_ms; // default 500
     int pause_ms;            // default 0
     int retries;             // default 1: how often a failed request is asked again within one poll
@@ -162,6 +167,10 @@ bool config_link_equal(const struct config *a, int link_a, const struct config *
 
 // Whether two configurations mean the same MQTT session: then it can stay connected.
 bool config_office_equal(const struct config *a, const struct config *b);
+
+// How to open the wire of a link.
+struct wire_settings;
+void config_wire_settings(const struct config_link *link, struct wire_settings *out);
 
 // Index of a meter or link by id, -1 when there is none.
 int config_meter_find(const struct config *config, const char *id);

@@ -12,14 +12,48 @@
 
 // ---- links --------------------------------------------------------------------------------------
 
+static void check_second_url(const struct load *load, struct link_entry *entry)
+{
+    struct config_link *link = &entry->link;
+    if (link->second_url_text[0] == '\0' ||
+        link_url_parse(link->second_url_text, &link->second_url, NULL) != 0)
+        return; // told
+    if (link->url.listen || link->second_url.kind != link->url.kind) {
+        TELL(load, node_find(entry->node, "second_url"),
+             "a second address is another way to the same meters; allowed: the kind of url, which "
+             "must be tcp:// or rtu-over-tcp://");
+    }
+}
+
+static void check_modem(const struct load *load, struct link_entry *entry)
+{
+    struct config_link *link = &entry->link;
+    static const char *const keys[] = {"modem_address", "modem_hello", "modem_heartbeat"};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (!link->url.listen && node_find(entry->node, keys[i]) != NULL)
+            TELL(load, node_find(entry->node, keys[i]),
+                 "no modem dials in here; allowed: only where url begins with tcp-listen:// or "
+                 "rtu-over-tcp-listen://");
+    (void)strcpy(link->modem.address, link->modem_address);
+    (void)modem_bytes_parse(link->modem_hello, &link->modem.hello, NULL);
+    (void)modem_bytes_parse(link->modem_heartbeat, &link->modem.heartbeat, NULL);
+}
+
 static void check_link(const struct load *load, struct link_entry *links, int index)
 {
     struct link_entry *entry = &links[index];
     struct config_link *link = &entry->link;
     if (link->url_text[0] == '\0' || link_url_parse(link->url_text, &link->url, NULL) != 0)
         return; // told
+    check_second_url(load, entry);
+    check_modem(load, entry);
     for (int i = 0; i < index; i++) {
         const struct config_link *other = &links[i].link;
+        if (link->url.listen && other->url.listen && link->url.port == other->url.port) {
+            TELL(load, node_find(entry->node, "url"),
+                 "links[%d] listens on port %d already; allowed: a port for each link",
+                 links[i].node->index, link->url.port);
+        }
         if (link->url.kind == LINK_RTU && other->url.kind == LINK_RTU &&
             strcmp(link->url.device, other->url.device) == 0) {
             TELL(load, node_find(entry->node, "url"),
@@ -32,6 +66,7 @@ static void check_link(const struct load *load, struct link_entry *links, int in
 static void check_links(const struct load *load, struct draft *draft)
 {
     struct link_entry *links = draft->links.items;
+    int listening = 0;
     for (int i = 0; i < draft->links.count; i++) {
         for (int j = 0; j < i && links[i].link.id[0] != '\0'; j++) {
             if (strcmp(links[i].link.id, links[j].link.id) == 0) {
@@ -42,6 +77,13 @@ static void check_links(const struct load *load, struct draft *draft)
             }
         }
         check_link(load, links, i);
+        listening += links[i].link.url.listen;
+    }
+    // One that listens holds two descriptors, and libmodbus bears 1024.
+    if (draft->links.count + listening > CONFIG_LINKS_MAX) {
+        TELL(load, node_find(draft->node, "links"),
+             "%d links, %d of them listening, which count twice; allowed: %d", draft->links.count,
+             listening, CONFIG_LINKS_MAX);
     }
 }
 

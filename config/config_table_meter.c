@@ -3,6 +3,8 @@
 
 #include "base/timetext.h"
 
+#include <arpa/inet.h>
+
 // ---- checks of one value ---
 
 int config_id_check(const char *text, struct err *err)
@@ -18,6 +20,20 @@ static int check_link_url(const char *text, struct err *err)
 {
     struct link_url url;
     return link_url_parse(text, &url, err);
+}
+
+static int check_modem_address(const char *text, struct err *err)
+{
+    struct in6_addr bytes;
+    if (inet_pton(AF_INET, text, &bytes) != 1 && inet_pton(AF_INET6, text, &bytes) != 1)
+        return err_set(err, "'%.60s' is no IP address; allowed: an IPv4 or IPv6 address", text);
+    return 0;
+}
+
+static int check_modem_bytes(const char *text, struct err *err)
+{
+    struct modem_bytes bytes;
+    return modem_bytes_parse(text, &bytes, err);
 }
 
 static int check_date(const char *text, struct err *err)
@@ -136,10 +152,40 @@ static const struct key link_keys[] = {
     {.name = "url",
      KEY_TEXT(struct link_entry, link.url_text),
      .required = true,
-     .pattern = "^(tcp|rtu|rtu-over-tcp)://",
-     .form = "tcp://IP:PORT, rtu:///dev/ttyS0?baud=9600&parity=N&stop=1, rtu-over-tcp://IP:PORT",
+     .pattern = "^(tcp|rtu|rtu-over-tcp|tcp-listen|rtu-over-tcp-listen)://",
+     .form = "tcp://IP:PORT, rtu:///dev/ttyS0?baud=9600&parity=N&stop=1, rtu-over-tcp://IP:PORT, "
+             "tcp-listen://IP:PORT, rtu-over-tcp-listen://IP:PORT",
      .check = check_link_url,
-     .help = "Where the meters are: a TCP endpoint, a serial bus, or a serial server.",
+     .help = "Where the meters are: a TCP endpoint, a serial bus, a serial server, or (listen) an "
+             "address of this machine that the meter's modem dials in to.",
+     .restarts = RESTARTS_LINK},
+    {.name = "second_url",
+     KEY_TEXT(struct link_entry, link.second_url_text),
+     .pattern = "^(tcp|rtu-over-tcp)://",
+     .form = "tcp://IP:PORT or rtu-over-tcp://IP:PORT, as url",
+     .check = check_link_url,
+     .help = "The same meters on another way, used while url cannot be reached or is silent; url "
+             "is tried again every 10 minutes.",
+     .restarts = RESTARTS_LINK},
+    {.name = "modem_address",
+     KEY_TEXT(struct link_entry, link.modem_address),
+     .form = "an IP address",
+     .check = check_modem_address,
+     .help = "Of a link that listens: the address that the modem calls from; others are refused.",
+     .restarts = RESTARTS_LINK},
+    {.name = "modem_hello",
+     KEY_TEXT(struct link_entry, link.modem_hello),
+     .form = "text, or hex:0A1F",
+     .check = check_modem_bytes,
+     .help = "Of a link that listens: the registration that the modem sends first, at most 64 "
+             "bytes; a caller that says anything else is refused.",
+     .restarts = RESTARTS_LINK},
+    {.name = "modem_heartbeat",
+     KEY_TEXT(struct link_entry, link.modem_heartbeat),
+     .form = "text, or hex:0A1F",
+     .check = check_modem_bytes,
+     .help = "Of a link that listens: what the modem sends by itself to keep the connection, at "
+             "most 64 bytes.",
      .restarts = RESTARTS_LINK},
     {.name = "response_timeout_ms",
      .type = TYPE_INTEGER,

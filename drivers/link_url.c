@@ -175,21 +175,27 @@ int link_url_parse(const char *text, struct link_url *out, struct err *err)
     static const struct {
         const char *prefix;
         enum link_kind kind;
-    } kinds[] = {
-        {"tcp://", LINK_TCP}, {"rtu://", LINK_RTU}, {"rtu-over-tcp://", LINK_RTU_OVER_TCP}};
+        bool listen;
+    } kinds[] = {{"tcp://", LINK_TCP, false},
+                 {"rtu://", LINK_RTU, false},
+                 {"rtu-over-tcp://", LINK_RTU_OVER_TCP, false},
+                 {"tcp-listen://", LINK_TCP, true},
+                 {"rtu-over-tcp-listen://", LINK_RTU_OVER_TCP, true}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         size_t length = strlen(kinds[i].prefix);
         if (strncmp(text, kinds[i].prefix, length) != 0)
             continue;
-        struct link_url url = {.kind = kinds[i].kind};
+        struct link_url url = {.kind = kinds[i].kind, .listen = kinds[i].listen};
         int result = url.kind == LINK_RTU ? rtu_parse(text + length, &url, err)
                                           : tcp_parse(text + length, &url, err);
         if (result == 0)
             *out = url;
         return result;
     }
-    return err_set(err,
-                   "'%.60s' is no link; allowed: tcp://IP:PORT, "
-                   "rtu:///dev/ttyS0?baud=9600&parity=N&stop=1, rtu-over-tcp://IP:PORT",
-                   text);
+    return err_set(
+        err,
+        "'%.60s' is no link; allowed: tcp://IP:PORT, "
+        "rtu:///dev/ttyS0?baud=9600&parity=N&stop=1, rtu-over-tcp://IP:PORT, and for a modem "
+        "that dials in tcp-listen://IP:PORT, rtu-over-tcp-listen://IP:PORT",
+        text);
 }

@@ -2,9 +2,11 @@
 
 #include "drivers/wire_inside.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 struct wire *wire_new(const struct wire_settings *settings, const struct clock *clock)
 {
@@ -13,7 +15,7 @@ struct wire *wire_new(const struct wire_settings *settings, const struct clock *
         return NULL;
     wire->settings = *settings;
     wire->clock = clock;
-    wire->fd = -1;
+    wire->fd = wire->listen_fd = -1;
     atomic_init(&wire->interrupted, false);
     late_init(&wire->late, settings->response_timeout_ms);
     return wire;
@@ -24,6 +26,8 @@ void wire_free(struct wire *wire)
     if (wire == NULL)
         return;
     wire_close(wire);
+    if (wire->listen_fd >= 0)
+        (void)close(wire->listen_fd);
     free(wire);
 }
 
@@ -47,6 +51,11 @@ bool wire_is_open(const struct wire *wire)
     return wire->fd >= 0;
 }
 
+bool wire_is_on_second(const struct wire *wire)
+{
+    return wire->fd >= 0 && wire->address == 1;
+}
+
 void wire_close(struct wire *wire)
 {
     if (wire->fd < 0)
@@ -57,15 +66,34 @@ void wire_close(struct wire *wire)
     wire->fd = -1;
 }
 
+// What a modem's connection holds before a request is a late reply: it is read away, because a new
+// connection would cost a call. The transaction number keeps it from being taken for an answer.
+static bool drain_modem(const struct wire *wire)
+{
+    uint8_t bytes[FRAME_MAX];
+    ssize_t count;
+    do
+        count = recv(wire->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+    while (count > 0);
+    return count == 0 || (errno != EAGAIN && errno != EINTR);
+}
+
 // A connection that the other side has closed meanwhile, or (TCP) that holds bytes nobody asked
 // for.
-static bool is_stale(const struct wire *wire)
+static bool is_stale(struct wire *wire)
 {
     enum link_kind kind = wire->settings.url.kind;
     struct pollfd poll_fd = {.fd = wire->fd, .events = POLLIN};
     int bytes = 0;
     if (kind == LINK_RTU || poll(&poll_fd, 1, 0) <= 0)
         return false;
+    if (wire->settings.url.listen) {
+        wire_skip_heartbeats(wire);
+        if (kind == LINK_TCP)
+            return drain_modem(wire);
+        if (poll(&poll_fd, 1, 0) <= 0)
+            return false;
+    }
     return ioctl(wire->fd, FIONREAD, &bytes) != 0 || bytes == 0 || kind == LINK_TCP;
 }
 
@@ -73,16 +101,18 @@ int wire_open(struct wire *wire, struct err *err)
 {
     if (wire->fd >= 0 && is_stale(wire))
         wire_close(wire);
-    if (wire->fd >= 0)
+    bool moved = wire->fd >= 0 && (wire_take_modem(wire) || wire_try_first(wire));
+    if (wire->fd >= 0 && !moved)
         return 0;
     bool serial = wire->settings.url.kind == LINK_RTU;
-    if ((serial ? wire_open_serial(wire, err) : wire_open_socket(wire, err)) != 0)
+    if (!moved && (serial ? wire_open_serial(wire, err) : wire_open_socket(wire, err)) != 0)
         return -1;
     wire->last_byte_ns = clock_boot_ns(wire->clock);
     // Replies to what somebody else asked before may still be on a serial line.
     wire->drain_from_ns = wire->last_byte_ns;
     wire->drain_unit = 0;
-    wire->mute = 0;
+    if (serial)
+        wire->mute = 0;
     return 0;
 }
 

@@ -8,11 +8,15 @@
 #include "base/err.h"
 #include "drivers/frame.h"
 #include "drivers/link_url.h"
+#include "drivers/modem.h"
 
 struct wire;
 
 struct wire_settings {
     struct link_url url;
+    struct link_url second_url; // tried where url cannot be reached or does not answer
+    bool has_second;
+    struct modem modem;      // where url.listen
     int response_timeout_ms; // 50 to 30000
     int pause_ms; // silence before each request, beyond the 3.5 characters of the standard
 };
@@ -35,11 +39,14 @@ void wire_set_pause(struct wire *wire, int pause_ms);
 // From any thread: what the wire waits for now ends within 100 ms, and nothing is sent any more.
 void wire_interrupt(struct wire *wire);
 
-// Opens the device or connects (within the response time-out). 0 when it is open already; a TCP
-// connection that the meter closed meanwhile is made anew.
+// Opens the device, connects (within the response time-out, to two addresses within two), or waits
+// so long for a modem to dial in. 0 when it is open already; a TCP connection that the meter closed
+// meanwhile is made anew.
 int wire_open(struct wire *wire, struct err *err);
 void wire_close(struct wire *wire);
 bool wire_is_open(const struct wire *wire);
+// Whether it is open over second_url.
+bool wire_is_on_second(const struct wire *wire);
 
 // False while a late reply to an earlier request on a serial line could be taken for the answer to
 // this one: ask in another shape (more or fewer registers) instead. drivers/late.h says why.

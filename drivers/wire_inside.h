@@ -7,6 +7,7 @@
 
 #include <modbus/modbus.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 
 #define NS_PER_MS INT64_C(1000000)
 #define WIRE_SLICE_NS (100 * NS_PER_MS) // how soon a wait notices wire_interrupt
@@ -16,6 +17,10 @@
 #define WIRE_SPIN_NS INT64_C(100000)
 #define WIRE_PRIORITY 5 // real-time, far below the kernel's interrupt threads at 50
 
+#define WIRE_SECOND_STAY_MS                                                                        \
+    (INT64_C(10) * 60 * 1000) // on the second address, then the first is tried
+#define WIRE_MUTE_MAX 3       // transactions without a byte: the other side may be half gone
+
 struct wire {
     struct wire_settings settings;
     const struct clock *clock;
@@ -23,6 +28,10 @@ struct wire {
     modbus_t *context; // NULL while closed
     int fd;            // of the context, -1 while closed
     atomic_bool interrupted;
+    int address;      // 0: url, 1: second_url
+    int64_t moved_ns; // boot clock: connected there, or the first one tried again
+    int listen_fd;    // for a modem that dials in, else -1
+    char refused[96]; // why the newest caller was not taken
     int meter_pause_ms;
     int64_t char_ns;      // one character on a serial line that we know the speed of, else 0
     int64_t silence_ns;   // before each request
@@ -32,12 +41,36 @@ struct wire {
     int64_t
         drain_from_ns;  // serial kinds: instant of the last error, 0 when there is none to get over
     uint8_t drain_unit; // whose transaction failed; 0 stands for all
-    int mute;           // serial kinds: transactions since a byte came
+    int mute;           // transactions since a byte came
 };
 
 // wire_open.c
-int wire_open_socket(struct wire *wire, struct err *err);
+int wire_refuse_fd(int fd, struct err *err);
+int wire_adopt(struct wire *wire, modbus_t *context, struct err *err);
 int wire_open_serial(struct wire *wire, struct err *err);
+
+// wire_connect.c
+// Connects to the address in use, then to the other one; or waits for the modem.
+int wire_open_socket(struct wire *wire, struct err *err);
+// On the second address for WIRE_SECOND_STAY_MS: connects to the first again where that works.
+bool wire_try_first(struct wire *wire);
+// Nothing comes over this connection: the next one goes to the other address.
+void wire_leave_mute(struct wire *wire);
+socklen_t wire_socket_address(const struct link_url *url, struct sockaddr_storage *out);
+void wire_tune_socket(int fd);
+// Makes a connected socket the wire's; closes it on failure.
+int wire_adopt_socket(struct wire *wire, int fd, struct err *err);
+
+// wire_modem.c
+// Listens, and waits a response time-out for the modem.
+int wire_open_modem(struct wire *wire, struct err *err);
+// Takes a modem that has dialled in meanwhile in place of the connection that is open.
+bool wire_take_modem(struct wire *wire);
+// Takes the modem's heartbeats off the front of what has come.
+void wire_skip_heartbeats(struct wire *wire);
+// The length without the heartbeats that stand behind the first `size` bytes.
+size_t wire_trim_heartbeats(const struct wire *wire, const uint8_t *bytes, size_t length,
+                            size_t size);
 
 // wire_io.c
 // Waits until the descriptor has bytes or `until_ns`; 1 readable, 0 time is up, -1 interrupted or

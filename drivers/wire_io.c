@@ -35,7 +35,13 @@ int wire_wait(struct wire *wire, int64_t until_ns)
             // a socket what came before the end is still read.
             bool pulled =
                 wire->settings.url.kind == LINK_RTU && (poll_fd.revents & (POLLHUP | POLLERR)) != 0;
-            return !pulled && (poll_fd.revents & POLLIN) != 0 ? 1 : -1;
+            if (pulled || (poll_fd.revents & POLLIN) == 0)
+                return -1;
+            if (!wire->settings.url.listen)
+                return 1;
+            wire_skip_heartbeats(wire);
+            if (poll(&poll_fd, 1, 0) > 0) // what is left is a reply, or the end
+                return (poll_fd.revents & POLLIN) != 0 ? 1 : -1;
         }
         if (ready < 0 && errno != EINTR)
             return -1;
@@ -73,6 +79,7 @@ int wire_sleep(struct wire *wire, int64_t until_ns)
 
 long wire_read(struct wire *wire, uint8_t *bytes, size_t size)
 {
+    wire_skip_heartbeats(wire);
     ssize_t count = read(wire->fd, bytes, size);
     if (count > 0) {
         wire->last_byte_ns = clock_boot_ns(wire->clock);

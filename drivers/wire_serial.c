@@ -5,7 +5,6 @@
 
 #define DRAIN_READ 256   // bytes of a drain that are read at once
 #define DRAIN_TIMEOUTS 3 // a line that does not fall silent in so many time-outs is babbling
-#define MUTE_MAX 3       // transactions without a byte: the serial server may be half gone
 #define EXCEPTION_BIT 0x80
 #define EXCEPTION_SIZE 5
 
@@ -121,7 +120,7 @@ static long receive(struct wire *wire, const struct request *request, int64_t un
         strike_late(wire, request, bytes, &length);
         size_t size = frame_size(wire, request, bytes, length);
         if ((size > 0 && length >= size) || length == FRAME_RTU_MAX)
-            return (long)length;
+            return (long)wire_trim_heartbeats(wire, bytes, length, size);
         int waited = wire_wait(wire, until_ns);
         if (waited < 0)
             return -1;
@@ -198,8 +197,8 @@ void wire_serial_transact(struct wire *wire, const struct request *request, stru
     reply->elapsed_us = later(clock_boot_ns(wire->clock) - sent_ns, 0) / 1000;
     judge(wire, request, bytes, received, reply);
     remember(wire, request, reply);
-    if (wire->mute >= MUTE_MAX && wire->settings.url.kind == LINK_RTU_OVER_TCP) {
+    if (wire->mute >= WIRE_MUTE_MAX && wire->settings.url.kind == LINK_RTU_OVER_TCP) {
         wire->mute = 0;
-        wire_close(wire); // the next request opens it anew
+        wire_leave_mute(wire); // the next request opens it anew
     }
 }

@@ -57,8 +57,17 @@ void wire_tcp_transact(struct wire *wire, const struct request *request, struct 
     reply->elapsed_us = (clock_boot_ns(wire->clock) - sent_ns) / 1000;
     // After anything but a reply the stream may be out of step, and stay so: a new connection has
     // nothing old in it. The same where bytes follow that nobody asked for.
+    // A modem would have to dial again: its connection stays after mere silence, and may hold
+    // heartbeats.
+    bool modem = wire->settings.url.listen;
     int trailing = 0;
-    bool well_formed = reply->why == WHY_NONE || reply->why >= WHY_EXCEPTION;
-    if (!well_formed || ioctl(wire->fd, FIONREAD, &trailing) != 0 || trailing > 0)
+    bool in_step = reply->why == WHY_NONE || reply->why >= WHY_EXCEPTION ||
+                   (modem && reply->why == WHY_TIMEOUT);
+    if (!in_step || ioctl(wire->fd, FIONREAD, &trailing) != 0 || (trailing > 0 && !modem))
         wire_close(wire);
+    wire->mute = reply->why == WHY_TIMEOUT ? wire->mute + 1 : 0;
+    if (wire->mute >= WIRE_MUTE_MAX) {
+        wire->mute = 0;
+        wire_leave_mute(wire);
+    }
 }

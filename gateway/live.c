@@ -188,6 +188,8 @@ static void print_link(struct writer *writer, const struct config_link *link,
     writer_key_text(writer, "link", link->id);
     writer_key_text(writer, "url", link->url_text);
     writer_key_bool(writer, "open", counters->open);
+    if (link->second_url_text[0] != '\0')
+        writer_key_bool(writer, "on_second", counters->on_second);
     writer_key_text(writer, "error", counters->error);
     writer_key_int(writer, "requests", (int64_t)counters->requests);
     writer_key_int(writer, "replies", (int64_t)counters->replies);

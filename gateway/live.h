@@ -11,6 +11,7 @@
 // Counters of one link since start.
 struct live_link {
     bool open;       // device or connection is there
+    bool on_second;  // over second_url
     char error[160]; // last reason why it is not
     uint64_t requests, replies, timeouts, crc_errors, frame_errors, exceptions, reconnects;
     uint64_t polls, late; // due polls done; done later than their tolerance

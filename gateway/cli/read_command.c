@@ -364,7 +364,8 @@ static int read_configured(const struct options *options)
         } else {
             const struct meter *meter = &config->meters[index];
             const struct config_link *link = &config->links[meter->link];
-            struct wire_settings settings = {link->url, link->response_timeout_ms, link->pause_ms};
+            struct wire_settings settings;
+            config_wire_settings(link, &settings);
             result = read_link(options, &settings, config, meter, link->retries);
         }
     }

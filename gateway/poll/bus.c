@@ -191,9 +191,8 @@ static struct bus *bus_new(const struct bus_settings *settings, struct err *err)
     (void)pthread_cond_init(&bus->change, &attributes);
     (void)pthread_condattr_destroy(&attributes);
     (void)pthread_mutex_init(&bus->mutex, NULL);
-    struct wire_settings wire = {.url = bus->link->url,
-                                 .response_timeout_ms = bus->link->response_timeout_ms,
-                                 .pause_ms = bus->link->pause_ms};
+    struct wire_settings wire;
+    config_wire_settings(bus->link, &wire);
     bus->wire = wire_new(&wire, settings->clock);
     // One more than needed: no memory is told from none wanted.
     int own = count_meters(settings->config, settings->link);

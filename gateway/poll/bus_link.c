@@ -8,12 +8,15 @@
 #include <stdlib.h>
 
 #define BACKOFF_MAX_MS 60000   // between attempts to open a connection
+#define BACKOFF_MODEM_MS 1000  // listening costs nobody anything: there when it dials in
 #define BACKOFF_DEVICE_MS 8000 // opening a device disturbs nobody: soon there again when plugged in
 
 static void back_off(struct bus *bus)
 {
-    bool device = bus->link->url.kind == LINK_RTU;
-    int most_ms = device ? BACKOFF_DEVICE_MS : BACKOFF_MAX_MS;
+    const struct link_url *url = &bus->link->url;
+    int most_ms = url->kind == LINK_RTU ? BACKOFF_DEVICE_MS
+                  : url->listen         ? BACKOFF_MODEM_MS
+                                        : BACKOFF_MAX_MS;
     bus->backoff_ms = bus->backoff_ms == 0 ? 1000 : 2 * bus->backoff_ms;
     if (bus->backoff_ms > most_ms)
         bus->backoff_ms = most_ms;
@@ -57,6 +60,11 @@ bool bus_open_link(struct bus *bus, bool at_once)
     bus->counters.reconnects += !was_open && bus->opened ? 1 : 0;
     bus->opened = true;
     note_state(bus, true, "");
+    if (bus->counters.on_second != wire_is_on_second(bus->wire)) {
+        bus->counters.on_second = wire_is_on_second(bus->wire);
+        log_warn(bus->part, bus->counters.on_second ? "goes on over its second address"
+                                                    : "is back on its first address");
+    }
     return true;
 }
 

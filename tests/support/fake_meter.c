@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ struct fake_meter {
     void *context;
     pthread_t thread;
     atomic_bool stop, unplug, plug_in;
+    sem_t done; // an order to unplug or plug in was carried out
     int wake[2];
     int listener; // -1: none
     int slave;    // kept open, so that the terminal outlives each client
@@ -266,15 +268,21 @@ static void wait_for_work(struct fake_meter *fake)
             read_client(fake, i);
 }
 
+static void carry_out(struct fake_meter *fake, void (*order)(struct fake_meter *))
+{
+    order(fake);
+    must(sem_post(&fake->done) == 0, "sem_post");
+}
+
 static void *run(void *argument)
 {
     struct fake_meter *fake = argument;
     while (!atomic_load(&fake->stop)) {
         wait_for_work(fake);
         if (atomic_exchange(&fake->unplug, false))
-            pull_plug(fake);
+            carry_out(fake, pull_plug);
         if (atomic_exchange(&fake->plug_in, false))
-            open_port(fake);
+            carry_out(fake, open_port);
     }
     pull_plug(fake);
     return NULL;
@@ -311,6 +319,7 @@ struct fake_meter *fake_start(enum fake_kind kind, fake_behaviour *behaviour, vo
         open_terminal(fake);
     else
         open_port(fake);
+    must(sem_init(&fake->done, 0, 0) == 0, "sem_init");
     must(pthread_create(&fake->thread, NULL, run, fake) == 0, "pthread_create");
     return fake;
 }
@@ -324,12 +333,14 @@ void fake_unplug(struct fake_meter *fake)
 {
     atomic_store(&fake->unplug, true);
     wake(fake);
+    must(sem_wait(&fake->done) == 0, "sem_wait");
 }
 
 void fake_plug_in(struct fake_meter *fake)
 {
     atomic_store(&fake->plug_in, true);
     wake(fake);
+    must(sem_wait(&fake->done) == 0, "sem_wait");
 }
 
 void fake_stop(struct fake_meter *fake)
@@ -337,6 +348,7 @@ void fake_stop(struct fake_meter *fake)
     atomic_store(&fake->stop, true);
     wake(fake);
     (void)pthread_join(fake->thread, NULL);
+    (void)sem_destroy(&fake->done);
     close(fake->wake[0]);
     close(fake->wake[1]);
     free(fake);

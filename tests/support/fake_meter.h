@@ -36,7 +36,8 @@ int fake_port(const struct fake_meter *fake);           // TCP kinds
 const char *fake_device(const struct fake_meter *fake); // pty
 uint64_t fake_ticks(struct fake_meter *fake);           // requests seen
 uint64_t fake_connections(struct fake_meter *fake);     // accepted, TCP kinds
-// Drops connections and refuses further ones, or (pty) closes its side of the terminal.
+// Drops connections and refuses further ones, or (pty) closes its side of the terminal. Returns
+// when it is done; not to be called from a behaviour.
 void fake_unplug(struct fake_meter *fake);
 // Takes connections on its port again.
 void fake_plug_in(struct fake_meter *fake);
