@@ -209,7 +209,9 @@ void config_wire_settings(const struct config_link *link, struct wire_settings *
                                   .has_second = link->second_url_text[0] != '\0',
                                   .modem = link->modem,
                                   .response_timeout_ms = link->response_timeout_ms,
-                                  .pause_ms = link->pause_ms};
+                                  .pause_ms = link->pause_ms,
+                                  .echo = link->echo,
+                                  .rs485 = link->rs485};
 }
 
 static bool same_link(const struct config_link *a, const struct config_link *b)
@@ -218,7 +220,7 @@ static bool same_link(const struct config_link *a, const struct config_link *b)
            strcmp(a->second_url_text, b->second_url_text) == 0 &&
            memcmp(&a->modem, &b->modem, sizeof a->modem) == 0 &&
            a->response_timeout_ms == b->response_timeout_ms && a->pause_ms == b->pause_ms &&
-           a->retries == b->retries;
+           a->echo == b->echo && a->rs485 == b->rs485 && a->retries == b->retries;
 }
 
 // Index of the next meter of a link from `at` on; meter_count at the end.

@@ -45,6 +45,8 @@ struct config_link {
     struct modem modem;      // of the three; where url.listen
     int response_timeout_ms; // default 500
     int pause_ms;            // default 0
+    bool echo;               // a two-wire adapter that hears itself: requests come back
+    bool rs485;              // the kernel's driver switches between sending and listening
     int retries;             // default 1: how often a failed request is asked again within one poll
 };
 

@@ -47,6 +47,14 @@ static void check_link(const struct load *load, struct link_entry *links, int in
         return; // told
     check_second_url(load, entry);
     check_modem(load, entry);
+    if (link->echo && link->url.kind == LINK_TCP) {
+        TELL(load, node_find(entry->node, "echo"),
+             "over TCP nothing echoes; allowed: echo on rtu and rtu-over-tcp links");
+    }
+    if (link->rs485 && link->url.kind != LINK_RTU) {
+        TELL(load, node_find(entry->node, "rs485"),
+             "RS-485 mode belongs to a serial device; allowed: rs485 on rtu links");
+    }
     for (int i = 0; i < index; i++) {
         const struct config_link *other = &links[i].link;
         if (link->url.listen && other->url.listen && link->url.port == other->url.port) {

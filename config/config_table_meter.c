@@ -205,6 +205,21 @@ static const struct key link_keys[] = {
      .unit = "ms",
      .help = "Silence before each request, beyond what the standard asks for.",
      .restarts = RESTARTS_LINK},
+    {.name = "echo",
+     .type = TYPE_BOOLEAN,
+     KEY_IN(struct link_entry, link.echo),
+     .standard = "false",
+     .help = "The two-wire adapter hears itself: each request comes back before its reply, and is "
+             "taken off. On serial links only.",
+     .restarts = RESTARTS_LINK},
+    {.name = "rs485",
+     .type = TYPE_BOOLEAN,
+     KEY_IN(struct link_entry, link.rs485),
+     .standard = "false",
+     .help = "The serial port's driver switches its RS-485 transceiver between sending and "
+             "listening (the kernel's RS-485 mode). Not for adapters that switch by themselves, as "
+             "most on USB do.",
+     .restarts = RESTARTS_LINK},
     {.name = "retries",
      .type = TYPE_INTEGER,
      KEY_IN(struct link_entry, link.retries),

@@ -144,7 +144,8 @@ static void judge_pdu(const struct request *request, const uint8_t *pdu, size_t 
 static bool is_echo(const struct request *request, const uint8_t *frame, size_t length)
 {
     uint8_t sent[FRAME_RTU_MAX];
-    return length == frame_rtu_request(request, sent) && memcmp(frame, sent, length) == 0;
+    size_t size = frame_rtu_request(request, sent);
+    return length >= size && memcmp(frame, sent, size) == 0;
 }
 
 // A frame that ends early or late fails its CRC too: say what is wrong with its length where its
@@ -173,7 +174,7 @@ void frame_rtu_judge(const struct request *request, const uint8_t *frame, size_t
     }
     // For some requests of bits the echo would pass as the reply.
     if (is_echo(request, frame, length)) {
-        refuse(reply, "the request came back: the adapter echoes, switch its echo off");
+        refuse(reply, "the request came back: the adapter echoes; set echo: true for the link");
         return;
     }
     uint16_t crc = (uint16_t)(frame[length - 2] | frame[length - 1] << 8);

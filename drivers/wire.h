@@ -19,6 +19,8 @@ struct wire_settings {
     struct modem modem;      // where url.listen
     int response_timeout_ms; // 50 to 30000
     int pause_ms; // silence before each request, beyond the 3.5 characters of the standard
+    bool echo;    // serial kinds: a two-wire adapter hears itself, each request comes back
+    bool rs485;   // rtu: the kernel's driver switches the adapter between sending and listening
 };
 
 // Called for every frame sent and received, in the wire's thread; `bytes` is valid during the call

@@ -72,6 +72,10 @@ void wire_skip_heartbeats(struct wire *wire);
 size_t wire_trim_heartbeats(const struct wire *wire, const uint8_t *bytes, size_t length,
                             size_t size);
 
+// wire_device.c
+// What a serial device needs beyond libmodbus: bytes at once, and RS-485 where the link says so.
+int wire_device_prepare(int fd, const struct wire_settings *settings, struct err *err);
+
 // wire_io.c
 // Waits until the descriptor has bytes or `until_ns`; 1 readable, 0 time is up, -1 interrupted or
 // the descriptor is broken.

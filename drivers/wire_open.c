@@ -76,6 +76,10 @@ int wire_open_serial(struct wire *wire, struct err *err)
         modbus_close(context);
         goto fail;
     }
+    if (wire_device_prepare(fd, &wire->settings, err) != 0) {
+        modbus_close(context);
+        goto fail;
+    }
     wire->fd = fd;
     set_speed(wire, url);
     wire_sharpen_thread();

@@ -70,17 +70,46 @@ static enum why fall_silent(struct wire *wire, const struct request *request)
 
 // ---- the reply ----------------------------------------------------------------------------------
 
-// How many bytes the frame has that begins here, by its head; 0 while that cannot be told.
-static size_t frame_size(const struct wire *wire, const struct request *request,
-                         const uint8_t *bytes, size_t length)
+enum echo {
+    ECHO_NONE, // the adapter does not hear itself
+    ECHO_DUE,  // our request comes back before anything else
+    ECHO_SEEN,
+    ECHO_WRONG, // something else came
+};
+
+// A request on the line and what came back.
+struct exchange {
+    const struct request *request;
+    uint8_t sent[FRAME_RTU_MAX];
+    size_t sent_length;
+    enum echo echo;
+    uint8_t bytes[FRAME_RTU_MAX];
+    size_t length;
+};
+
+// As far as it came, what came is our own request.
+static bool begins_like_request(const struct exchange *exchange)
 {
-    if (length < 3)
+    size_t common =
+        exchange->length < exchange->sent_length ? exchange->length : exchange->sent_length;
+    return memcmp(exchange->bytes, exchange->sent, common) == 0;
+}
+
+// How many bytes the frame has that begins here, by its head; 0 while that cannot be told.
+static size_t frame_size(const struct wire *wire, const struct exchange *exchange)
+{
+    const struct request *request = exchange->request;
+    const uint8_t *bytes = exchange->bytes;
+    if (exchange->length < 3 || exchange->echo == ECHO_DUE)
         return 0;
-    size_t expected = frame_rtu_reply_size(request);
+    // An echo that nobody reckoned with is told as such, and so must be whole. A reply can begin
+    // like the request, but it does not go on like it.
+    if (exchange->echo == ECHO_NONE && begins_like_request(exchange))
+        return exchange->sent_length;
     if (bytes[0] == request->unit && bytes[1] == request->function &&
         bytes[2] == frame_data_size(request))
-        return expected;
-    size_t late = late_reply_size(&wire->late, bytes, length);
+        return frame_rtu_reply_size(request);
+    size_t late = late_reply_size(&wire->late, bytes, exchange->length);
     if (late > 0)
         return late;
     if ((bytes[1] & EXCEPTION_BIT) != 0)
@@ -90,42 +119,64 @@ static size_t frame_size(const struct wire *wire, const struct request *request,
     return 0;
 }
 
-// Removes late replies from the front of what was received.
-static void strike_late(struct wire *wire, const struct request *request, uint8_t *bytes,
-                        size_t *length)
+static void take_from_front(struct wire *wire, struct exchange *exchange, size_t size)
 {
+    wire_show(wire, false, exchange->bytes, size);
+    exchange->length -= size;
+    memmove(exchange->bytes, exchange->bytes + size, exchange->length);
+}
+
+// Removes late replies from the front of what was received.
+static void strike_late(struct wire *wire, struct exchange *exchange)
+{
+    const struct request *request = exchange->request;
+    const uint8_t *bytes = exchange->bytes;
     for (;;) {
-        size_t size = late_reply_size(&wire->late, bytes, *length);
+        size_t size = late_reply_size(&wire->late, bytes, exchange->length);
         bool ours = size > 0 && bytes[0] == request->unit &&
                     (bytes[1] & ~EXCEPTION_BIT) == request->function &&
                     (size == EXCEPTION_SIZE || size == frame_rtu_reply_size(request));
-        if (size == 0 || size > *length || ours || !late_reply_is_whole(bytes, size))
+        if (size == 0 || size > exchange->length || ours || !late_reply_is_whole(bytes, size))
             return;
-        wire_show(wire, false, bytes, size);
-        *length -= size;
-        memmove(bytes, bytes + size, *length);
+        take_from_front(wire, exchange, size);
     }
 }
 
-// Collects one frame. Returns its length; 0 when none came in time, -1 when the line is gone.
-static long receive(struct wire *wire, const struct request *request, int64_t until_ns,
-                    uint8_t bytes[static FRAME_RTU_MAX])
+// Removes our own request from the front. A late reply may still stand before it.
+static void strip_echo(struct wire *wire, struct exchange *exchange)
 {
-    size_t length = 0;
+    if (exchange->echo != ECHO_DUE || exchange->length < 3)
+        return;
+    if (!begins_like_request(exchange)) {
+        bool late = late_reply_size(&wire->late, exchange->bytes, exchange->length) > 0;
+        exchange->echo = late ? ECHO_DUE : ECHO_WRONG;
+    } else if (exchange->length >= exchange->sent_length) {
+        exchange->echo = ECHO_SEEN;
+        take_from_front(wire, exchange, exchange->sent_length);
+        strike_late(wire, exchange);
+    }
+}
+
+// Collects one frame; none when none came in time. -1 when the line is gone.
+static int receive(struct wire *wire, struct exchange *exchange, int64_t until_ns)
+{
     for (;;) {
-        long count = wire_read(wire, bytes + length, FRAME_RTU_MAX - length);
+        long count =
+            wire_read(wire, exchange->bytes + exchange->length, FRAME_RTU_MAX - exchange->length);
         if (count < 0)
             return -1;
-        length += (size_t)count;
-        strike_late(wire, request, bytes, &length);
-        size_t size = frame_size(wire, request, bytes, length);
-        if ((size > 0 && length >= size) || length == FRAME_RTU_MAX)
-            return (long)wire_trim_heartbeats(wire, bytes, length, size);
+        exchange->length += (size_t)count;
+        strike_late(wire, exchange);
+        strip_echo(wire, exchange);
+        size_t size = frame_size(wire, exchange);
+        bool whole = size > 0 && exchange->length >= size;
+        if (whole || exchange->length == FRAME_RTU_MAX || exchange->echo == ECHO_WRONG) {
+            exchange->length = wire_trim_heartbeats(wire, exchange->bytes, exchange->length, size);
+            return 0;
+        }
         int waited = wire_wait(wire, until_ns);
-        if (waited < 0)
-            return -1;
-        if (waited == 0)
-            return (long)length;
+        if (waited <= 0)
+            return waited;
     }
 }
 
@@ -137,19 +188,20 @@ static void link_down(struct wire *wire, struct reply *reply, const char *detail
     wire_close(wire);
 }
 
-static void judge(struct wire *wire, const struct request *request, const uint8_t *bytes,
-                  long length, struct reply *reply)
+static void judge(struct wire *wire, const struct exchange *exchange, struct reply *reply)
 {
-    if (length < 0) {
-        link_down(wire, reply, "the serial line is gone");
-        return;
-    }
-    wire->mute = length > 0 ? 0 : wire->mute + 1;
-    wire_show(wire, false, bytes, (size_t)length);
-    if (length == 0)
+    bool echo_missing = exchange->echo == ECHO_DUE || exchange->echo == ECHO_WRONG;
+    wire->mute = exchange->length > 0 || exchange->echo == ECHO_SEEN ? 0 : wire->mute + 1;
+    wire_show(wire, false, exchange->bytes, exchange->length);
+    if (exchange->length == 0 && echo_missing)
+        reply_fail(reply, WHY_TIMEOUT, "no reply, and the request did not come back as an echo");
+    else if (exchange->length == 0)
         reply_fail(reply, WHY_TIMEOUT, "no reply");
+    else if (echo_missing)
+        reply_fail(reply, WHY_FRAME,
+                   "something else than the request's echo came: two talk, or nothing echoes here");
     else
-        frame_rtu_judge(request, bytes, (size_t)length, reply);
+        frame_rtu_judge(exchange->request, exchange->bytes, exchange->length, reply);
 }
 
 // A reply that was not seen may still come; so may ours when the exception that was taken for it
@@ -183,19 +235,23 @@ void wire_serial_transact(struct wire *wire, const struct request *request, stru
                    "held back: a late reply to an earlier request could be taken for the answer");
         return;
     }
-    uint8_t bytes[FRAME_RTU_MAX];
-    size_t length = frame_rtu_request(request, bytes);
-    if (wire_send(wire, bytes, length) != 0) {
+    struct exchange exchange = {.request = request,
+                                .echo = wire->settings.echo ? ECHO_DUE : ECHO_NONE};
+    exchange.sent_length = frame_rtu_request(request, exchange.sent);
+    if (wire_send(wire, exchange.sent, exchange.sent_length) != 0) {
         link_down(wire, reply, "the serial line takes no bytes");
         return;
     }
     int64_t sent_ns = wire->last_byte_ns;
     // The time-out is the meter's time to think; the wire's own time comes on top.
     int64_t wire_ns = (int64_t)frame_rtu_reply_size(request) * wire->char_ns;
-    long received = receive(wire, request, sent_ns + timeout_ns(wire) + wire_ns, bytes);
+    bool gone = receive(wire, &exchange, sent_ns + timeout_ns(wire) + wire_ns) != 0;
     // A terminal that only pretends to have a speed may answer before the request is through.
     reply->elapsed_us = later(clock_boot_ns(wire->clock) - sent_ns, 0) / 1000;
-    judge(wire, request, bytes, received, reply);
+    if (gone)
+        link_down(wire, reply, "the serial line is gone");
+    else
+        judge(wire, &exchange, reply);
     remember(wire, request, reply);
     if (wire->mute >= WIRE_MUTE_MAX && wire->settings.url.kind == LINK_RTU_OVER_TCP) {
         wire->mute = 0;

@@ -34,6 +34,8 @@ static const char help[] =
     "  --word-order ORDER   ABCD, CDAB, BADC or DCBA for all numbers, where it is set in the "
     "meter\n"
     "  --timeout MS         response time-out with --link, 50 to 30000 (500)\n"
+    "  --echo               with --link: the adapter hears itself, requests come back\n"
+    "  --rs485              with --link: switch the port's RS-485 mode on\n"
     "  --profiles DIR       seek profiles in DIR first\n"
     "  --frames             show the bytes of every request (>) and reply (<)\n"
     "  --json               print JSON\n"
@@ -52,7 +54,7 @@ struct options {
     int unit;               // -1: not given
     int timeout_ms;
     struct config_search search;
-    bool frames, json;
+    bool frames, json, echo, rs485;
 };
 
 // ---- the result as text -------------------------------------------------------------------------
@@ -148,6 +150,12 @@ static void print_text(const char *json, const json_t *result)
     bool answered = json_is_true(json_object_get(result, "answered"));
     printf("%s, %s, %s%s\n", meter != NULL ? meter : "?", profile != NULL ? profile : "?",
            answered ? "" : "no answer at ", at != NULL ? at : "?");
+    const char *detail = json_string_value(json_object_get(result, "detail"));
+    if (detail != NULL) {
+        fputs("  the last request that failed: ", stdout);
+        print_clean(detail);
+        putchar('\n');
+    }
     const char *name = NULL;
     json_t *channel = NULL;
     json_object_foreach(json_object_get(result, "channels"), name, channel)
@@ -203,6 +211,8 @@ static void build_result(const struct options *options, const struct reading *re
     writer_key_text(&writer, "profile", reading->meter->profile_name);
     writer_key_time(&writer, "at", reading->at_ms);
     writer_key_bool(&writer, "answered", reading->answered);
+    if (reading->detail[0] != '\0')
+        writer_key_text(&writer, "detail", reading->detail);
     writer_key(&writer, "channels");
     reading_print_channels(&writer, reading);
     if (options->frames) {
@@ -319,12 +329,17 @@ static int set_device(const struct options *options, struct profile *profile, st
 static int read_by_link(const struct options *options)
 {
     struct err err;
-    struct wire_settings settings = {.response_timeout_ms = options->timeout_ms};
+    struct wire_settings settings = {
+        .response_timeout_ms = options->timeout_ms, .echo = options->echo, .rs485 = options->rs485};
     if (link_url_parse(options->link, &settings.url, &err) != 0)
         return cli_usage("read", "%s", err.text);
     bool serial = settings.url.kind != LINK_TCP;
     if (options->unit < (serial ? 1 : 0) || options->unit > (serial ? 247 : 255))
         return cli_usage("read", "--unit is %s on this link", serial ? "1 to 247" : "0 to 255");
+    if (options->echo && !serial)
+        return cli_usage("read", "--echo is for serial links: over TCP nothing echoes");
+    if (options->rs485 && settings.url.kind != LINK_RTU)
+        return cli_usage("read", "--rs485 is for a serial device: rtu:///dev/...");
     struct faults *faults = calloc(1, sizeof *faults);
     struct profile *profile = NULL;
     int result = EXIT_PROBLEM;
@@ -420,6 +435,8 @@ static int take_option(struct options *options, int option)
     case 'd': options->search.directory = optarg; break;
     case 'f': options->frames = true; break;
     case 'j': options->json = true; break;
+    case 'e': options->echo = true; break;
+    case 'r': options->rs485 = true; break;
     case 'u':
         if (parse_int(optarg, 0, 255, &options->unit) != 0)
             return cli_usage("read", "--unit '%s': a whole number, 0 to 255", optarg);
@@ -464,6 +481,8 @@ int read_main(int argc, char **argv)
                                           {"timeout", required_argument, NULL, 't'},
                                           {"frames", no_argument, NULL, 'f'},
                                           {"json", no_argument, NULL, 'j'},
+                                          {"echo", no_argument, NULL, 'e'},
+                                          {"rs485", no_argument, NULL, 'r'},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     struct options options = {.state = STATE_DEFAULT, .unit = -1, .timeout_ms = 500};

@@ -155,6 +155,8 @@ static void print_reading(struct writer *result, const struct reading *reading,
     writer_key_text(result, "profile", meter->profile_name);
     writer_key_time(result, "at", reading->at_ms);
     writer_key_bool(result, "answered", reading->answered);
+    if (reading->detail[0] != '\0')
+        writer_key_text(result, "detail", reading->detail);
     writer_key(result, "channels");
     writer_object(result);
     for (int i = 0; i < reading->value_count; i++) {

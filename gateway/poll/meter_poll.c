@@ -75,6 +75,7 @@ static uint16_t ask(struct pass *pass, const struct plan_block *block, int extra
     struct err err;
     if (wire_open(pass->wire, &err) != 0) {
         (void)snprintf(pass->counters->error, sizeof pass->counters->error, "%.159s", err.text);
+        (void)snprintf(pass->reading->detail, sizeof pass->reading->detail, "%.95s", err.text);
         return WHY_LINK_DOWN;
     }
     pass->counters->reconnects += was_open ? 0 : 1;
@@ -85,6 +86,8 @@ static uint16_t ask(struct pass *pass, const struct plan_block *block, int extra
     count_reply(pass->counters, reply.why);
     if (reply.why == WHY_NONE)
         take_words(pass, block, &request, &reply);
+    else
+        (void)snprintf(pass->reading->detail, sizeof pass->reading->detail, "%s", reply.detail);
     return reply.why;
 }
 
@@ -203,6 +206,7 @@ void meter_poll_read(struct meter_poll *poll, struct wire *wire, int retries,
     struct pass pass = {wire,  meter,   poll->plan,
                         clock, reading, counters != NULL ? counters : &unused};
     reading->answered = false;
+    reading->detail[0] = '\0';
     reading->at_ms = reading->due_ms != 0 ? reading->due_ms : clock_wall_ms(clock);
     reading->boot_ms = clock_boot_ms(clock);
     reading_refuse(reading, WHY_NOT_POLLED);

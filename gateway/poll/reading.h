@@ -20,6 +20,7 @@ struct reading {
     int64_t boot_ms; // boot clock at the same instant
     bool answered;   // at least one request was answered well
     bool begins;     // another meter stands there since this reading; set by the recorder
+    char detail[96]; // for a technician: what the last request that failed met, "" when none did
     struct image image;
     int value_count;       // == meter->profile->channel_count
     struct value values[]; // one for each channel of the profile
