@@ -66,25 +66,49 @@ static void bind_group(struct row *row, const struct profile_together *group)
     }
 }
 
-static void part_row(struct row *row)
+static bool is_refused(const struct refusals *refusals, int field)
 {
-    int end = 0; // of what was seen of this function
-    for (int i = 0; i < row->count; i++) {
-        const struct field *field = field_at(row, i);
-        bool first = i == 0 || !same_kind(field_at(row, i - 1), field);
-        bool wide = !first && field->first - end > row->profile->limits.max_gap;
-        row->parted[i] = first || (wide && !row->bound[i]);
-        end = first || field_end(field) > end ? field_end(field) : end;
-    }
+    return refusals != NULL && refusals->why[field] != WHY_NONE;
 }
 
-static void row_init(struct row *row, const struct profile *profile)
+// Leaves out what is refused, and parts what may not be spanned: gaps that are too wide, registers
+// that were refused, refused joins.
+static void part_row(struct row *row, const struct refusals *refusals)
+{
+    const struct field *last = NULL; // kept
+    int kept = 0;
+    int end = 0;
+    bool hole = false;
+    bool bound = true;
+    for (int i = 0; i < row->count; i++) {
+        const struct field *field = field_at(row, i);
+        bool first = last == NULL || !same_kind(last, field);
+        bound = bound && row->bound[i];
+        if (is_refused(refusals, row->fields[i])) {
+            hole = hole || (!first && field_end(field) > end);
+            continue;
+        }
+        bool wide = !first && field->first - end > row->profile->limits.max_gap;
+        bool joined = first || refusals == NULL || !refusals_part(refusals, last, field);
+        row->fields[kept] = row->fields[i];
+        row->bound[kept] = !first && bound;
+        row->parted[kept++] = first || (!bound && (wide || hole || !joined));
+        end = first || field_end(field) > end ? field_end(field) : end;
+        last = field;
+        hole = false;
+        bound = true;
+    }
+    row->count = kept;
+}
+
+static void row_init(struct row *row, const struct profile *profile,
+                     const struct refusals *refusals)
 {
     *row = (struct row){.profile = profile};
     sort_fields(row);
     for (int i = 0; i < profile->together_count; i++)
         bind_group(row, &profile->together[i]);
-    part_row(row);
+    part_row(row, refusals);
 }
 
 // The block of the fields [from, to).
@@ -149,14 +173,20 @@ static struct plan *plan_of(const struct row *row, const struct step *steps)
     return plan;
 }
 
-struct plan *plan_new(const struct profile *profile, const struct link_cost *cost)
+struct plan *plan_new_without(const struct profile *profile, const struct link_cost *cost,
+                              const struct refusals *refusals)
 {
     struct row row;
-    row_init(&row, profile);
+    row_init(&row, profile, refusals);
     struct step steps[PROFILE_FIELDS_MAX + 1] = {{0, 0}};
     for (int to = 1; to <= row.count; to++)
         steps[to] = best_step(&row, steps, to, cost);
     return steps[row.count].cost_ns < 0 ? NULL : plan_of(&row, steps);
+}
+
+struct plan *plan_new(const struct profile *profile, const struct link_cost *cost)
+{
+    return plan_new_without(profile, cost, NULL);
 }
 
 struct request plan_request(const struct plan_block *block)

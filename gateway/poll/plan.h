@@ -4,6 +4,7 @@
 
 #include "drivers/profile.h"
 #include "poll/cost.h"
+#include "poll/refusal.h"
 
 // One request and the fields that its reply fills: plan.fields[field_first] and the following.
 struct plan_block {
@@ -26,6 +27,10 @@ struct plan {
 // touches registers which it does not have, so that is the profile's to say). NULL when memory is
 // short, or a field or group alone exceeds max_registers (the loader reports it before).
 struct plan *plan_new(const struct profile *profile, const struct link_cost *cost);
+// The same without what the meter has refused (NULL: nothing): those fields are in no block, and no
+// block spans their registers or a refused join.
+struct plan *plan_new_without(const struct profile *profile, const struct link_cost *cost,
+                              const struct refusals *refusals);
 
 // The request that a block stands for; the unit is the caller's.
 struct request plan_request(const struct plan_block *block);

@@ -1,0 +1,42 @@
+// What a meter has refused to be asked. Pure.
+//
+// A meter answers a request with an exception when it does not have one of its registers. The
+// values that it has must not be lost for that: what is refused is found once and left out of the
+// plan from then on.
+#ifndef METERGATE_POLL_REFUSAL_H
+#define METERGATE_POLL_REFUSAL_H
+
+#include "drivers/profile.h"
+#include "drivers/value.h"
+
+// A place that no request may span: both sides are answered alone, not together. What lies between
+// them cannot be read over, or the meter takes fewer registers than the profile says.
+struct refused_join {
+    uint8_t function;
+    uint8_t register_size;
+    uint16_t at; // first register behind it
+};
+
+// More joins than values cannot be.
+#define REFUSED_JOINS_MAX PROFILE_FIELDS_MAX
+
+struct refusals {
+    uint16_t why[PROFILE_FIELDS_MAX]; // by field: exception that it was refused with, 0: none
+    int join_count;
+    struct refused_join joins[REFUSED_JOINS_MAX];
+};
+
+// Whether an exception speaks of the registers asked for (illegal function, address or value). A
+// busy meter (5, 6), a device in trouble (4) or a gateway without a path (10, 11) says nothing of
+// them, nor does a time-out.
+bool refusal_is_of_registers(uint16_t why);
+
+// Keeps a join; one that is known already, or too many, change nothing.
+void refusals_add_join(struct refusals *refusals, struct refused_join join);
+// Whether a known join lies between two neighbours.
+bool refusals_part(const struct refusals *refusals, const struct field *left,
+                   const struct field *right);
+// Whether nothing is left that may be asked.
+bool refusals_are_all(const struct refusals *refusals, const struct profile *profile);
+
+#endif
