@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,9 @@
 #define ZONE_FOLDER "/usr/share/zoneinfo"
 // No zone is further from UTC than this since 1970 (+14 h, -12 h), with room to spare.
 #define OFFSET_MAX_S INT64_C(57600)
+
+// Which of the zones that were made the process's holds now; 0 before the first.
+static atomic_uint zone_number;
 
 // --- zones ---
 
@@ -68,6 +72,7 @@ int gas_calendar_init(struct gas_calendar *out, const char *timezone, int start_
     if (setenv("TZ", timezone, 1) != 0)
         return err_set(err, "cannot set the time zone '%s': %s", timezone, strerror(errno));
     tzset();
+    (void)atomic_fetch_add(&zone_number, 1);
     out->start_minutes = start_minutes;
     return 0;
 }
@@ -136,7 +141,7 @@ struct range {
 
 // The gas day that holds an instant. A date that a zone skipped (Samoa, 2011-12-30) is an empty
 // day: the loops walk over it.
-static struct range day_of(const struct gas_calendar *calendar, int64_t at_ms, int64_t *day_out)
+static struct range find_day(const struct gas_calendar *calendar, int64_t at_ms, int64_t *day_out)
 {
     int64_t at_s = floor_divide(at_ms, 1000);
     int64_t day = floor_divide(at_s + local_offset_s(at_s) - calendar->start_minutes * INT64_C(60),
@@ -151,6 +156,30 @@ static struct range day_of(const struct gas_calendar *calendar, int64_t at_ms, i
     }
     *day_out = day;
     return range;
+}
+
+// The day that a thread asked for last. Each due time asks for one, nearly always the same, and the
+// C library takes a lock and reads the zone's rule for every instant.
+struct known_day {
+    unsigned zone;
+    int start_minutes;
+    int64_t day;
+    struct range range; // empty before the first
+};
+
+static struct range day_of(const struct gas_calendar *calendar, int64_t at_ms, int64_t *day_out)
+{
+    static _Thread_local struct known_day known;
+    unsigned zone = atomic_load(&zone_number);
+    bool holds = known.zone == zone && known.start_minutes == calendar->start_minutes &&
+                 at_ms >= known.range.from_ms && at_ms < known.range.to_ms;
+    if (!holds) {
+        known.zone = zone;
+        known.start_minutes = calendar->start_minutes;
+        known.range = find_day(calendar, at_ms, &known.day);
+    }
+    *day_out = known.day;
+    return known.range;
 }
 
 static struct range month_of(const struct gas_calendar *calendar, int64_t at_ms)
