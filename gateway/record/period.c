@@ -7,9 +7,10 @@
 #include <string.h>
 
 // A boundary waits at most 2 x interval + 60 s for its index, and a period is at least as long as
-// the interval and a minute: so at most four stand open. At the bound the oldest closes as if its
-// time were up.
+// the interval and a minute: so at most four stand open, and fewer where the periods are long. At
+// the bound, with room for a short last period of a day, the oldest closes as if its time were up.
 #define OPEN_MAX 6
+#define OPEN_SPARE 3
 #define WINDOW_MAX_MS 60000
 #define GRACE_MS 60000
 #define RESOLUTION_MAX (MICRO_PER_UNIT * 1000000) // coarser than this is taken as not known
@@ -32,14 +33,20 @@ struct point {
 
 // One channel of an open period.
 struct track {
-    struct index start, end;
-    struct point last; // newest before the period's end
-    bool exchanged, jump_known;
-    int64_t jump_micro;
     uint16_t start_why, why; // why the start is missing; of the newest unusable value
-    uint8_t quality;         // worst of the gauge's usable values
-    int64_t weight_ms;
-    double weighted, min, max;
+    union {
+        struct { // counter
+            struct index start, end;
+            struct point last; // newest before the period's end
+            bool exchanged, jump_known;
+            int64_t jump_micro;
+        };
+        struct {             // gauge
+            uint8_t quality; // worst of the usable values
+            int64_t weight_ms;
+            double weighted, min, max;
+        };
+    };
 };
 
 struct open_period {
@@ -67,10 +74,9 @@ struct period_builder {
     int64_t newest_ms, newest_due_ms; // of the readings fed
     bool begins;                      // another meter, since the next reading that is in order
     int source_count;
-    struct source sources[PROFILE_CHANNELS_MAX];
-    int open_count;
+    struct source *sources; // behind the builder, and behind them open_max x source_count tracks
+    int open_count, open_max;
     struct open_period open[OPEN_MAX];
-    struct track tracks[]; // OPEN_MAX x source_count
 };
 
 // --- making ---
@@ -113,6 +119,18 @@ static int source_list(const struct profile *profile, struct source *sources)
     return count;
 }
 
+// How long a boundary waits for its index.
+static int64_t wait_ms(const struct schedule *schedule)
+{
+    return 2 * schedule->interval_ms + GRACE_MS;
+}
+
+static int open_most(const struct schedule *schedule)
+{
+    int64_t most = wait_ms(schedule) / span_nominal_ms(schedule->span) + OPEN_SPARE;
+    return most < OPEN_MAX ? (int)most : OPEN_MAX;
+}
+
 struct period_builder *period_builder_new(const struct meter *meter,
                                           const struct schedule *schedule,
                                           const struct gas_calendar *calendar,
@@ -120,8 +138,10 @@ struct period_builder *period_builder_new(const struct meter *meter,
 {
     struct source sources[PROFILE_CHANNELS_MAX];
     int count = source_list(meter->profile, sources);
-    struct period_builder *builder =
-        calloc(1, sizeof *builder + OPEN_MAX * (size_t)count * sizeof builder->tracks[0]);
+    int open_max = open_most(schedule);
+    size_t sources_size = (size_t)count * sizeof sources[0];
+    size_t tracks_size = (size_t)open_max * (size_t)count * sizeof(struct track);
+    struct period_builder *builder = calloc(1, sizeof *builder + sources_size + tracks_size);
     if (builder == NULL)
         return NULL;
     builder->schedule = *schedule;
@@ -129,9 +149,12 @@ struct period_builder *period_builder_new(const struct meter *meter,
     builder->configured_ms = configured_ms;
     builder->newest_ms = builder->newest_due_ms = INT64_MIN;
     builder->source_count = count;
-    memcpy(builder->sources, sources, (size_t)count * sizeof sources[0]);
-    for (int i = 0; i < OPEN_MAX; i++)
-        builder->open[i].tracks = builder->tracks + (ptrdiff_t)i * count;
+    builder->sources = (struct source *)(builder + 1);
+    memcpy(builder->sources, sources, sources_size);
+    builder->open_max = open_max;
+    struct track *tracks = (struct track *)(builder->sources + count);
+    for (int i = 0; i < open_max; i++)
+        builder->open[i].tracks = tracks + (ptrdiff_t)i * count;
     return builder;
 }
 
@@ -142,16 +165,11 @@ void period_builder_free(struct period_builder *builder)
 
 // --- open periods ---
 
-// How long after a boundary a reading is its index, and how long the boundary waits for one.
+// How long after a boundary a reading is its index.
 static int64_t window_ms(const struct period_builder *builder)
 {
     int64_t interval = builder->schedule.interval_ms;
     return interval < WINDOW_MAX_MS ? interval : WINDOW_MAX_MS;
-}
-
-static int64_t wait_ms(const struct period_builder *builder)
-{
-    return 2 * builder->schedule.interval_ms + GRACE_MS;
 }
 
 static struct open_period *newest_open(struct period_builder *builder)
@@ -163,7 +181,7 @@ static struct open_period *newest_open(struct period_builder *builder)
 // Appends the period that holds `at_ms`.
 static struct open_period *open_append(struct period_builder *builder, int64_t at_ms)
 {
-    assert(builder->open_count < OPEN_MAX);
+    assert(builder->open_count < builder->open_max);
     struct open_period *open = &builder->open[builder->open_count++];
     struct track *tracks = open->tracks;
     memset(tracks, 0, (size_t)builder->source_count * sizeof *tracks);
@@ -181,7 +199,8 @@ static void open_next(struct period_builder *builder)
     const struct open_period *before = newest_open(builder);
     struct open_period *open = open_append(builder, before->to_ms);
     for (int i = 0; i < builder->source_count; i++)
-        open->tracks[i].last = before->tracks[i].last;
+        if (builder->sources[i].is_counter)
+            open->tracks[i].last = before->tracks[i].last;
 }
 
 static const struct period_channel *find_channel(const struct period *period, const char *name)
@@ -202,9 +221,11 @@ void period_builder_resume(struct period_builder *builder, const struct period *
         const struct period_channel *channel =
             find_channel(last, builder->sources[i].channel->channel->name);
         struct track *track = &open->tracks[i];
+        if (!builder->sources[i].is_counter)
+            continue;
         track->start.resolved = true;
         track->start_why = WHY_NOT_POLLED;
-        if (channel != NULL && builder->sources[i].is_counter) {
+        if (channel != NULL) {
             track->start.known = channel->end_known;
             track->start.quality = channel->end_quality;
             track->start.micro = channel->end_micro;
@@ -315,8 +336,9 @@ static void close_oldest(struct period_builder *builder, period_closed *closed, 
     close_reads(builder, &oldest, &period);
     period_judge(&period);
     builder->open_count--;
-    memmove(builder->open, builder->open + 1, (OPEN_MAX - 1) * sizeof builder->open[0]);
-    builder->open[OPEN_MAX - 1].tracks = oldest.tracks;
+    int last = builder->open_max - 1;
+    memmove(builder->open, builder->open + 1, (size_t)last * sizeof builder->open[0]);
+    builder->open[last].tracks = oldest.tracks;
     closed(context, &period);
 }
 
@@ -337,7 +359,8 @@ void period_builder_expire(struct period_builder *builder, int64_t now_ms, perio
 
 int64_t period_builder_deadline(const struct period_builder *builder)
 {
-    return builder->open_count > 0 ? builder->open[0].to_ms + wait_ms(builder) : INT64_MAX;
+    return builder->open_count > 0 ? builder->open[0].to_ms + wait_ms(&builder->schedule)
+                                   : INT64_MAX;
 }
 
 // --- readings ---
@@ -380,7 +403,7 @@ static struct index index_at(const struct period_builder *builder, const struct 
         index.quality = now->quality;
         index.micro = now->micro;
     } else if (has_index(before) && before->at_ms < open->to_ms &&
-               now->at_ms < open->to_ms + wait_ms(builder)) {
+               now->at_ms < open->to_ms + wait_ms(&builder->schedule)) {
         index.known = true;
         index.quality =
             (uint8_t)quality_worst(QUALITY_ESTIMATED, quality_worst((enum quality)before->quality,
@@ -478,7 +501,7 @@ static void reach(struct period_builder *builder, int64_t at_ms, period_closed *
         open_append(builder, at_ms)->first = true;
     period_builder_expire(builder, at_ms, closed, context);
     while (newest_open(builder)->to_ms <= at_ms) {
-        if (builder->open_count == OPEN_MAX)
+        if (builder->open_count == builder->open_max)
             close_oldest(builder, closed, context);
         open_next(builder);
     }
