@@ -140,6 +140,29 @@ void live_link(struct live *live, const struct config *config, int link,
     (void)pthread_mutex_unlock(&live->mutex);
 }
 
+static bool serial_of(const struct reading *reading, char serial[static VALUE_TEXT_MAX])
+{
+    int place = profile_channel_find(reading->meter->profile, "serial_number");
+    const struct value *value = place >= 0 ? &reading->values[place] : NULL;
+    if (value == NULL || !value->present)
+        return false;
+    memcpy(serial, value->text, VALUE_TEXT_MAX);
+    return true;
+}
+
+bool live_serial(struct live *live, const struct config *config, int meter,
+                 char serial[static VALUE_TEXT_MAX])
+{
+    (void)pthread_mutex_lock(&live->mutex);
+    int index = live->config == config ? meter : -1;
+    if (live->config != NULL && live->config != config)
+        index = config_meter_find(live->config, config->meters[meter].id);
+    const struct reading *reading = index >= 0 ? live->readings[index] : NULL;
+    bool told = reading != NULL && serial_of(reading, serial);
+    (void)pthread_mutex_unlock(&live->mutex);
+    return told;
+}
+
 // ---- what is shown ------------------------------------------------------------------------------
 
 static void print_meter(struct writer *writer, const struct config *config,

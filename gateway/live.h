@@ -33,6 +33,11 @@ void live_reading(struct live *live, const struct reading *reading);
 void live_link(struct live *live, const struct config *config, int link,
                const struct live_link *counters);
 
+// The serial number that a meter (index in `config`) told last. False, and `serial` untouched, when
+// it told none.
+bool live_serial(struct live *live, const struct config *config, int meter,
+                 char serial[static VALUE_TEXT_MAX]);
+
 // Adds an array of meters with their newest values, and of links with their counters.
 // meters:
 // [{"meter","name","link","unit","profile","at","answered","channels":{NAME:{value,unit,quality,why}}}]

@@ -74,8 +74,11 @@ void feed_meters(struct writer *writer, const struct feed_origin *origin, int64_
     writer_key_time(writer, "at", at_ms);
     writer_key(writer, "meters");
     writer_array(writer);
-    for (int i = 0; i < config->meter_count; i++)
-        add_meter(writer, config, &config->meters[i], serial(context, config->meters[i].id));
+    for (int i = 0; i < config->meter_count; i++) {
+        char text[VALUE_TEXT_MAX];
+        bool told = serial(context, i, text);
+        add_meter(writer, config, &config->meters[i], told ? text : NULL);
+    }
     writer_end(writer);
     writer_end(writer);
 }

@@ -18,8 +18,9 @@ struct feed_state {
 void feed_state(struct writer *writer, const struct feed_origin *origin,
                 const struct feed_state *state);
 
-// Serial numbers are what the meters said; `serial` returns NULL for a meter that said none yet.
-typedef const char *feed_serial(void *context, const char *meter);
+// Serial numbers are what the meters (by their index) said; `serial` is false for one that said
+// none yet.
+typedef bool feed_serial(void *context, int meter, char text[static VALUE_TEXT_MAX]);
 void feed_meters(struct writer *writer, const struct feed_origin *origin, int64_t at_ms,
                  const struct config *config, feed_serial *serial, void *context);
 

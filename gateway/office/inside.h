@@ -69,7 +69,7 @@ struct office {
     enum office_state told_state; // in the last state message
     bool told_clock;
     struct outbox_state told_lanes[LANES_END];
-    struct buf meters; // the last meters message, without its instant
+    uint64_t meters_hash; // of the last meters message, without its instant
 
     pthread_mutex_t mutex; // of status and
     struct config *next;   // to be told from now on; NULL when it is told already

@@ -267,7 +267,6 @@ static void office_free(struct office *office)
 {
     store_close(office->store);
     buf_release(&office->message.payload);
-    buf_release(&office->meters);
     ring_release(&office->ring);
     (void)pthread_mutex_destroy(&office->mutex);
     config_unref(office->next);
@@ -314,7 +313,6 @@ struct office *office_start(const struct office_settings *settings, struct err *
     office->config = office->settings.config;
     office->told = config_ref(settings->config);
     buf_init(&office->message.payload, OUTBOX_PAYLOAD_MAX);
-    buf_init(&office->meters, METERS_MAX);
     (void)pthread_mutex_init(&office->mutex, NULL);
     if (prepare(office, err) != 0) {
         office_free(office);

@@ -6,7 +6,6 @@
 #include "base/version.h"
 #include "office/feed_state.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -46,44 +45,19 @@ int own_render_state(struct office *office, bool online, struct buf *out)
 
 // --- meters ---
 
-static const char *serial_of(void *context, const char *meter)
-{
-    const json_t *list = context;
-    size_t index;
-    const json_t *one;
-    json_array_foreach(list, index, one)
-    {
-        const char *id = json_string_value(json_object_get(one, "meter"));
-        if (!id || strcmp(id, meter) != 0)
-            continue;
-        const json_t *channels = json_object_get(one, "channels");
-        const json_t *serial = json_object_get(channels, "serial_number");
-        return json_string_value(json_object_get(serial, "value"));
-    }
-    return NULL;
-}
-
 // What the meters told of themselves: the newest values, as the page sees them.
-static json_t *read_live(const struct office *office)
+static bool serial_of(void *context, int meter, char text[static VALUE_TEXT_MAX])
 {
-    struct buf text;
-    struct writer writer;
-    buf_init(&text, METERS_MAX);
-    writer_init(&writer, &text);
-    live_print_meters(office->settings.live, &writer);
-    json_t *list = text.failed || !text.data ? NULL : json_loads(text.data, 0, NULL);
-    buf_release(&text);
-    return list;
+    const struct office *office = context;
+    return live_serial(office->settings.live, office->told, meter, text);
 }
 
-static int render_meters(const struct office *office, int64_t at_ms, struct buf *out)
+static int render_meters(struct office *office, int64_t at_ms, struct buf *out)
 {
     struct writer writer;
-    json_t *list = read_live(office);
     buf_clear(out);
     writer_init(&writer, out);
-    feed_meters(&writer, &office->origin, at_ms, office->told, serial_of, list);
-    json_decref(list);
+    feed_meters(&writer, &office->origin, at_ms, office->told, serial_of, office);
     return out->failed ? -1 : 0;
 }
 
@@ -95,22 +69,32 @@ static bool tells_serials(const struct config *config)
     return false;
 }
 
+// FNV-1a, 64 bit, of the meters message without its instant. 0: it cannot be rendered now.
+static uint64_t meters_hash(struct office *office)
+{
+    struct buf text;
+    buf_init(&text, METERS_MAX);
+    uint64_t hash = 0;
+    if (render_meters(office, 0, &text) == 0) {
+        hash = UINT64_C(14695981039346656037);
+        for (size_t i = 0; i < text.length; i++)
+            hash = (hash ^ (unsigned char)text.data[i]) * UINT64_C(1099511628211);
+    }
+    buf_release(&text);
+    return hash;
+}
+
 // The meters message is due when it says something else than the last one.
 static void look_for_serials(struct office *office)
 {
-    struct buf now;
-    buf_init(&now, METERS_MAX);
-    if (tells_serials(office->told) && render_meters(office, 0, &now) == 0 &&
-        (now.length != office->meters.length ||
-         memcmp(now.data, office->meters.data, now.length) != 0))
+    uint64_t hash = tells_serials(office->told) ? meters_hash(office) : 0;
+    if (hash != 0 && hash != office->meters_hash)
         office->direct[DIRECT_METERS].due = true;
-    buf_release(&now);
 }
 
-static int render_and_keep_meters(struct office *office, struct buf *out)
+static int render_and_hash_meters(struct office *office, struct buf *out)
 {
-    if (render_meters(office, 0, &office->meters) != 0)
-        return -1;
+    office->meters_hash = meters_hash(office);
     return render_meters(office, clock_wall_ms(office->settings.clock), out);
 }
 
@@ -179,7 +163,7 @@ static int render(struct office *office, int which, struct buf *out)
         office->told_clock = office->clock_known;
         memcpy(office->told_lanes, office->status.lanes, sizeof office->told_lanes);
         return own_render_state(office, true, out);
-    case DIRECT_METERS: return render_and_keep_meters(office, out);
+    case DIRECT_METERS: return render_and_hash_meters(office, out);
     default: return render_health(office, out);
     }
 }

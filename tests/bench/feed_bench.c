@@ -76,11 +76,14 @@ void recorder_status(struct recorder *of, struct recorder_status *out)
     *out = (struct recorder_status){.clock_known = true};
 }
 
-void live_print_meters(struct live *live, struct writer *writer)
+bool live_serial(struct live *live, const struct config *config, int meter,
+                 char serial[static VALUE_TEXT_MAX])
 {
     (void)live;
-    writer_array(writer);
-    writer_end(writer);
+    (void)config;
+    (void)meter;
+    (void)serial;
+    return false;
 }
 
 static void write_cursor(void)

@@ -311,10 +311,13 @@ static void test_gap(void **state)
     check_golden(&page, "gap");
 }
 
-static const char *serial_of(void *context, const char *meter)
+static bool serial_of(void *context, int meter, char text[static VALUE_TEXT_MAX])
 {
-    (void)context;
-    return strcmp(meter, "boiler-1") == 0 ? "FX-22091" : NULL;
+    const struct config *config = context;
+    bool told = strcmp(config->meters[meter].id, "boiler-1") == 0;
+    if (told)
+        (void)snprintf(text, VALUE_TEXT_MAX, "FX-22091");
+    return told;
 }
 
 static void test_state(void **state)
@@ -355,7 +358,7 @@ static void test_meters(void **state)
     struct config config = {.link_count = 1, .links = &link, .meter_count = 2, .meters = meters};
     page_init(&page);
     feed_meters(&page.writer, &origin, instant("2026-11-23T08:20:00.000Z"), &config, serial_of,
-                NULL);
+                &config);
     check_golden(&page, "meters");
 }
 
