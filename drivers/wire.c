@@ -8,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#define LOOK_AGAIN_NS (5 * NS_PER_MS)
+
 struct wire *wire_new(const struct wire_settings *settings, const struct clock *clock)
 {
     struct wire *wire = calloc(1, sizeof *wire);
@@ -79,13 +81,18 @@ static bool drain_modem(const struct wire *wire)
 }
 
 // A connection that the other side has closed meanwhile, or (TCP) that holds bytes nobody asked
-// for.
+// for. One that was looked at just now, and not used since, is not looked at again.
 static bool is_stale(struct wire *wire)
 {
     enum link_kind kind = wire->settings.url.kind;
     struct pollfd poll_fd = {.fd = wire->fd, .events = POLLIN};
     int bytes = 0;
-    if (kind == LINK_RTU || poll(&poll_fd, 1, 0) <= 0)
+    int64_t now_ns = clock_boot_ns(wire->clock);
+    bool looked = wire->looked_ns > wire->last_byte_ns && now_ns - wire->looked_ns < LOOK_AGAIN_NS;
+    if (kind == LINK_RTU || looked)
+        return false;
+    wire->looked_ns = now_ns;
+    if (poll(&poll_fd, 1, 0) <= 0)
         return false;
     if (wire->settings.url.listen) {
         wire_skip_heartbeats(wire);

@@ -95,7 +95,7 @@ int wire_adopt_socket(struct wire *wire, int fd, struct err *err)
     // matter then.
     bool tcp = wire->settings.url.kind == LINK_TCP;
     modbus_t *context =
-        tcp ? modbus_new_tcp_pi("127.0.0.1", "502") : modbus_new_rtu("/dev/null", 9600, 'N', 8, 1);
+        tcp ? modbus_new_tcp("127.0.0.1", 502) : modbus_new_rtu("/dev/null", 9600, 'N', 8, 1);
     if (wire_adopt(wire, context, err) != 0) {
         close(fd);
         return -1;

@@ -36,6 +36,7 @@ struct wire {
     int64_t char_ns;      // one character on a serial line that we know the speed of, else 0
     int64_t silence_ns;   // before each request
     int64_t last_byte_ns; // boot clock: last byte seen or sent
+    int64_t looked_ns;    // boot clock: a socket was last asked whether it is still there
     uint16_t transaction; // of the last request over TCP
     struct late late;     // serial kinds
     int64_t

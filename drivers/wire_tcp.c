@@ -8,9 +8,9 @@ static bool is_gone(int error)
     return error == ECONNRESET || error == EPIPE || error == EBADF || error == ECONNREFUSED;
 }
 
-// The reply as it came: libmodbus collects it, bounded by the time that is left.
+// The reply as it came, into `frame`: libmodbus collects it, bounded by the time that is left.
 static void receive(struct wire *wire, const struct request *request, int64_t until_ns,
-                    struct reply *reply)
+                    uint8_t frame[static FRAME_MAX], struct reply *reply)
 {
     int waited = wire_wait(wire, until_ns);
     if (waited == 0) {
@@ -24,7 +24,6 @@ static void receive(struct wire *wire, const struct request *request, int64_t un
         reply_fail(reply, WHY_LINK_DOWN, "the connection broke");
         return;
     }
-    uint8_t frame[FRAME_MAX];
     int length = modbus_receive_confirmation(wire->context, frame);
     if (length < 0) {
         int error = errno;
@@ -53,7 +52,7 @@ void wire_tcp_transact(struct wire *wire, const struct request *request, struct 
         return;
     }
     int64_t sent_ns = wire->last_byte_ns;
-    receive(wire, request, sent_ns + wire->settings.response_timeout_ms * NS_PER_MS, reply);
+    receive(wire, request, sent_ns + wire->settings.response_timeout_ms * NS_PER_MS, frame, reply);
     reply->elapsed_us = (clock_boot_ns(wire->clock) - sent_ns) / 1000;
     // After anything but a reply the stream may be out of step, and stay so: a new connection has
     // nothing old in it. The same where bytes follow that nobody asked for.

@@ -1,5 +1,6 @@
 #include "gateway.h"
 
+#include "base/heap.h"
 #include "base/log.h"
 #include "gateway_parts.h"
 
@@ -214,6 +215,7 @@ struct gateway *gateway_start(const struct gateway_settings *settings, struct er
         err_set(err, "no memory to start");
         return NULL;
     }
+    heap_prepare();
     gateway->clock = settings->clock;
     gateway->started_boot_ms = clock_boot_ms(settings->clock);
     gateway->lock_fd = -1;
@@ -227,6 +229,7 @@ struct gateway *gateway_start(const struct gateway_settings *settings, struct er
         gateway_stop(gateway);
         return NULL;
     }
+    heap_trim();
     log_info(PART, "%s polls %d meters on %d links", gateway->config->gateway_id,
              gateway->config->meter_count, gateway->config->link_count);
     return gateway;
@@ -424,6 +427,7 @@ int gateway_reload(struct gateway *gateway, const char *who, struct err *err)
     else if (new)
         result = apply(gateway, new, who, &why);
     config_unref(new);
+    heap_trim();
     pthread_mutex_lock(&gateway->lock);
     snprintf(gateway->reload_error, sizeof gateway->reload_error, "%s", result < 0 ? why.text : "");
     pthread_mutex_unlock(&gateway->lock);

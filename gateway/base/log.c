@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -68,8 +69,11 @@ __attribute__((format(printf, 3, 0))) static void print(enum log_level level, co
 {
     if (level > least)
         return;
+    // One for all threads: it would be a quarter of the stack that a link's thread ever touches.
     // One byte more than a line holds, to see where a cut falls.
-    char line[LINE_MAX_BYTES + 1];
+    static char line[LINE_MAX_BYTES + 1];
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    (void)pthread_mutex_lock(&mutex);
     size_t room = sizeof line;
     int head = snprintf(line, room, "%smetergate: %s: ", prefix(level), part);
     size_t length = head < 0 ? 0 : (size_t)head;
@@ -82,6 +86,7 @@ __attribute__((format(printf, 3, 0))) static void print(enum log_level level, co
     blank_controls(line, length);
     line[length] = '\n';
     write_line(line, length + 1);
+    (void)pthread_mutex_unlock(&mutex);
 }
 
 void log_error(const char *part, const char *format, ...)

@@ -46,17 +46,25 @@ static struct request request_of(const struct pass *pass, const struct plan_bloc
     return request;
 }
 
-uint16_t ask(struct pass *pass, const struct plan_block *block, int extra)
+// A function of its own, so that the message's room is not part of every request's stack.
+__attribute__((noinline)) static bool reopen(struct pass *pass)
 {
-    struct request request = request_of(pass, block, extra);
     bool was_open = wire_is_open(pass->wire);
     struct err err;
     if (wire_open(pass->wire, &err) != 0) {
         (void)snprintf(pass->counters->error, sizeof pass->counters->error, "%.159s", err.text);
         (void)snprintf(pass->reading->detail, sizeof pass->reading->detail, "%.95s", err.text);
-        return WHY_LINK_DOWN;
+        return false;
     }
     pass->counters->reconnects += was_open ? 0 : 1;
+    return true;
+}
+
+uint16_t ask(struct pass *pass, const struct plan_block *block, int extra)
+{
+    struct request request = request_of(pass, block, extra);
+    if (!reopen(pass))
+        return WHY_LINK_DOWN;
     int64_t start_ns = clock_boot_ns(pass->clock);
     struct reply reply;
     wire_transact(pass->wire, &request, &reply);

@@ -41,22 +41,29 @@ static void note_state(struct bus *bus, bool open, const char *reason)
     bus->counters.open = open;
 }
 
+// A function of its own, so that the messages' room is not part of every poll's stack.
+__attribute__((noinline)) static bool try_open(struct bus *bus)
+{
+    struct err err;
+    if (wire_open(bus->wire, &err) == 0)
+        return true;
+    if (bus_is_stopping(bus))
+        return false;
+    char reason[sizeof bus->counters.error];
+    (void)snprintf(reason, sizeof reason, "%.*s", (int)sizeof reason - 1, err.text);
+    note_state(bus, false, reason);
+    back_off(bus);
+    return false;
+}
+
 // Opens the link where it is not open and its time to be tried has come.
 bool bus_open_link(struct bus *bus, bool at_once)
 {
     bool was_open = wire_is_open(bus->wire);
     if (!was_open && !at_once && clock_boot_ms(bus->settings.clock) < bus->retry_at_ms)
         return false;
-    struct err err;
-    if (wire_open(bus->wire, &err) != 0) {
-        if (bus_is_stopping(bus))
-            return false;
-        char reason[sizeof bus->counters.error];
-        (void)snprintf(reason, sizeof reason, "%.*s", (int)sizeof reason - 1, err.text);
-        note_state(bus, false, reason);
-        back_off(bus);
+    if (!try_open(bus))
         return false;
-    }
     bus->counters.reconnects += !was_open && bus->opened ? 1 : 0;
     bus->opened = true;
     note_state(bus, true, "");

@@ -1,0 +1,13 @@
+// The C library's heap in a program of many threads that runs for years.
+#ifndef METERGATE_BASE_HEAP_H
+#define METERGATE_BASE_HEAP_H
+
+// One arena for all threads, and large blocks by themselves: a link's thread takes a block a
+// second, so that eight arenas for each core are memory for nothing. Before threads start.
+void heap_prepare(void);
+
+// Gives back what is free, also between blocks in use: after a configuration was loaded, which
+// takes many times what it keeps.
+void heap_trim(void);
+
+#endif
