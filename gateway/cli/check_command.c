@@ -1,5 +1,6 @@
 // metergate check: every fault of a configuration or profile, with its place.
 #include "cli/cli.h"
+#include "cli/fit_notes.h"
 
 #include "base/file.h"
 #include "config/config_table.h"
@@ -65,6 +66,7 @@ static void print_notes(const struct config *config)
                     meter->id, meter->profile->name);
         }
     }
+    fit_print(config);
     if (!config->office.present)
         fputs("note: there is no office: nothing is sent\n", stderr);
 }

@@ -130,6 +130,7 @@ void meter_poll_read(struct meter_poll *poll, struct wire *wire, int retries,
                         .reading = reading,
                         .counters = counters != NULL ? counters : &unused};
     reading->answered = false;
+    reading->detail[0] = '\0';
     reading->at_ms = reading->due_ms != 0 ? reading->due_ms : clock_wall_ms(clock);
     reading->boot_ms = clock_boot_ms(clock);
     reading_refuse(reading, WHY_NOT_POLLED);

@@ -130,6 +130,64 @@ def test_good_files_print_nothing(tmp_path):
     assert (status, stdout) == (0, "") and "not verified" in stderr
 
 
+FIT = """
+gateway: {{id: fit-test, timezone: UTC}}
+links:
+  - {{id: bus, url: "{url}"}}
+  - {{id: spare, url: "tcp://192.0.2.9:502"}}
+meters:
+"""
+FUXIN = 8 + 5 + 2 * 14 + 2 * 3.5  # bytes of its one request, of the reply to it, and silences
+
+
+def fit_notes(tmp_path, url, intervals, meters=""):
+    """What `check` says of a bus of Fuxin totalizers with these intervals."""
+    path = tmp_path / "fit.yaml"
+    rows = [f"  - {{id: m{unit}, link: bus, unit: {unit}, profile: fuxin-totalizer, interval_s: {seconds}, qmax_m3_h: 9}}\n"
+            for unit, seconds in enumerate(intervals, 1)]
+    path.write_text(FIT.format(url=url) + "".join(rows) + meters)
+    status, stdout, stderr = run(path, "--profiles", ROOT / "drivers/profiles")
+    assert (status, stdout) == (0, ""), stdout
+    assert "link spare" not in stderr  # nothing is on it
+    return [line for line in stderr.splitlines() if " link bus: " in line]
+
+
+@pytest.mark.parametrize("baud,parity,bits", [(9600, "N", 10), (4800, "E", 11), (19200, "O", 11)])
+def test_bus_load_is_told(tmp_path, baud, parity, bits):
+    """Worked out here: silences of 3.5 characters, 20 ms of the meter, bits on the line."""
+    poll_ms = FUXIN * bits * 1000 / baud + 20
+    notes = fit_notes(tmp_path, f"rtu:///dev/ttyS0?baud={baud}&parity={parity}&stop=1", [10] * 9 + [60])
+    percent = float(re.search(r"need ([0-9.]+) %", notes[0])[1])
+    assert percent == pytest.approx(9 * poll_ms / 100 + poll_ms / 600, abs=0.051)
+    assert notes[0].startswith("note: ") and f"{baud} Bd 8{parity}1" in notes[0]
+    assert float(re.search(r"([0-9.]+) % are left", notes[0])[1]) == pytest.approx(100 - percent, abs=0.11)
+    assert "m1 and 8 more like it, each: 1 request" in notes[1] and "m10: 1 request" in notes[2]
+    for note in notes[1:]:
+        assert float(re.search(r"([0-9.]+) ms every", note)[1]) == pytest.approx(poll_ms, abs=0.051)
+    assert len(notes) == 3
+
+
+def test_bus_that_does_not_fit_is_a_warning_with_what_to_do(tmp_path):
+    notes = fit_notes(tmp_path, "rtu:///dev/ttyS0?baud=1200&parity=N&stop=1", [1] * 5)
+    share = 5 * (FUXIN * 10 / 1200 + 0.02)  # of each second: 2.1
+    assert notes[0].startswith("warning: ")
+    assert float(re.search(r"need ([0-9.]+) %", notes[0])[1]) == pytest.approx(100 * share, abs=0.51)
+    assert "110 % more than there is" in notes[0]
+    assert "interval_s 3 times as long" in notes[0] and "set the bus to 4800 Bd" in notes[0] and "3 links" in notes[0]
+    # And what it says helps: at that speed, or with those intervals, it is a note without advice.
+    for url, intervals in (("rtu:///dev/ttyS0?baud=4800&parity=N&stop=1", [1] * 5),
+                           ("rtu:///dev/ttyS0?baud=1200&parity=N&stop=1", [3] * 5)):
+        notes = fit_notes(tmp_path, url, intervals)
+        assert notes[0].startswith("note: ") and "interval_s" not in notes[0], notes
+
+
+def test_a_long_poll_that_makes_others_late_is_a_warning(tmp_path):
+    other = "  - {id: power, link: bus, unit: 99, profile: eastron-sdm630, interval_s: 600}\n"
+    notes = fit_notes(tmp_path, "rtu:///dev/ttyS0?baud=1200&parity=N&stop=1", [1], other)
+    assert notes[0].startswith("note: ")
+    assert notes[-1].startswith("warning: ") and "m1 is due every 1 s, but a poll of power takes" in notes[-1]
+
+
 def test_standard_input_and_json():
     document = {"gateway": {"id": "site-1", "timezone": "UTC", "name": "北厂"}, "store": {"raw_days": 7}}
     status, stdout, _ = run("-", text=json.dumps(document, ensure_ascii=False).encode())
