@@ -24,6 +24,7 @@ static const char *const why_texts[] = {
     [WHY_REVERSED] = "reversed",
     [WHY_UNCONFIRMED] = "unconfirmed",
     [WHY_EXCHANGED] = "exchanged",
+    [WHY_OVERLOAD] = "overload",
     [WHY_READ_BACK] = "read-back",
 };
 

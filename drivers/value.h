@@ -35,6 +35,7 @@ enum why {
     WHY_REVERSED = 13,     // a counter stands lower than before
     WHY_UNCONFIRMED = 14,  // read on a noisy line, and not read the same a second time
     WHY_EXCHANGED = 15,    // another serial number: not the meter that was there before
+    WHY_OVERLOAD = 16,     // due, but the link had no time for it
     WHY_READ_BACK = 17,    // from the meter's own log, after an outage
     WHY_EXCEPTION = 0x100,
 };

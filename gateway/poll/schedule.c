@@ -24,20 +24,70 @@ static int64_t count_within(const struct schedule *schedule, int64_t elapsed_ms)
     return after_phase > 0 ? (after_phase + schedule->interval_ms - 1) / schedule->interval_ms : 0;
 }
 
+// The first due time of the period that begins at `from_ms`, or of a later one.
+static struct due first_from(const struct schedule *schedule, const struct gas_calendar *calendar,
+                             int64_t from_ms)
+{
+    for (;;) {
+        struct due due = {from_ms + schedule->phase_ms, from_ms,
+                          period_end(calendar, schedule->span, from_ms)};
+        if (due.at_ms < due.to_ms)
+            return due;
+        from_ms = due.to_ms; // cut short by a change of the clock
+    }
+}
+
+struct due schedule_due(const struct schedule *schedule, const struct gas_calendar *calendar,
+                        int64_t after_ms)
+{
+    struct due due = {.from_ms = period_start(calendar, schedule->span, after_ms),
+                      .to_ms = period_end(calendar, schedule->span, after_ms)};
+    // Those at or before after_ms are the first of the grid, so the next one has their number.
+    int64_t passed = count_within(schedule, after_ms - due.from_ms + 1);
+    due.at_ms = due.from_ms + schedule->phase_ms + passed * schedule->interval_ms;
+    return due.at_ms < due.to_ms ? due : first_from(schedule, calendar, due.to_ms);
+}
+
 int64_t schedule_next(const struct schedule *schedule, const struct gas_calendar *calendar,
                       int64_t after_ms)
 {
-    int64_t from = period_start(calendar, schedule->span, after_ms);
-    int64_t to = period_end(calendar, schedule->span, after_ms);
-    // Those at or before after_ms are the first of the grid, so the next one has their number.
-    int64_t passed = count_within(schedule, after_ms - from + 1);
-    int64_t due = from + schedule->phase_ms + passed * schedule->interval_ms;
-    while (due >= to) {
-        from = to;
-        to = period_end(calendar, schedule->span, from);
-        due = from + schedule->phase_ms;
-    }
-    return due;
+    return schedule_due(schedule, calendar, after_ms).at_ms;
+}
+
+struct due schedule_following(const struct schedule *schedule, const struct gas_calendar *calendar,
+                              const struct due *due)
+{
+    struct due next = {due->at_ms + schedule->interval_ms, due->from_ms, due->to_ms};
+    return next.at_ms < next.to_ms ? next : first_from(schedule, calendar, due->to_ms);
+}
+
+int64_t schedule_deadline_ms(const struct schedule *schedule, const struct due *due)
+{
+    int64_t interval_ms = schedule->interval_ms;
+    if (due->at_ms == due->from_ms + schedule->phase_ms)
+        return due->from_ms + (interval_ms < SCHEDULE_INDEX_MS ? interval_ms : SCHEDULE_INDEX_MS);
+    int64_t next_ms = due->at_ms + interval_ms;
+    int64_t next_from_ms = due->to_ms + schedule->phase_ms;
+    return next_ms < next_from_ms ? next_ms : next_from_ms;
+}
+
+int64_t schedule_number(const struct schedule *schedule, const struct gas_calendar *calendar,
+                        const struct due *due)
+{
+    int64_t in_period = count_within(schedule, due->at_ms - due->from_ms);
+    if (schedule->span >= SPAN_DAY)
+        return in_period;
+    int64_t length = span_nominal_ms(schedule->span);
+    int64_t day_from = period_start(calendar, SPAN_DAY, due->at_ms);
+    return (due->from_ms - day_from) / length * count_within(schedule, length) + in_period;
+}
+
+int schedule_per_hour(const struct schedule *schedule)
+{
+    if (schedule->span > SPAN_HOUR)
+        return 0;
+    int64_t length = span_nominal_ms(schedule->span);
+    return (int)(span_nominal_ms(SPAN_HOUR) / length * count_within(schedule, length));
 }
 
 // Due times in [day_from, at) of one gas day, or of one period where those are as long.
