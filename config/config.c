@@ -198,8 +198,9 @@ static bool same_meter(const struct meter *a, const struct meter *b)
            memcmp(a->units, b->units, sizeof a->units) == 0 &&
            strcmp(a->word_order, b->word_order) == 0 &&
            strcmp(a->display_checked, b->display_checked) == 0 && a->interval_s == b->interval_s &&
-           strcmp(a->customer, b->customer) == 0 && same_number(a->qmin_m3_h, b->qmin_m3_h) &&
-           same_number(a->qmax_m3_h, b->qmax_m3_h) && same_gas(&a->gas, &b->gas);
+           a->priority == b->priority && strcmp(a->customer, b->customer) == 0 &&
+           same_number(a->qmin_m3_h, b->qmin_m3_h) && same_number(a->qmax_m3_h, b->qmax_m3_h) &&
+           same_gas(&a->gas, &b->gas);
 }
 
 void config_wire_settings(const struct config_link *link, struct wire_settings *out)

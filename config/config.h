@@ -64,6 +64,7 @@ struct meter {
     bool unverified;    // profile not verified and no display_checked
     char display_checked[16]; // a date, or ""
     int interval_s;           // default 60
+    int priority;             // 1 to 5, default 3: 5 keeps its interval longest on a full link
     char customer[64];
     double qmin_m3_h, qmax_m3_h; // NaN where absent
     struct config_gas gas;

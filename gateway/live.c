@@ -223,8 +223,12 @@ static void print_link(struct writer *writer, const struct config_link *link,
     writer_key_int(writer, "reconnects", (int64_t)counters->reconnects);
     writer_key_int(writer, "polls", (int64_t)counters->polls);
     writer_key_int(writer, "late", (int64_t)counters->late);
+    writer_key_int(writer, "dropped", (int64_t)counters->dropped);
     writer_key_int(writer, "refused", (int64_t)counters->refused);
     writer_key_int(writer, "busy_us", counters->busy_us);
+    writer_key_int(writer, "load_permille", counters->load_permille);
+    writer_key_bool(writer, "overloaded", counters->overloaded);
+    writer_key_int(writer, "stretched", counters->stretched);
     writer_end(writer);
 }
 

@@ -15,8 +15,12 @@ struct live_link {
     char error[160]; // last reason why it is not
     uint64_t requests, replies, timeouts, crc_errors, frame_errors, exceptions, reconnects;
     uint64_t polls, late; // due polls done; done later than their tolerance
-    uint64_t refused;     // readings of them that the recorder had no room for
-    int64_t busy_us;      // time spent in transactions
+    uint64_t dropped;     // due polls for which the link had no time
+    uint64_t refused;     // readings that the recorder had no room for
+    int load_permille;    // of the link's time, that all due polls want
+    bool overloaded;      // that is too much: `stretched` meters are polled less often
+    int stretched;
+    int64_t busy_us; // time spent in transactions
 };
 
 struct live;

@@ -145,6 +145,18 @@ static void print_alerts(const json_t *alerts)
     }
 }
 
+// Why a link is not there, or has not enough time.
+static const char *trouble_of(json_t *link, char text[static CELL_SIZE])
+{
+    if (!json_is_true(json_object_get(link, "overloaded")))
+        return cell(link, "error", text);
+    (void)snprintf(text, CELL_SIZE,
+                   "its meters want %" JSON_INTEGER_FORMAT " %% of its time: %" JSON_INTEGER_FORMAT
+                   " are read less often",
+                   number(link, "load_permille") / 10, number(link, "stretched"));
+    return text;
+}
+
 static void print_links(const json_t *links)
 {
     char a[CELL_SIZE];
@@ -163,7 +175,7 @@ static void print_links(const json_t *links)
                "  %s\n",
                cell(link, "link", a), open ? "open" : "closed", number(link, "requests"),
                number(link, "timeouts"), errors, number(link, "polls"), number(link, "late"),
-               cell(link, "error", b));
+               trouble_of(link, b));
     }
 }
 

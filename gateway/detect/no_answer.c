@@ -64,6 +64,8 @@ void no_answer_count(struct detect *detect, int meter, const struct reading *rea
 {
     const struct meter *configured = &detect->config->meters[meter];
     struct silence *silence = &detect->meters[meter].silence;
+    if (!reading->answered && reason_of(reading) == WHY_OVERLOAD)
+        return; // it was not asked, which says nothing of the meter
     bool before = silence->misses == SILENT_MISSES;
     if (reading->answered)
         silence->misses = 0;

@@ -13,7 +13,6 @@
 #define BUS_STACK (128 * 1024)
 #endif
 
-#define FIRST_LOOK_MS 2000 // a meter that is due later than this is looked at once at start
 #define WAIT_MAX_MS 2000   // how soon a step of the wall clock is noticed
 #define CLOCK_STEP_MS 1000 // a smaller change is a slew: due times stay
 
@@ -39,66 +38,50 @@ struct timespec bus_moment_after(int64_t ms)
 
 // A step of the wall clock moves every due time to the first one after now: none is waited for too
 // long, none comes twice at once.
-static void follow_clock(struct bus *bus)
+static void follow_clock(struct bus *bus, int64_t wall_ms, int64_t boot_ms)
 {
-    const struct clock *clock = bus->settings.clock;
-    int64_t now_ms = clock_wall_ms(clock);
-    int64_t offset_ms = now_ms - clock_boot_ms(clock);
-    int64_t step_ms = offset_ms - bus->offset_ms;
-    bus->offset_ms = offset_ms;
-    if (step_ms >= -CLOCK_STEP_MS && step_ms <= CLOCK_STEP_MS)
+    int64_t step_ms = wall_ms - boot_ms - bus->offset_ms;
+    bus->offset_ms += step_ms;
+    if (step_ms < -CLOCK_STEP_MS || step_ms > CLOCK_STEP_MS)
+        agenda_restart(&bus->agenda, wall_ms);
+}
+
+static void rest(struct bus *bus, int64_t wait_ms, int64_t boot_ms)
+{
+    bus_await_link(bus, boot_ms, &wait_ms);
+    if (wait_ms <= 0 || bus->stop)
         return;
-    for (int i = 0; i < bus->meter_count; i++) {
-        bus->meters[i].due_ms =
-            schedule_next(&bus->meters[i].schedule, &bus->settings.calendar, now_ms);
-    }
+    struct timespec until = bus_moment_after(wait_ms);
+    (void)pthread_cond_timedwait(&bus->wake, &bus->mutex, &until);
 }
 
-static struct bus_meter *first_due(struct bus *bus)
-{
-    struct bus_meter *first = NULL;
-    for (int i = 0; i < bus->meter_count; i++)
-        if (first == NULL || bus->meters[i].due_ms < first->due_ms)
-            first = &bus->meters[i];
-    return first;
-}
-
-static struct bus_meter *first_unseen(struct bus *bus, int64_t now_ms)
-{
-    struct bus_meter *end = bus->meters + bus->meter_count;
-    for (struct bus_meter *meter = bus->meters; meter < end; meter++)
-        if (!meter->seen && meter->due_ms - now_ms > FIRST_LOOK_MS)
-            return meter;
-    return NULL;
-}
-
-// One step with the mutex held: a test reading, a due poll, a first look, a task, or a wait.
+// One step with the mutex held: a test reading, a task, what the agenda has next, or a wait.
 static void bus_step(struct bus *bus)
 {
     if (bus->job_count > 0) {
         bus_run_job(bus);
         return;
     }
-    follow_clock(bus);
-    int64_t now_ms = clock_wall_ms(bus->settings.clock);
-    int64_t boot_ms = now_ms - bus->offset_ms;
-    struct bus_meter *due = first_due(bus);
-    int64_t free_ms = due != NULL ? due->due_ms - now_ms : WAIT_MAX_MS;
-    struct bus_meter *unseen = free_ms <= 0 ? NULL : first_unseen(bus, now_ms);
-    int64_t wait_ms = free_ms < WAIT_MAX_MS ? free_ms : WAIT_MAX_MS;
-    struct task_turn *task = bus_next_task(bus, boot_ms, unseen != NULL ? 0 : free_ms, &wait_ms);
+    int64_t wall_ms = clock_wall_ms(bus->settings.clock);
+    int64_t boot_ms = clock_boot_ms(bus->settings.clock);
+    follow_clock(bus, wall_ms, boot_ms);
+    struct turn turn = agenda_next(&bus->agenda, wall_ms, boot_ms);
+    int64_t wait_ms = turn.wait_ms < WAIT_MAX_MS ? turn.wait_ms : WAIT_MAX_MS;
+    int64_t free_ms = turn.kind == TURN_WAIT ? turn.wait_ms : 0;
+    struct task_turn *task =
+        turn.kind != TURN_MISS ? bus_next_task(bus, boot_ms, free_ms, &wait_ms) : NULL;
     if (task != NULL) {
         bus_run_task(bus, task, boot_ms);
-    } else if (free_ms <= 0 || unseen != NULL) {
-        (void)pthread_mutex_unlock(&bus->mutex);
-        if (free_ms <= 0)
-            bus_poll_due(bus, due);
-        else
-            bus_poll_meter(bus, unseen, 0);
-        (void)pthread_mutex_lock(&bus->mutex);
+    } else if (turn.kind == TURN_WAIT) {
+        rest(bus, wait_ms, boot_ms);
     } else {
-        struct timespec until = bus_moment_after(wait_ms);
-        (void)pthread_cond_timedwait(&bus->wake, &bus->mutex, &until);
+        (void)pthread_mutex_unlock(&bus->mutex);
+        bus_note_load(bus);
+        if (turn.kind == TURN_ASK)
+            bus_ask(bus, &turn, wall_ms);
+        else
+            bus_miss(bus, &turn);
+        (void)pthread_mutex_lock(&bus->mutex);
     }
 }
 
@@ -140,7 +123,6 @@ static int count_meters(const struct config *config, int link)
 static int add_meters(struct bus *bus, struct err *err)
 {
     const struct config *config = bus->settings.config;
-    int64_t now_ms = clock_wall_ms(bus->settings.clock);
     for (int i = 0; i < config->meter_count; i++) {
         const struct meter *meter = &config->meters[i];
         if (meter->link != bus->settings.link)
@@ -148,16 +130,35 @@ static int add_meters(struct bus *bus, struct err *err)
         enum span spans[SPANS_MAX];
         (void)spans_of_meter(config->office.summary_minutes, meter->interval_s, spans);
         int64_t interval_ms = meter->interval_s * INT64_C(1000);
-        struct bus_meter *added = &bus->meters[bus->meter_count++];
-        added->meter = meter;
-        added->poll = poll_of(bus, meter, err);
-        if (added->poll == NULL)
-            return -1;
-        added->schedule =
+        int index = bus->meter_count++;
+        bus->entries[index].schedule =
             (struct schedule){spans[0], interval_ms, schedule_phase_ms(meter->id, interval_ms)};
-        added->due_ms = schedule_next(&added->schedule, &bus->settings.calendar, now_ms);
+        bus->shares[index].priority = meter->priority;
+        bus->meters[index] = (struct bus_meter){meter, poll_of(bus, meter, err)};
+        if (bus->meters[index].poll == NULL)
+            return -1;
     }
     return 0;
+}
+
+static void start_agenda(struct bus *bus)
+{
+    const struct clock *clock = bus->settings.clock;
+    int64_t wall_ms = clock_wall_ms(clock);
+    int64_t boot_ms = clock_boot_ms(clock);
+    bus->offset_ms = wall_ms - boot_ms;
+    bus->agenda = (struct agenda){
+        .calendar = &bus->settings.calendar,
+        .retries = bus->link->retries,
+        // On a serial line the same meter needs silence before it is asked again; over TCP a new
+        // connection is enough.
+        .retry_ms = bus->link->url.kind == LINK_TCP ? 0 : bus->link->response_timeout_ms,
+        .timeout_ms = bus->link->response_timeout_ms,
+        .count = bus->meter_count,
+        .entries = bus->entries,
+        .shares = bus->shares,
+    };
+    agenda_init(&bus->agenda, wall_ms, boot_ms);
 }
 
 static void bus_free(struct bus *bus)
@@ -166,6 +167,8 @@ static void bus_free(struct bus *bus)
     for (int i = 0; i < bus->meter_count; i++)
         meter_poll_free(bus->meters[i].poll);
     free(bus->meters);
+    free(bus->entries);
+    free(bus->shares);
     config_unref(bus->settings.config);
     (void)pthread_cond_destroy(&bus->change);
     (void)pthread_cond_destroy(&bus->wake);
@@ -182,7 +185,6 @@ static struct bus *bus_new(const struct bus_settings *settings, struct err *err)
     bus->settings.config = config_ref(settings->config);
     bus->link = &settings->config->links[settings->link];
     bus->jitter = (unsigned)settings->link + 1;
-    bus->offset_ms = clock_wall_ms(settings->clock) - clock_boot_ms(settings->clock);
     (void)snprintf(bus->part, sizeof bus->part, "link %s", bus->link->id);
     pthread_condattr_t attributes;
     (void)pthread_condattr_init(&attributes);
@@ -197,10 +199,14 @@ static struct bus *bus_new(const struct bus_settings *settings, struct err *err)
     // One more than needed: no memory is told from none wanted.
     int own = count_meters(settings->config, settings->link);
     bus->meters = calloc((size_t)own + 1, sizeof *bus->meters);
-    if (bus->wire == NULL || bus->meters == NULL || add_meters(bus, err) != 0) {
+    bus->entries = calloc((size_t)own + 1, sizeof *bus->entries);
+    bus->shares = calloc((size_t)own + 1, sizeof *bus->shares);
+    if (bus->wire == NULL || bus->meters == NULL || bus->entries == NULL || bus->shares == NULL ||
+        add_meters(bus, err) != 0) {
         bus_free(bus);
         return NULL;
     }
+    start_agenda(bus);
     return bus;
 }
 

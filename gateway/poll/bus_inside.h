@@ -2,9 +2,9 @@
 #ifndef METERGATE_POLL_BUS_INSIDE_H
 #define METERGATE_POLL_BUS_INSIDE_H
 
+#include "poll/agenda.h"
 #include "poll/bus.h"
 #include "poll/meter_poll.h"
-#include "poll/schedule.h"
 
 #include <pthread.h>
 #include <time.h>
@@ -14,10 +14,6 @@
 struct bus_meter {
     const struct meter *meter;
     struct meter_poll *poll;
-    struct schedule schedule;
-    int64_t due_ms; // wall clock
-    int failures;   // polls in a row without any answer
-    bool seen;      // read at least once
 };
 
 // A test reading that somebody waits for.
@@ -40,7 +36,9 @@ struct bus {
     struct bus_settings settings;
     const struct config_link *link;
     int meter_count;
-    struct bus_meter *meters;
+    struct bus_meter *meters; // the agenda's entries have the same order
+    struct agenda_entry *entries;
+    struct share *shares;
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t wake;   // of the thread
@@ -55,10 +53,12 @@ struct bus {
     // The thread's own:
     struct wire *wire;
     struct live_link counters;
+    struct agenda agenda;
     int64_t offset_ms;   // wall clock less boot clock
     int64_t retry_at_ms; // boot clock: not opened before
     int backoff_ms;
-    bool opened; // at least once
+    bool opened;    // at least once
+    bool came_back; // the link was down and is open: the agenda has not been told yet
     unsigned jitter;
     char part[8 + ID_SIZE]; // "link ID", for messages
 };
@@ -73,13 +73,18 @@ struct timespec bus_moment_after(int64_t ms);
 bool bus_open_link(struct bus *bus, bool at_once);
 // After a reading: whether the link stood it.
 void bus_settle_link(struct bus *bus, const struct reading *reading);
+// While nothing is to be done, with the mutex held: tries a link that is down when its time has
+// come, so that it is there for the next poll; else `*wait_ms` falls to that time.
+void bus_await_link(struct bus *bus, int64_t now_ms, int64_t *wait_ms);
 
-// bus_poll.c: reads a meter where the link can be opened, else marks the link as down.
-void bus_read_meter(struct bus *bus, const struct bus_meter *meter, int retries, bool at_once,
+// bus_poll.c: reads a meter where the link can be opened, else marks the link as down. A test
+// reading, for which somebody waits, tries the link at once and asks again at once.
+void bus_read_meter(struct bus *bus, const struct bus_meter *meter, bool test,
                     struct reading *reading);
-// Reads a meter for its due time, or (due_ms 0) for the live view only.
-void bus_poll_meter(struct bus *bus, struct bus_meter *meter, int64_t due_ms);
-void bus_poll_due(struct bus *bus, struct bus_meter *meter);
+void bus_ask(struct bus *bus, const struct turn *turn, int64_t now_ms);
+void bus_miss(struct bus *bus, const struct turn *turn);
+// Says so, once, when the link has not enough time, and when it has again.
+void bus_note_load(struct bus *bus);
 
 // bus_jobs.c: makes the first test reading that waits. Called with the mutex held, and returns so.
 void bus_run_job(struct bus *bus);

@@ -34,7 +34,7 @@ void bus_run_job(struct bus *bus)
     struct reading *reading = reading_new(bus->settings.config, meter->meter);
     if (reading != NULL) {
         wire_set_trace(bus->wire, (struct wire_trace){show_frame, job});
-        bus_read_meter(bus, meter, bus->link->retries, true, reading);
+        bus_read_meter(bus, meter, true, reading);
         wire_set_trace(bus->wire, (struct wire_trace){NULL, NULL});
         live_link(bus->settings.live, bus->settings.config, bus->settings.link, &bus->counters);
     }

@@ -29,6 +29,7 @@ static void back_off(struct bus *bus)
 static void note_state(struct bus *bus, bool open, const char *reason)
 {
     if (open && !bus->counters.open) {
+        bus->came_back = bus->counters.error[0] != '\0';
         log_info(bus->part, "open");
         bus->counters.error[0] = '\0';
     }
@@ -54,6 +55,24 @@ __attribute__((noinline)) static bool try_open(struct bus *bus)
     note_state(bus, false, reason);
     back_off(bus);
     return false;
+}
+
+void bus_await_link(struct bus *bus, int64_t now_ms, int64_t *wait_ms)
+{
+    if (bus->counters.open || bus->counters.error[0] == '\0')
+        return;
+    if (now_ms >= bus->retry_at_ms) {
+        (void)pthread_mutex_unlock(&bus->mutex);
+        (void)bus_open_link(bus, false);
+        live_link(bus->settings.live, bus->settings.config, bus->settings.link, &bus->counters);
+        (void)pthread_mutex_lock(&bus->mutex);
+        if (bus->came_back)
+            agenda_link_back(&bus->agenda, now_ms);
+        bus->came_back = false;
+        *wait_ms = 0;
+    } else if (bus->retry_at_ms - now_ms < *wait_ms) {
+        *wait_ms = bus->retry_at_ms - now_ms;
+    }
 }
 
 // Opens the link where it is not open and its time to be tried has come.

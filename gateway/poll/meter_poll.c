@@ -91,8 +91,9 @@ static bool read_block(struct meter_poll *poll, struct pass *pass, const struct 
     return look && narrow_down(pass, block, asks_left, &poll->refusals);
 }
 
-// A meter that is silent must not cost the bus a time-out for each of its blocks.
-static void read_blocks(struct meter_poll *poll, struct pass *pass, int retries)
+// A meter that is silent must not cost the bus a time-out for each of its blocks; nor, `once`, more
+// than one when it does not answer at all.
+static void read_blocks(struct meter_poll *poll, struct pass *pass, int retries, bool once)
 {
     const struct plan *plan = pass->plan;
     int asks_left = NARROW_ASKS_MAX;
@@ -106,19 +107,23 @@ static void read_blocks(struct meter_poll *poll, struct pass *pass, int retries)
             continue;
         }
         bool wake = i == 0 && pass->meter->profile->limits.wake_request;
+        int block_retries = (once && i == 0 ? 0 : retries) + (wake ? 1 : 0);
         uint16_t why = WHY_NONE;
-        if (read_block(poll, pass, block, retries + (wake ? 1 : 0), &asks_left, &why))
+        if (read_block(poll, pass, block, block_retries, &asks_left, &why))
             learned = true;
         silent = why == WHY_TIMEOUT ? silent + 1 : 0;
-        bool leave = silent >= SILENT_BLOCKS_MAX || (silent > 0 && i == 0) || why == WHY_LINK_DOWN;
+        bool first_lost =
+            i == 0 && (silent > 0 || (once && why != WHY_NONE && why < WHY_EXCEPTION));
+        bool leave = silent >= SILENT_BLOCKS_MAX || first_lost || why == WHY_LINK_DOWN;
         given_up = leave ? why : WHY_NONE;
     }
     if (learned)
         learn(poll, clock_boot_ms(pass->clock));
 }
 
-void meter_poll_read(struct meter_poll *poll, struct wire *wire, int retries,
-                     const struct clock *clock, struct reading *reading, struct live_link *counters)
+static void read_meter(struct meter_poll *poll, struct wire *wire, int retries, bool once,
+                       const struct clock *clock, struct reading *reading,
+                       struct live_link *counters)
 {
     const struct meter *meter = poll->meter;
     struct live_link unused = {0};
@@ -128,7 +133,9 @@ void meter_poll_read(struct meter_poll *poll, struct wire *wire, int retries,
                         .plan = poll->plan,
                         .clock = clock,
                         .reading = reading,
-                        .counters = counters != NULL ? counters : &unused};
+                        .counters = counters != NULL ? counters : &unused,
+                        // A late exception may be the answer to the lost request of before.
+                        .doubt = poll->away > 0};
     reading->answered = false;
     reading->detail[0] = '\0';
     reading->at_ms = reading->due_ms != 0 ? reading->due_ms : clock_wall_ms(clock);
@@ -136,9 +143,21 @@ void meter_poll_read(struct meter_poll *poll, struct wire *wire, int retries,
     reading_refuse(reading, WHY_NOT_POLLED);
     mark_refused(poll, reading);
     wire_set_pause(wire, meter->profile->limits.pause_ms);
-    read_blocks(poll, &pass, retries);
+    read_blocks(poll, &pass, retries, once);
     note_answer(poll, reading->answered, clock_boot_ms(clock));
     image_decode(meter->profile, &reading->image, meter->unverified, reading->values);
+}
+
+void meter_poll_read(struct meter_poll *poll, struct wire *wire, int retries,
+                     const struct clock *clock, struct reading *reading, struct live_link *counters)
+{
+    read_meter(poll, wire, retries, false, clock, reading, counters);
+}
+
+void meter_poll_try(struct meter_poll *poll, struct wire *wire, int retries,
+                    const struct clock *clock, struct reading *reading, struct live_link *counters)
+{
+    read_meter(poll, wire, retries, true, clock, reading, counters);
 }
 
 // ---- making it ----------------------------------------------------------------------------------

@@ -24,4 +24,9 @@ void meter_poll_read(struct meter_poll *poll, struct wire *wire, int retries,
                      const struct clock *clock, struct reading *reading,
                      struct live_link *counters);
 
+// The same for a bus that others wait for: the first request is not asked again. When it gets
+// nothing, the meter is left alone at once, and its next attempt is the bus's to arrange.
+void meter_poll_try(struct meter_poll *poll, struct wire *wire, int retries,
+                    const struct clock *clock, struct reading *reading, struct live_link *counters);
+
 #endif

@@ -124,6 +124,7 @@ static inline struct config *make_config(enum fake_kind kind, const struct fake_
         meter->unit = 17 + i;
         meter->profile = &profile;
         meter->interval_s = interval_s;
+        meter->priority = 3;
     }
     return config;
 }

@@ -53,8 +53,11 @@ function linkRow(first) {
       figures.forEach(([key, count], i) => {
         say(parts[i], `${text(`page.link.${key}`)}${format.between}${format.number(count ?? 0)}`);
       });
-      show(trouble, !link.open && Boolean(link.error));
-      say(trouble, link.error ?? "");
+      const full = link.open && link.overloaded;
+      show(trouble, full || (!link.open && Boolean(link.error)));
+      say(trouble, full
+        ? text("page.link.overload", { percent: Math.round(link.load_permille / 10), count: link.stretched })
+        : link.error ?? "");
     },
   };
 }
