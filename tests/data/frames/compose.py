@@ -11,7 +11,8 @@ encodes the raw numbers and computes the check sums; it shares nothing with mete
 Columns of a card: case, function, register, type, order, raw, channel, value, unit. Rows of one channel are its
 parts: the first has value and unit. A row without channel is a register that the profile reads beside (a scale
 register). Where the meter has no value, `value` is empty and `unit` still named. Lines of the form
-`# units CASE CHANNEL=UNIT …`, `# word_order CASE ORDER`, `# register_size 4` say what the meter's entry would say.
+`# units CASE CHANNEL=UNIT …`, `# word_order CASE ORDER` say what the meter's entry would say, `# register_size 4` (Enron)
+and `# unit N` how the meter is asked.
 """
 import csv
 import json
@@ -20,7 +21,6 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-UNIT = 1
 MOST_REGISTERS = 60
 FORMATS = {"u16": ">H", "i16": ">h", "u32": ">I", "i32": ">i", "u64": ">Q", "i64": ">q", "f32": ">f", "f64": ">d"}
 
@@ -52,7 +52,7 @@ def encode(kind, order, raw):
     return ordered(struct.pack(FORMATS[kind], number), order)
 
 
-def frames(words, register_size):
+def frames(words, register_size, unit):
     """Requests and replies that read {(function, register): bytes}, one for each run without a gap."""
     made = []
     places = sorted(words)
@@ -70,8 +70,8 @@ def frames(words, register_size):
         if function <= 2:  # one bit each
             bits = sum((data[2 * i + 1] & 1) << i for i in range(count))
             data = bits.to_bytes((count + 7) // 8, "little")
-        request = struct.pack(">BBHH", UNIT, function, first, count)
-        reply = struct.pack(">BBB", UNIT, function, len(data)) + data
+        request = struct.pack(">BBHH", unit, function, first, count)
+        reply = struct.pack(">BBB", unit, function, len(data)) + data
         made.append({"request": (request + crc16(request)).hex(), "reply": (reply + crc16(reply)).hex()})
     return made
 
@@ -109,7 +109,7 @@ def case_of(name, settings, rows):
     for case, order in settings.get("word_order", []):
         if case == name:
             made["word_order"] = order
-    made["frames"] = frames(words, register_size)
+    made["frames"] = frames(words, register_size, int(settings.get("unit", [["1"]])[0][0]))
     made["values"] = {row["channel"]: shown(row) for row in reversed(rows) if row["channel"]}
     for row in rows:  # the first row of a channel says what is shown
         if row["channel"] and (row["value"] or row["unit"]):

@@ -14,13 +14,14 @@ MASK = (1 << 64) - 1
 class Field:
     """Words of one number, as a profile names them."""
 
-    def __init__(self, entry, default_type=None):
+    def __init__(self, entry, default_type=None, register_size=2):
         entry = {"register": entry} if isinstance(entry, int) else entry
         kind = entry.get("type", default_type)
         self.first, self.function = int(entry["register"]), int(entry.get("function", 3))
         self.kind = re.match(r"[a-z]+", kind)[0]
         self.bits = int(re.search(r"\d+", kind)[0])
         self.words = {"bcd": self.bits // 4, "string": self.bits // 2}.get(self.kind, self.bits // 16)
+        self.count = self.words * 2 // register_size if self.words > 1 else 1  # numbers in a request
         order = entry.get("order", "ABCD")
         self.reverse = order[0] in "CGDH"  # the last word first
         self.swap = order[0] in "BDH"      # the last byte first
@@ -55,14 +56,15 @@ def profile_fields(path):
     """(fields of coded numbers, registers of scale registers) of a profile."""
     document = yaml.safe_load(path.read_text())
     fields, scales = [], []
+    size = document.get("limits", {}).get("register_size", 2)
     for entry in document["channels"].values():
         for part in entry.get("parts", [entry]):
             inherited = {key: entry[key] for key in ("function", "type", "order") if key in entry}
-            fields.append(Field({**inherited, **part}))
+            fields.append(Field({**inherited, **part}, None, size))
             if "scale_register" in entry or "scale_register" in part:
                 scales.append(entry.get("scale_register", part.get("scale_register")))
-    fields += [Field(entry) for entry in document.get("identity", {}).values()]
-    fields += [Field(entry, "u16") for entry in document.get("status", [])]
+    fields += [Field(entry, None, size) for entry in document.get("identity", {}).values()]
+    fields += [Field(entry, "u16", size) for entry in document.get("status", [])]
     return fields, scales
 
 

@@ -34,6 +34,7 @@ class Meter(IModbusSlaveContext):
     def __init__(self, unit):
         self.unit = unit
         self.words = {}           # (function, register) -> word
+        self.wide = {}            # (function, number) -> the two words of an Enron number, which is one address
         self.refused = set()      # (function, register) that answer exception 2
         self.silent = False       # answers nothing
         self.delay_s = 0          # answers so much later
@@ -63,6 +64,9 @@ class Meter(IModbusSlaveContext):
             self.before_read(self, fc_as_hex, address, count)
         now = self.words
         words = [now.get((fc_as_hex, address + i), poison(fc_as_hex, address + i)) for i in range(count)]
+        if any((fc_as_hex, address + i) in self.wide for i in range(count)):
+            numbers = [self.wide.get((fc_as_hex, address + i), [words[i]] * 2) for i in range(count)]
+            words = [word for number in numbers for word in number]
         self.log.append(Request(time.time(), self.unit, fc_as_hex, address, count, tuple(words)))
         return words
 

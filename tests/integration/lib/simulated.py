@@ -112,7 +112,7 @@ def read(client, function, first, count, unit):
 
 
 def words_of(client, field, unit):
-    reply = read(client, field.function, field.first, field.words, unit)
+    reply = read(client, field.function, field.first, field.count, unit)
     assert not reply.isError(), reply
     return [int(bit) for bit in reply.bits[:1]] if field.function <= 2 else reply.registers
 
