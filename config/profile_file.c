@@ -33,24 +33,45 @@ static bool in_folder(const char *folder, const char *name, char path[static CON
     return true;
 }
 
-// ../drivers/profiles beside the program, and beside the folders above it.
-static bool beside_program(const char *name, char path[static CONFIG_PATH_MAX])
+// ../drivers/profiles beside the program, and beside the folders above it: `level` 1 and up.
+static bool program_folder(int level, char folder[static CONFIG_PATH_MAX])
 {
     char program[CONFIG_PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
     if (length <= 0)
         return false;
     program[length] = '\0';
-    for (int level = 0; level <= LEVELS_ABOVE; level++) {
+    for (int i = 0; i <= level; i++) {
         char *slash = strrchr(program, '/');
         if (slash == NULL || slash == program)
             return false;
         *slash = '\0';
-        char folder[CONFIG_PATH_MAX + 20];
-        (void)snprintf(folder, sizeof folder, "%s/drivers/profiles", program);
-        if (level > 0 && in_folder(folder, name, path))
-            return true;
     }
+    length = snprintf(folder, CONFIG_PATH_MAX, "%s/drivers/profiles", program);
+    return length < CONFIG_PATH_MAX;
+}
+
+bool profile_folder_at(const struct config_search *search, int index,
+                       char folder[static CONFIG_PATH_MAX])
+{
+    const char *directory = search != NULL ? search->directory : NULL;
+    folder[0] = '\0';
+    if (index == 0)
+        (void)snprintf(folder, CONFIG_PATH_MAX, "%s", directory != NULL ? directory : "");
+    else if (index <= LEVELS_ABOVE && !program_folder(index, folder))
+        folder[0] = '\0';
+    else if (index == LEVELS_ABOVE + 1)
+        (void)snprintf(folder, CONFIG_PATH_MAX, "%s", PROFILE_SHARE_FOLDER);
+    return index <= LEVELS_ABOVE + 1;
+}
+
+static bool in_any_folder(const struct config_search *search, const char *name,
+                          char path[static CONFIG_PATH_MAX])
+{
+    char folder[CONFIG_PATH_MAX];
+    for (int i = 0; profile_folder_at(search, i, folder); i++)
+        if (folder[0] != '\0' && in_folder(folder, name, path))
+            return true;
     return false;
 }
 
@@ -67,8 +88,7 @@ int profile_seek(const char *name, const char *beside, const struct config_searc
                    ? 0
                    : err_set(err, "the profile's file %.200s cannot be read", path);
     }
-    if ((directory != NULL && in_folder(directory, name, path)) || beside_program(name, path) ||
-        in_folder(PROFILE_SHARE_FOLDER, name, path))
+    if (in_any_folder(search, name, path))
         return 0;
     return err_set(err,
                    "there is no profile '%.60s'; sought in %s%sdrivers/profiles beside the program "

@@ -13,6 +13,10 @@
 int profile_seek(const char *name, const char *beside, const struct config_search *search,
                  char path[static CONFIG_PATH_MAX], struct err *err);
 
+// The folders of the search, in order: false beyond the last. One that there is not is "".
+bool profile_folder_at(const struct config_search *search, int index,
+                       char folder[static CONFIG_PATH_MAX]);
+
 // `name` relative to the folder of the file `beside` (NULL: as it is). -1 when it is too long.
 int path_beside(const char *name, const char *beside, char path[static CONFIG_PATH_MAX]);
 

@@ -17,6 +17,7 @@ MAY_USE = {
     "live": {"base", "drivers", "config", "poll"},
     "poll": {"base", "drivers", "config", "gas", "live"},
     "detect": {"base", "drivers", "config", "poll"},
+    "scan": {"base", "drivers", "config", "poll"},
     "record": {"base", "drivers", "config", "gas", "poll", "detect", "store", "live"},
     "store": {"base", "drivers", "config", "gas", "poll", "detect", "record"},
     "office": {"base", "drivers", "config", "gas", "poll", "detect", "record", "store", "live"},
