@@ -551,6 +551,8 @@ void profile_build(const struct load *load, const struct profile_draft *draft,
                                               .max_gap = (uint16_t)draft->max_gap,
                                               .pause_ms = draft->pause_ms,
                                               .wake_request = draft->wake_request,
+                                              .wake_after_s = draft->wake_after_s,
+                                              .wake_wait_ms = draft->wake_wait_ms,
                                               .register_size = draft->register_size};
     limits_check(&build);
     channels_take(&build);

@@ -98,6 +98,7 @@ struct profile_draft {
     int max_registers, max_gap, pause_ms;
     int register_size;
     bool wake_request;
+    int wake_after_s, wake_wait_ms;
     struct list channels; // struct channel_entry
     struct list together; // struct item
     struct list status;   // struct status_entry

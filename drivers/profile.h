@@ -110,6 +110,8 @@ struct profile_limits {
     uint16_t max_gap;       // unused registers that may be read over; default 8
     int pause_ms;           // silence that the meter needs before a request; default 0
     bool wake_request;      // the meter loses the first request after a rest
+    int wake_after_s;       // of so long; default 5
+    int wake_wait_ms;       // from that request to the next; default 200
     int register_size;      // bytes of a register: 2, or 4 (Enron Modbus: one number for each value
                             // of 32 bits; those of 16 bits keep registers of two bytes)
 };

@@ -137,7 +137,19 @@ void wire_transact(struct wire *wire, const struct request *request, struct repl
     else if (atomic_load(&wire->interrupted))
         reply_fail(reply, WHY_LINK_DOWN, "the link is being stopped");
     else if (wire->settings.url.kind == LINK_TCP)
-        wire_tcp_transact(wire, request, reply);
+        wire_tcp_transact(wire, request, wire->settings.response_timeout_ms, reply);
     else
         wire_serial_transact(wire, request, reply);
+}
+
+bool wire_wake(struct wire *wire, const struct request *request, int wait_ms)
+{
+    struct reply reply = {0};
+    if (wire->fd < 0 || atomic_load(&wire->interrupted))
+        return false;
+    if (wire->settings.url.kind == LINK_TCP)
+        wire_tcp_transact(wire, request, wait_ms, &reply);
+    else
+        wire_serial_wake(wire, request, wait_ms, &reply);
+    return reply.why == WHY_NONE || reply.why >= WHY_EXCEPTION;
 }

@@ -59,4 +59,9 @@ bool wire_may_ask(struct wire *wire, const struct request *request);
 // next request, and a request that wire_may_ask refuses is not sent (timeout).
 void wire_transact(struct wire *wire, const struct request *request, struct reply *reply);
 
+// Wakes a meter that loses the first request after a rest: sends one, and waits for its reply for
+// at most `wait_ms`. A reply to it that comes later is known by its shape: what is asked next needs
+// another one (wire_may_ask). False when no reply came, or the wire is not open.
+bool wire_wake(struct wire *wire, const struct request *request, int wait_ms);
+
 #endif

@@ -97,7 +97,10 @@ int wire_sleep(struct wire *wire, int64_t until_ns);
 void reply_fail(struct reply *reply, enum why why, const char *detail);
 
 // One transaction over an open wire, from the silence before to the verdict.
-void wire_tcp_transact(struct wire *wire, const struct request *request, struct reply *reply);
+void wire_tcp_transact(struct wire *wire, const struct request *request, int timeout_ms,
+                       struct reply *reply);
 void wire_serial_transact(struct wire *wire, const struct request *request, struct reply *reply);
+void wire_serial_wake(struct wire *wire, const struct request *request, int wait_ms,
+                      struct reply *reply);
 
 #endif

@@ -219,33 +219,48 @@ static void remember(struct wire *wire, const struct request *request, const str
     }
 }
 
-void wire_serial_transact(struct wire *wire, const struct request *request, struct reply *reply)
+// Waits for the silence that the request needs, and sends it. False where it could not, with the
+// reason in the reply.
+static bool begin(struct wire *wire, struct exchange *exchange, struct reply *reply)
 {
+    const struct request *request = exchange->request;
     enum why why = fall_silent(wire, request);
     if (why == WHY_FRAME) {
         reply_fail(reply, WHY_FRAME, "the line does not fall silent: something else talks on it");
-        return;
+        return false;
     }
     if (why == WHY_LINK_DOWN) {
         link_down(wire, reply, "the serial line is gone");
-        return;
+        return false;
     }
     if (!wire_may_ask(wire, request)) {
         reply_fail(reply, WHY_TIMEOUT,
                    "held back: a late reply to an earlier request could be taken for the answer");
-        return;
+        return false;
     }
-    struct exchange exchange = {.request = request,
-                                .echo = wire->settings.echo ? ECHO_DUE : ECHO_NONE};
-    exchange.sent_length = frame_rtu_request(request, exchange.sent);
-    if (wire_send(wire, exchange.sent, exchange.sent_length) != 0) {
+    exchange->echo = wire->settings.echo ? ECHO_DUE : ECHO_NONE;
+    exchange->sent_length = frame_rtu_request(request, exchange->sent);
+    if (wire_send(wire, exchange->sent, exchange->sent_length) != 0) {
         link_down(wire, reply, "the serial line takes no bytes");
-        return;
+        return false;
     }
+    return true;
+}
+
+// The reply's own time on the wire: a time-out is the meter's time to think.
+static int64_t reply_wire_ns(const struct wire *wire, const struct request *request)
+{
+    return (int64_t)frame_rtu_reply_size(request) * wire->char_ns;
+}
+
+void wire_serial_transact(struct wire *wire, const struct request *request, struct reply *reply)
+{
+    struct exchange exchange = {.request = request};
+    if (!begin(wire, &exchange, reply))
+        return;
     int64_t sent_ns = wire->last_byte_ns;
-    // The time-out is the meter's time to think; the wire's own time comes on top.
-    int64_t wire_ns = (int64_t)frame_rtu_reply_size(request) * wire->char_ns;
-    bool gone = receive(wire, &exchange, sent_ns + timeout_ns(wire) + wire_ns) != 0;
+    int64_t limit_ns = sent_ns + timeout_ns(wire) + reply_wire_ns(wire, request);
+    bool gone = receive(wire, &exchange, limit_ns) != 0;
     // A terminal that only pretends to have a speed may answer before the request is through.
     reply->elapsed_us = later(clock_boot_ns(wire->clock) - sent_ns, 0) / 1000;
     if (gone)
@@ -256,5 +271,25 @@ void wire_serial_transact(struct wire *wire, const struct request *request, stru
     if (wire->mute >= WIRE_MUTE_MAX && wire->settings.url.kind == LINK_RTU_OVER_TCP) {
         wire->mute = 0;
         wire_leave_mute(wire); // the next request opens it anew
+    }
+}
+
+void wire_serial_wake(struct wire *wire, const struct request *request, int wait_ms,
+                      struct reply *reply)
+{
+    struct exchange exchange = {.request = request};
+    if (!begin(wire, &exchange, reply))
+        return;
+    int64_t limit_ns = wire->last_byte_ns + wait_ms * NS_PER_MS + reply_wire_ns(wire, request);
+    if (receive(wire, &exchange, limit_ns) != 0) {
+        link_down(wire, reply, "the serial line is gone");
+    } else if (exchange.length > 0) {
+        judge(wire, &exchange, reply);
+        remember(wire, request, reply);
+    } else {
+        reply_fail(reply, WHY_TIMEOUT, "no reply");
+        // It slept, as was to be expected: nothing to get over. Should it have been awake, its
+        // reply is known by its shape.
+        late_add(&wire->late, request, clock_boot_ns(wire->clock));
     }
 }

@@ -39,7 +39,8 @@ static void receive(struct wire *wire, const struct request *request, int64_t un
     frame_tcp_judge(request, wire->transaction, frame, (size_t)length, reply);
 }
 
-void wire_tcp_transact(struct wire *wire, const struct request *request, struct reply *reply)
+void wire_tcp_transact(struct wire *wire, const struct request *request, int timeout_ms,
+                       struct reply *reply)
 {
     int pause_ms = wire->settings.pause_ms > wire->meter_pause_ms ? wire->settings.pause_ms
                                                                   : wire->meter_pause_ms;
@@ -52,7 +53,7 @@ void wire_tcp_transact(struct wire *wire, const struct request *request, struct 
         return;
     }
     int64_t sent_ns = wire->last_byte_ns;
-    receive(wire, request, sent_ns + wire->settings.response_timeout_ms * NS_PER_MS, frame, reply);
+    receive(wire, request, sent_ns + timeout_ms * NS_PER_MS, frame, reply);
     reply->elapsed_us = (clock_boot_ns(wire->clock) - sent_ns) / 1000;
     // After anything but a reply the stream may be out of step, and stay so: a new connection has
     // nothing old in it. The same where bytes follow that nobody asked for.

@@ -28,6 +28,11 @@ uint16_t ask_again(struct pass *pass, const struct plan_block *block, int retrie
 // Marks the block's fields as not read.
 void refuse_fields(struct pass *pass, const struct plan_block *block, uint16_t why);
 
+// wake.c: sends the meter a request that it may lose, where it loses the first one after a rest.
+// `answered_ns`: its last answer by the boot clock, 0 without one. What is lost here counts
+// nowhere.
+void wake_meter(struct pass *pass, int64_t answered_ns);
+
 // narrow.c: a block was refused for its registers. Asks for smaller and smaller parts of it until
 // it is known which are refused, at most *asks_left times; takes the words of the others. Adds what
 // it found to *refusals (made when it is NULL). Returns whether something was added.

@@ -17,6 +17,7 @@ struct meter_poll {
     struct refusals *refusals; // what the plan leaves out; NULL: nothing
     int64_t learned_ms;        // boot clock: when the last of it was found
     int64_t narrow_from_ms;    // boot clock: nothing is looked into before
+    int64_t answered_ns;       // boot clock: its last answer, 0 before the first
     int away;                  // polls in a row without an answer, up to AWAY_POLLS
 };
 
@@ -106,8 +107,7 @@ static void read_blocks(struct meter_poll *poll, struct pass *pass, int retries,
             refuse_fields(pass, block, given_up);
             continue;
         }
-        bool wake = i == 0 && pass->meter->profile->limits.wake_request;
-        int block_retries = (once && i == 0 ? 0 : retries) + (wake ? 1 : 0);
+        int block_retries = once && i == 0 ? 0 : retries;
         uint16_t why = WHY_NONE;
         if (read_block(poll, pass, block, block_retries, &asks_left, &why))
             learned = true;
@@ -143,7 +143,10 @@ static void read_meter(struct meter_poll *poll, struct wire *wire, int retries, 
     reading_refuse(reading, WHY_NOT_POLLED);
     mark_refused(poll, reading);
     wire_set_pause(wire, meter->profile->limits.pause_ms);
+    wake_meter(&pass, poll->answered_ns);
     read_blocks(poll, &pass, retries, once);
+    if (reading->answered)
+        poll->answered_ns = clock_boot_ns(clock);
     note_answer(poll, reading->answered, clock_boot_ms(clock));
     image_decode(meter->profile, &reading->image, meter->unverified, reading->values);
 }

@@ -277,20 +277,125 @@ static void test_link_lost(void **state)
     fake_stop(fake);
 }
 
-// A meter that loses the first request after a rest is asked once more for that.
+// ---- a meter that sleeps ------------------------------------------------------------------------
+
+static int64_t forward_ns; // by which the hands of this clock stand ahead
+
+static int64_t forward_boot_ns(void *context)
+{
+    (void)context;
+    return clock_boot_ns(&clock_system) + forward_ns;
+}
+
+static int64_t forward_wall_ms(void *context)
+{
+    (void)context;
+    return clock_wall_ms(&clock_system);
+}
+
+static const struct clock forward_clock = {forward_boot_ns, forward_wall_ms, NULL};
+
+struct sleeper {
+    atomic_bool asleep;
+    int most_delay_ms; // of its replies
+    unsigned short seed[3];
+};
+
+static void sleep_through(void *context, struct fake_answer *answer)
+{
+    struct sleeper *sleeper = context;
+    if (atomic_exchange(&sleeper->asleep, false))
+        answer->length = 0;
+    if (sleeper->most_delay_ms > 0)
+        answer->delay_ms = (int)(nrand48(sleeper->seed) % (sleeper->most_delay_ms + 1));
+}
+
+static struct meter_poll *new_poll(void)
+{
+    struct err err = {""};
+    struct link_cost cost;
+    link_cost_of(&(struct link_url){.kind = LINK_RTU, .baud = 9600, .parity = 'N', .stop = 1}, 0,
+                 &cost);
+    struct meter_poll *poll = meter_poll_new(&meter, &cost, &err);
+    if (poll == NULL)
+        fail_msg("%s", err.text);
+    return poll;
+}
+
+static void start_sleeper(void)
+{
+    start(three_blocks, 4, 8);
+    profile.limits.wake_request = true;
+    profile.limits.wake_after_s = 10;
+    profile.limits.wake_wait_ms = 20;
+}
+
+// What is sent to wake it is lost, and counts nowhere; an awake meter is not woken.
 static void test_wake_request(void **state)
 {
     (void)state;
-    start(three_blocks, 4, 8);
-    profile.limits.wake_request = true;
-    struct order order = {-1, SILENCE, 1, true, 0};
-    struct fake_meter *fake = fake_start(FAKE_TCP, misbehave, &order);
-    struct wire *wire = open_wire(FAKE_TCP, fake);
-    struct reading *reading = read_once(wire, 0);
-    expect_good(reading, 0, 2);
-    reading_free(reading);
-    wire_free(wire);
-    fake_stop(fake);
+    for (int kind = FAKE_TCP; kind <= FAKE_PTY; kind++) {
+        start_sleeper();
+        struct sleeper sleeper = {.asleep = true};
+        struct fake_meter *fake = fake_start((enum fake_kind)kind, sleep_through, &sleeper);
+        struct wire *wire = open_wire((enum fake_kind)kind, fake);
+        struct meter_poll *poll = new_poll();
+        struct reading *reading = reading_new(NULL, &meter);
+        static const struct {
+            int64_t rest_s;
+            bool asleep;
+            uint64_t ticks; // after it
+        } polls[] = {{0, true, 4}, {0, false, 7}, {9, false, 10}, {10, true, 14}, {11, false, 18}};
+        forward_ns = 0;
+        for (size_t i = 0; i < sizeof polls / sizeof polls[0]; i++) {
+            forward_ns += polls[i].rest_s * INT64_C(1000000000);
+            atomic_store(&sleeper.asleep, polls[i].asleep);
+            meter_poll_read(poll, wire, 0, &forward_clock, reading, &counters);
+            assert_int_equal(fake_ticks(fake), polls[i].ticks);
+            expect_good(reading, 0, polls[i].ticks - 2);
+            expect_good(reading, 3, polls[i].ticks);
+            assert_string_equal(reading->detail, "");
+        }
+        assert_int_equal(counters.requests, 15);
+        assert_int_equal(counters.replies, 15);
+        assert_int_equal(counters.timeouts, 0);
+        reading_free(reading);
+        meter_poll_free(poll);
+        wire_free(wire);
+        fake_stop(fake);
+    }
+}
+
+// It was awake, and answers what was to wake it while the next request is out.
+static void test_wake_answered_late(void **state)
+{
+    (void)state;
+    for (int kind = FAKE_RTU_OVER_TCP; kind <= FAKE_PTY; kind++) {
+        start_sleeper();
+        struct sleeper sleeper = {.most_delay_ms = TIMEOUT_MS - 15,
+                                  .seed = {(unsigned short)random_u64(), 7, 1}};
+        struct fake_meter *fake = fake_start((enum fake_kind)kind, sleep_through, &sleeper);
+        struct wire *wire = open_wire((enum fake_kind)kind, fake);
+        struct meter_poll *poll = new_poll();
+        int good = 0;
+        for (int i = 0; i < 25; i++) {
+            forward_ns += INT64_C(20000000000);
+            struct reading *reading = reading_new(NULL, &meter);
+            meter_poll_read(poll, wire, 2, &forward_clock, reading, &counters);
+            for (int channel = 0; channel < 4; channel++) {
+                const struct value *value = &reading->values[channel];
+                if (value->quality != QUALITY_GOOD)
+                    continue;
+                good++;
+                assert_int_equal((int)value->number >> 8, three_blocks[channel]);
+            }
+            reading_free(reading);
+        }
+        assert_in_range(good, 50, 100);
+        meter_poll_free(poll);
+        wire_free(wire);
+        fake_stop(fake);
+    }
 }
 
 // ---- other shapes -------------------------------------------------------------------------------
@@ -414,6 +519,7 @@ int main(void)
         cmocka_unit_test(test_reset_is_asked_again),
         cmocka_unit_test(test_link_lost),
         cmocka_unit_test(test_wake_request),
+        cmocka_unit_test(test_wake_answered_late),
         cmocka_unit_test(test_retry_is_cut_in_two),
         cmocka_unit_test(test_retry_reads_over_the_end),
         cmocka_unit_test(test_late_replies),
