@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -202,6 +203,37 @@ def test_standard_input_and_json():
 def test_good_profiles(path):
     status, stdout, _ = run(path)
     assert (status, stdout) == (0, "")
+
+
+def test_page_of_profiles():
+    """drivers/profiles/README.md lists what is shipped, and its example is the shipped file."""
+    folder = ROOT / "drivers/profiles"
+    page = (folder / "README.md").read_text()
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| [^|]+ \| ([a-z]+) \| (A|A-|B) \| ?(yes|) \|", page, re.MULTILINE)
+    documents = {path.stem: yaml.safe_load(path.read_text()) for path in folder.glob("*.yaml")}
+    assert [row[0] for row in rows] == sorted(documents)
+    assert {row[0]: (row[1], row[3]) for row in rows} == {
+        name: (document["medium"], "yes" if "identity" in document else "") for name, document in documents.items()}
+    assert not any(document["verified"] for document in documents.values())
+    shipped = [line.strip() for line in (folder / "spirax-tva.yaml").read_text().splitlines()]
+    example = re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1]
+    assert [line for line in map(str.strip, example.splitlines()) if line and line not in shipped] == []
+    cards = (ROOT / "tests/data/frames/cards/spirax-tva.csv").read_text().splitlines()
+    card = re.search(r"```\n( *case.*?)```", page, re.DOTALL)[1]
+    assert [line.strip() for line in card.splitlines() if line.strip() and line.strip() not in cards] == []
+    _, reference, _ = run("--reference", "profile")
+    keys = re.findall(r"^ *\| [^|]+ \| (`.*) \|$", page.split("has keys of its own")[1], re.MULTILINE)
+    assert len(keys) >= 7
+    for key in re.findall(r"`(\w+)`", " ".join(keys)):
+        assert f"| `{key}`" in reference, key
+
+
+def test_golden_frames_are_those_of_their_cards():
+    done = subprocess.run([sys.executable, ROOT / "tests/data/frames/compose.py", "--check"], capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    cards = {path.stem for path in (ROOT / "tests/data/frames/cards").glob("*.csv")}
+    assert cards == {path.stem for path in (ROOT / "drivers/profiles").glob("*.yaml")}
 
 
 def test_other_kinds_are_named(tmp_path):
