@@ -25,6 +25,7 @@ from lib.broker import Broker  # noqa: E402
 from lib.gateway import Gateway  # noqa: E402
 from lib.simulator import Simulator  # noqa: E402
 from lib.wait import wait_until  # noqa: E402
+from plan_frames import report_plans  # noqa: E402
 
 ON_TIME_BAR = 99.9  # percent of polls
 LATE_MS = 100       # a request that comes to a meter later than this after its due time is late (as in bare_modbus.c)
@@ -242,6 +243,7 @@ def main():
     table = Table()
     print(f"{os.cpu_count()} cores, {os.uname().machine}, Linux {os.uname().release}")
     load(arguments.build, arguments, table)
+    report_plans(arguments.build, table)
     missed = table.missed + programs(arguments.build)
     print(f"\n{missed} bars missed" if missed else "\nall bars met")
     return 1 if missed else 0
