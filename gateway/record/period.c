@@ -81,8 +81,7 @@ struct period_builder {
 
 // --- making ---
 
-static int64_t counter_resolution(const struct profile *profile,
-                                  const struct profile_channel *channel)
+int64_t period_resolution(const struct profile *profile, const struct profile_channel *channel)
 {
     if (channel->part_count == 0)
         return 1;
@@ -112,7 +111,7 @@ static int source_list(const struct profile *profile, struct source *sources)
             sources[count] = (struct source){.place = i, .channel = channel};
             sources[count].is_counter = kind == CHANNEL_COUNTER;
             sources[count].resolution =
-                kind == CHANNEL_COUNTER ? counter_resolution(profile, channel) : 1;
+                kind == CHANNEL_COUNTER ? period_resolution(profile, channel) : 1;
             count++;
         }
     }
@@ -234,6 +233,40 @@ void period_builder_resume(struct period_builder *builder, const struct period *
                 (struct point){channel->last_ms, channel->last_micro, channel->last_quality};
         }
     }
+}
+
+static int find_source(const struct period_builder *builder, const char *name)
+{
+    for (int i = 0; i < builder->source_count; i++)
+        if (builder->sources[i].is_counter &&
+            strcmp(builder->sources[i].channel->channel->name, name) == 0)
+            return i;
+    return -1;
+}
+
+bool period_builder_last(const struct period_builder *builder, const char *channel, int64_t *at_ms,
+                         int64_t *micro, uint8_t *quality)
+{
+    int source = find_source(builder, channel);
+    if (source < 0 || builder->open_count == 0)
+        return false;
+    const struct point *last = &builder->open[builder->open_count - 1].tracks[source].last;
+    if (last->at_ms == 0 || last->quality == QUALITY_MISSING)
+        return false;
+    *at_ms = last->at_ms;
+    *micro = last->micro;
+    *quality = last->quality;
+    return true;
+}
+
+void period_builder_amend(struct period_builder *builder, int64_t boundary_ms, const char *channel,
+                          int64_t micro, uint8_t quality)
+{
+    int source = find_source(builder, channel);
+    if (source < 0 || builder->open_count == 0 || builder->open[0].from_ms != boundary_ms ||
+        builder->open[0].first)
+        return;
+    builder->open[0].tracks[source].start = (struct index){true, true, quality, micro};
 }
 
 // --- closing ---

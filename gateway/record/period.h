@@ -64,6 +64,12 @@ struct period {
 // exchange. False when an index is not known, or the difference has no room.
 bool period_delta(const struct period_channel *channel, int64_t *delta_micro);
 
+// Whether an index at the period's end is not measured: unknown, or estimated.
+bool period_lacks(const struct period *period);
+
+// What one count of a counter is worth at least, micro units; 1 where that cannot be told.
+int64_t period_resolution(const struct profile *profile, const struct profile_channel *channel);
+
 // Sets quality and why of each channel and of the whole from the figures. A channel without an
 // index keeps the `why` that it has.
 void period_judge(struct period *period);
@@ -98,6 +104,14 @@ void period_builder_expire(struct period_builder *builder, int64_t now_ms, perio
                            void *context);
 // When expire next has something to do; INT64_MAX when never.
 int64_t period_builder_deadline(const struct period_builder *builder);
+
+// Newest usable reading of a counter; false: there is none of this meter.
+bool period_builder_last(const struct period_builder *builder, const char *channel, int64_t *at_ms,
+                         int64_t *micro, uint8_t *quality);
+// The index at a boundary is known after all: where the oldest open period begins there, it begins
+// with it.
+void period_builder_amend(struct period_builder *builder, int64_t boundary_ms, const char *channel,
+                          int64_t micro, uint8_t quality);
 
 // Sums consecutive periods of the next shorter span, all within [from, to), into one of that range.
 // Missing parts count as missing reads (`expected` is given). Indices: start of the first, end of

@@ -34,6 +34,17 @@ bool period_delta(const struct period_channel *channel, int64_t *delta_micro)
     return true;
 }
 
+bool period_lacks(const struct period *period)
+{
+    for (int i = 0; i < period->channel_count; i++) {
+        const struct period_channel *channel = &period->channels[i];
+        if (channel->kind == CHANNEL_COUNTER &&
+            (!channel->end_known || channel->end_quality == QUALITY_ESTIMATED))
+            return true;
+    }
+    return false;
+}
+
 static void judge_counter(struct period_channel *channel)
 {
     int64_t delta = 0;

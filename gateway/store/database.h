@@ -25,6 +25,7 @@ enum slot {
     SLOT_PERIOD_LAST,
     SLOT_PERIOD_GET,
     SLOT_PERIOD_ALERTS,
+    SLOT_PERIOD_LACKING,
     SLOT_ALERT_FIND,
     SLOT_ALERT_OPEN,
     SLOT_ALERT_CHANGE,
@@ -44,6 +45,7 @@ enum slot {
     SLOT_REVISION_ADD,
     SLOT_SERIES_ADD,
     SLOT_SERIES_LAST,
+    SLOT_SERIES_AT,
     SLOT_SETTING_PUT,
     SLOT_SETTING_GET,
     SLOT_ACCOUNT_PUT,
@@ -74,6 +76,7 @@ struct store {
     sqlite3_stmt *slots[SLOTS];
     struct profile **decoders; // by revision, loaded when first met
     int decoder_count;
+    struct profile **records;      // of archives: PROFILE_ARCHIVES_MAX for each decoder
     struct buf words, marks, body; // scratch of one row
     int64_t damaged;               // rows left out
     bool saw_damage;               // an error of the disk, of the file's form or of its tables
@@ -104,6 +107,12 @@ int store_ask(struct store *store, const char *sql, int64_t *out, struct err *er
 
 // The profile of a decoder revision, from the cache. NULL with a message.
 const struct profile *store_profile(struct store *store, int64_t revision, struct err *err);
+// The same of a record of one of its archives (drivers/archive.h), indices alone.
+const struct profile *store_record(struct store *store, int64_t revision, int archive,
+                                   struct err *err);
+// What decodes a reading's row, by its flags.
+const struct profile *store_row_profile(struct store *store, int64_t revision, int64_t flags,
+                                        struct err *err);
 void store_profiles_free(struct store *store);
 
 // The next seq of a lane, and the pointer to the row that carries it: both inside the open round.
@@ -123,6 +132,8 @@ static inline int64_t reading_id(int64_t at_ms, int64_t meter_number)
 #define READING_ANSWERED 1
 #define READING_BEGINS 4 // a series
 #define READING_UNVERIFIED 2
+#define READING_ARCHIVE 8       // a record of the meter's own log; which one:
+#define READING_ARCHIVE_SHIFT 4 // and PROFILE_ARCHIVES_MAX - 1
 
 // --- audit chain ---
 #define AUDIT_HASH_SIZE 32

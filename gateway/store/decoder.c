@@ -3,6 +3,8 @@
 // that is edited later does not change what was stored before.
 #include "store/query.h"
 
+#include "drivers/archive.h"
+
 #include <inttypes.h>
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -186,6 +188,16 @@ const struct profile *store_profile(struct store *store, int64_t revision, struc
         for (int i = store->decoder_count; i < count; i++)
             grown[i] = NULL;
         store->decoders = grown;
+        grown = reallocarray(store->records, (size_t)count * PROFILE_ARCHIVES_MAX,
+                             sizeof(struct profile *));
+        if (grown == NULL) {
+            (void)err_set(err, "out of memory");
+            return NULL;
+        }
+        for (int i = store->decoder_count * PROFILE_ARCHIVES_MAX; i < count * PROFILE_ARCHIVES_MAX;
+             i++)
+            grown[i] = NULL;
+        store->records = grown;
         store->decoder_count = count;
     }
     if (store->decoders[revision] == NULL)
@@ -193,8 +205,38 @@ const struct profile *store_profile(struct store *store, int64_t revision, struc
     return store->decoders[revision];
 }
 
+const struct profile *store_record(struct store *store, int64_t revision, int archive,
+                                   struct err *err)
+{
+    const struct profile *profile = store_profile(store, revision, err);
+    if (profile == NULL)
+        return NULL;
+    if (archive >= profile->archive_count) {
+        (void)err_set(err, "the profile %s has no archive %d", profile->name, archive);
+        return NULL;
+    }
+    struct profile **record = &store->records[revision * PROFILE_ARCHIVES_MAX + archive];
+    if (*record == NULL)
+        *record = archive_record(profile, archive, false);
+    if (*record == NULL)
+        (void)err_set(err, "out of memory");
+    return *record;
+}
+
+const struct profile *store_row_profile(struct store *store, int64_t revision, int64_t flags,
+                                        struct err *err)
+{
+    if ((flags & READING_ARCHIVE) == 0)
+        return store_profile(store, revision, err);
+    int archive = (int)(flags >> READING_ARCHIVE_SHIFT & (PROFILE_ARCHIVES_MAX - 1));
+    return store_record(store, revision, archive, err);
+}
+
 void store_profiles_free(struct store *store)
 {
+    for (int i = 0; i < store->decoder_count * PROFILE_ARCHIVES_MAX; i++)
+        free(store->records[i]);
+    free(store->records);
     for (int i = 0; i < store->decoder_count; i++)
         if (store->decoders[i] != NULL)
             profile_free(store->decoders[i]);

@@ -69,6 +69,25 @@ int store_series_add(struct store *store, int meter_number, int64_t from_ms, con
     return query_run(&query, err);
 }
 
+int store_series_at(struct store *store, int meter_number, int64_t at_ms,
+                    char serial[static VALUE_TEXT_MAX], struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, store, SLOT_SERIES_AT,
+                    "SELECT serial FROM series WHERE meter = ?1 AND from_ms <= ?2"
+                    " ORDER BY from_ms DESC LIMIT 1",
+                    err) != 0)
+        return -1;
+    query_int(&query, meter_number);
+    query_int(&query, at_ms);
+    int found = query_row(&query, err);
+    if (found == 1) {
+        query_get_text(&query, 0, serial, VALUE_TEXT_MAX);
+        query_end(&query);
+    }
+    return found;
+}
+
 int store_series_last(struct store *store, int meter_number, char serial[static VALUE_TEXT_MAX],
                       struct err *err)
 {

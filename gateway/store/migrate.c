@@ -18,6 +18,8 @@ static int make_stream(struct store *store, struct err *err)
 // its pointer name each other, so that verify finds either one missing.
 // period: alert_mark is the newest alert when the period closed, so that its message reads the same
 // for ever. Two indices: one meter's history, and export in the order of time.
+// lacks: an hour or gas day whose end index is not measured, so that gaps are found without a look
+// at every period.
 // lane: retained_high, retained_count: seqs that retention took away, so that a hole is either one
 // of those, named by a gap, or a fault.
 static const struct step {
@@ -73,6 +75,9 @@ static const struct step {
      make_stream},
     {"CREATE TABLE series(meter INTEGER NOT NULL REFERENCES meter, from_ms INTEGER NOT NULL,"
      " serial TEXT NOT NULL, PRIMARY KEY(meter, from_ms)) STRICT, WITHOUT ROWID;",
+     NULL},
+    {"ALTER TABLE period ADD COLUMN lacks INTEGER NOT NULL DEFAULT 0;"
+     "CREATE INDEX period_lacking ON period(meter, span, from_ms) WHERE lacks = 1;",
      NULL},
 };
 #define VERSION_KNOWN ((int64_t)(sizeof steps / sizeof steps[0]))

@@ -42,8 +42,9 @@ static int period_insert(struct store *store, int meter_number, const struct per
     struct query query;
     if (query_begin(&query, store, SLOT_PERIOD_ADD,
                     "INSERT INTO period(meter, span, from_ms, version, to_ms, at_ms, lane, seq,"
-                    " replaces_lane, replaces_seq, alert_mark, body) VALUES (?1, ?2, ?3, ?4, ?5,"
-                    " ?6, ?7, ?8, ?9, ?10, (SELECT coalesce(max(number), 0) FROM alert), ?11)",
+                    " replaces_lane, replaces_seq, alert_mark, body, lacks) VALUES (?1, ?2, ?3, ?4,"
+                    " ?5, ?6, ?7, ?8, ?9, ?10, (SELECT coalesce(max(number), 0) FROM alert), ?11,"
+                    " ?12)",
                     err) != 0)
         return -1;
     query_int(&query, meter_number);
@@ -57,6 +58,8 @@ static int period_insert(struct store *store, int meter_number, const struct per
     query_int_or_null(&query, before->lane != 0, before->lane);
     query_int_or_null(&query, before->lane != 0, before->seq);
     query_blob(&query, store->body.data, store->body.length);
+    query_int(&query,
+              period_lacks(period) && (period->span == SPAN_HOUR || period->span == SPAN_DAY));
     return query_run(&query, err);
 }
 
@@ -166,6 +169,26 @@ int store_period_last(struct store *store, int meter_number, enum span span, str
     if (found == 1)
         *out = period.period;
     return found;
+}
+
+int store_periods_lacking(struct store *store, int meter_number, enum span span, int64_t from_ms,
+                          int64_t *starts, int max, struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, store, SLOT_PERIOD_LACKING,
+                    "SELECT from_ms FROM period AS p WHERE lacks = 1 AND meter = ?1 AND span = ?2"
+                    " AND from_ms >= ?3 AND" NEWEST " ORDER BY from_ms LIMIT ?4",
+                    err) != 0)
+        return -1;
+    query_int(&query, meter_number);
+    query_int(&query, span);
+    query_int(&query, from_ms);
+    query_int(&query, max);
+    int count = 0;
+    int more;
+    while ((more = query_row(&query, err)) == 1)
+        starts[count++] = query_get_int(&query, 0);
+    return more == 0 ? count : -1;
 }
 
 struct page {

@@ -7,10 +7,18 @@
 
 #define TIES_MAX 10000 // milliseconds that a reading may move on to find a free instant
 
+// One row to be: what differs between a poll and a record of the meter's own log.
+struct row {
+    const char *meter;
+    int number, decoder;
+    int64_t at_ms, due_ms; // due_ms 0: it answers none
+    int64_t flags;
+    enum lane lane; // 0: nothing for the outbox
+};
+
 // 1 kept, 0 the id is taken, -1.
-static int reading_insert(struct store *store, int64_t id, int decoder,
-                          const struct reading *reading, int64_t at_ms, enum lane lane, int64_t seq,
-                          struct err *err)
+static int row_insert(struct store *store, const struct row *row, int64_t at_ms, int64_t seq,
+                      struct err *err)
 {
     struct query query;
     if (query_begin(&query, store, SLOT_READING_ADD,
@@ -18,55 +26,101 @@ static int reading_insert(struct store *store, int64_t id, int decoder,
                     " ON CONFLICT DO NOTHING",
                     err) != 0)
         return -1;
-    int64_t flags = (reading->answered ? READING_ANSWERED : 0) |
-                    (reading->meter->unverified ? READING_UNVERIFIED : 0) |
-                    (reading->begins ? READING_BEGINS : 0);
-    query_int(&query, id);
-    query_int_or_null(&query, reading->due_ms != 0, at_ms - reading->due_ms);
-    query_int(&query, decoder);
-    query_int(&query, flags);
+    query_int(&query, reading_id(at_ms, row->number));
+    query_int_or_null(&query, row->due_ms != 0, at_ms - row->due_ms);
+    query_int(&query, row->decoder);
+    query_int(&query, row->flags);
     query_blob(&query, store->words.data, store->words.length);
     if (store->marks.length > 0)
         query_blob(&query, store->marks.data, store->marks.length);
     else
         query_int_or_null(&query, false, 0);
-    query_int_or_null(&query, lane != 0, lane);
-    query_int_or_null(&query, lane != 0, seq);
+    query_int_or_null(&query, row->lane != 0, row->lane);
+    query_int_or_null(&query, row->lane != 0, seq);
     if (query_run(&query, err) != 0)
         return -1;
     return sqlite3_changes(store->db);
 }
 
-int store_reading_add(struct store *store, int meter_number, int decoder, struct reading *reading,
-                      enum lane lane, struct err *err)
+// Adds the row whose words and marks are packed already; row->at_ms becomes where it lies.
+static int row_add(struct store *store, struct row *row, struct err *err)
 {
-    if (reading->at_ms < 0 || reading->at_ms >= READING_AT_MAX - TIES_MAX) {
+    if (row->at_ms < 0 || row->at_ms >= READING_AT_MAX - TIES_MAX) {
         return err_set(err, "a reading of %s has the time %" PRId64 ", which no clock shows",
-                       reading->meter->id, reading->at_ms);
+                       row->meter, row->at_ms);
     }
-    image_pack(reading->meter->profile, &reading->image, &store->words, &store->marks);
     if (store->words.failed || store->marks.failed)
-        return err_set(err, "out of memory for a reading of %s", reading->meter->id);
+        return err_set(err, "out of memory for a reading of %s", row->meter);
     int64_t seq = 0;
-    if (lane != 0 && outbox_give(store, lane, &seq, err) != 0)
+    if (row->lane != 0 && outbox_give(store, row->lane, &seq, err) != 0)
         return -1;
-    int64_t at_ms = reading->at_ms;
+    int64_t at_ms = row->at_ms;
     int kept = 0;
-    while (kept == 0 && at_ms < reading->at_ms + TIES_MAX) {
-        kept = reading_insert(store, reading_id(at_ms, meter_number), decoder, reading, at_ms, lane,
-                              seq, err);
+    while (kept == 0 && at_ms < row->at_ms + TIES_MAX) {
+        kept = row_insert(store, row, at_ms, seq, err);
         at_ms += kept == 0 ? 1 : 0;
     }
     if (kept == 0) {
         store->round_broken = true; // the seq is given, but has no row
         return err_set(err, "%d readings of %s have the same second: the clock stands still",
-                       TIES_MAX, reading->meter->id);
+                       TIES_MAX, row->meter);
     }
-    if (kept < 0 || (lane != 0 && outbox_point(store, lane, seq, MESSAGE_READING,
-                                               reading_id(at_ms, meter_number), at_ms, err) != 0))
+    if (kept < 0 ||
+        (row->lane != 0 && outbox_point(store, row->lane, seq, MESSAGE_READING,
+                                        reading_id(at_ms, row->number), at_ms, err) != 0))
         return -1;
-    reading->at_ms = at_ms;
+    row->at_ms = at_ms;
     return 0;
+}
+
+int store_reading_add(struct store *store, int meter_number, int decoder, struct reading *reading,
+                      enum lane lane, struct err *err)
+{
+    struct row row = {.meter = reading->meter->id,
+                      .number = meter_number,
+                      .decoder = decoder,
+                      .at_ms = reading->at_ms,
+                      .due_ms = reading->due_ms,
+                      .flags = (reading->answered ? READING_ANSWERED : 0) |
+                               (reading->meter->unverified ? READING_UNVERIFIED : 0) |
+                               (reading->begins ? READING_BEGINS : 0),
+                      .lane = lane};
+    image_pack(reading->meter->profile, &reading->image, &store->words, &store->marks);
+    if (row_add(store, &row, err) != 0)
+        return -1;
+    reading->at_ms = row.at_ms;
+    return 0;
+}
+
+int store_archive_add(struct store *store, int meter_number, int decoder,
+                      const struct archive_words *words, enum lane lane, struct err *err)
+{
+    struct row row = {.meter = words->meter->id,
+                      .number = meter_number,
+                      .decoder = decoder,
+                      .at_ms = words->at_ms,
+                      .flags = READING_ANSWERED | READING_ARCHIVE |
+                               (int64_t)words->archive << READING_ARCHIVE_SHIFT |
+                               (words->meter->unverified ? READING_UNVERIFIED : 0),
+                      .lane = lane};
+    const struct profile *record = store_record(store, decoder, words->archive, err);
+    if (record == NULL)
+        return -1;
+    struct image image = {.why = {0}};
+    memcpy(image.words, words->words, record->word_count * sizeof image.words[0]);
+    image_pack(record, &image, &store->words, &store->marks);
+    return row_add(store, &row, err);
+}
+
+// What the meter's log says is never as good as what was read at its time.
+static void mark_archive(struct stored_reading *reading)
+{
+    for (int i = 0; i < reading->value_count; i++) {
+        if (reading->values[i].quality == QUALITY_GOOD) {
+            reading->values[i].quality = QUALITY_ARCHIVE;
+            reading->values[i].why = WHY_READ_BACK;
+        }
+    }
 }
 
 static int reading_decode(struct store *store, struct query *query, struct stored_reading *out,
@@ -80,7 +134,7 @@ static int reading_decode(struct store *store, struct query *query, struct store
     out->lane = (enum lane)query_get_int(query, 5);
     out->seq = query_get_int(query, 6);
     query_get_text(query, 7, out->meter, sizeof out->meter);
-    out->profile = store_profile(store, query_get_int(query, 1), err);
+    out->profile = store_row_profile(store, query_get_int(query, 1), flags, err);
     if (out->profile == NULL)
         return -1;
     const void *words = sqlite3_column_blob(query->statement, 3);
@@ -93,6 +147,8 @@ static int reading_decode(struct store *store, struct query *query, struct store
     }
     out->value_count = out->profile->channel_count;
     image_decode(out->profile, &out->image, (flags & READING_UNVERIFIED) != 0, out->values);
+    if ((flags & READING_ARCHIVE) != 0)
+        mark_archive(out);
     return 0;
 }
 

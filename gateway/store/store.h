@@ -70,6 +70,9 @@ int store_series_add(struct store *store, int meter_number, int64_t from_ms, con
 // The newest; 1 found, 0 none, -1.
 int store_series_last(struct store *store, int meter_number, char serial[static VALUE_TEXT_MAX],
                       struct err *err);
+// That of the meter that stood there at an instant; 1 found, 0 none, -1.
+int store_series_at(struct store *store, int meter_number, int64_t at_ms,
+                    char serial[static VALUE_TEXT_MAX], struct err *err);
 // Revision of what decodes a meter's words (profile text, and the meter entry's units and word
 // order), made at first sight.
 int store_decoder(struct store *store, const struct meter *meter, int *revision, struct err *err);
@@ -79,6 +82,17 @@ int store_decoder(struct store *store, const struct meter *meter, int *revision,
 // until it is free, and the reading's own at_ms with it. lane 0: nothing for the outbox.
 int store_reading_add(struct store *store, int meter_number, int decoder, struct reading *reading,
                       enum lane lane, struct err *err);
+
+// Keeps a record of the meter's own log under (meter, at), as a reading that answers no due time:
+// its indices and gauges have quality `archive`. Where a reading has that instant it moves on.
+struct archive_words {
+    const struct meter *meter;
+    int archive; // of its profile
+    int64_t at_ms;
+    const uint16_t *words; // record_registers of them
+};
+int store_archive_add(struct store *store, int meter_number, int decoder,
+                      const struct archive_words *words, enum lane lane, struct err *err);
 
 struct stored_value {
     const struct profile_channel *channel;
@@ -92,7 +106,8 @@ struct stored_reading {
     bool begins;    // a series: the first reading of another meter
     enum lane lane; // 0 without
     int64_t seq;
-    const struct profile *profile; // valid until the store is closed
+    const struct profile *profile; // valid until the store is closed; of a record of the meter's
+                                   // log a profile of its own
     struct image image;
     int value_count;
     struct value values[PROFILE_CHANNELS_MAX];
@@ -129,6 +144,10 @@ typedef bool stored_period_visit(void *context, const struct stored_period *peri
 // span 0: all spans; meter NULL: all.
 int store_periods(struct store *store, const char *meter, enum span span, int64_t from_ms,
                   int64_t to_ms, stored_period_visit *visit, void *context, struct err *err);
+// Starts of hours or gas days (`span`) from `from_ms` on whose end index, of any counter, is not
+// measured; in order, at most `max`. Returns how many, -1.
+int store_periods_lacking(struct store *store, int meter_number, enum span span, int64_t from_ms,
+                          int64_t *starts, int max, struct err *err);
 int store_period_last(struct store *store, int meter_number, enum span span, struct period *out,
                       struct err *err); // 1 found, 0 none, -1
 int store_period_get(struct store *store, int64_t row, struct stored_period *out, struct err *err);

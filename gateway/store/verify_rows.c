@@ -9,7 +9,7 @@ static int verify_readings(struct verify *verify, struct err *err)
 {
     struct query query;
     if (query_begin(&query, verify->store, SLOT_ONCE,
-                    "SELECT reading.id, decoder, words, marks, number FROM reading"
+                    "SELECT reading.id, decoder, words, marks, number, flags FROM reading"
                     " LEFT JOIN meter ON number = reading.id & 65535",
                     err) != 0)
         return -1;
@@ -18,8 +18,8 @@ static int verify_readings(struct verify *verify, struct err *err)
         struct image image;
         struct err why = {.text = "its words do not fit its profile"};
         long long row = (long long)query_get_int(&query, 0);
-        const struct profile *profile =
-            store_profile(verify->store, query_get_int(&query, 1), &why);
+        const struct profile *profile = store_row_profile(verify->store, query_get_int(&query, 1),
+                                                          query_get_int(&query, 5), &why);
         const void *words = sqlite3_column_blob(query.statement, 2);
         const void *marks = sqlite3_column_blob(query.statement, 3);
         if (profile == NULL ||
