@@ -450,6 +450,10 @@ static void archive_check(struct build *build, const struct archive_entry *entry
         TELL(build, place_of(entry->node, "records"),
              "the archive ends after register 65535; allowed: fewer records");
     }
+    if (build->draft->register_size == 4) {
+        TELL(build, entry->node,
+             "an archive is not read from registers of 4 bytes; allowed: no archives");
+    }
     if (entry->record_registers > build->draft->max_registers) {
         TELL(build, place_of(entry->node, "record_registers"),
              "a record is read in one request of %d registers, limits.max_registers is %d",

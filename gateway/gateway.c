@@ -3,6 +3,7 @@
 #include "base/heap.h"
 #include "base/log.h"
 #include "gateway_parts.h"
+#include "poll/archive.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -49,6 +50,25 @@ static void office_committed(void *context)
     pthread_mutex_unlock(&gateway->lock);
 }
 
+// Lets a link read back what its meters' own logs hold of a gap.
+static void add_archives(struct gateway *gateway, struct config *config, int link, struct bus *bus)
+{
+    struct archive_settings settings = {.config = config,
+                                        .link = link,
+                                        .calendar = gateway->calendar,
+                                        .clock = gateway->clock,
+                                        .desk = recorder_archives(gateway->recorder)};
+    struct bus_task task;
+    struct err err = {.text = "no memory"};
+    int made = archive_task(&settings, &task);
+    if (made == 1 && bus_add_task(bus, &task, &err) != 0) {
+        task.release(task.context);
+        made = -1;
+    }
+    if (made < 0)
+        log_error(PART, "logs of link %s are not read back: %s", config->links[link].id, err.text);
+}
+
 static struct bus *start_bus(struct gateway *gateway, struct config *config, int link,
                              struct err *err)
 {
@@ -60,7 +80,10 @@ static struct bus *start_bus(struct gateway *gateway, struct config *config, int
         .sink = {.offer = recorder_offer, .context = gateway->recorder},
         .live = gateway->live,
     };
-    return bus_start(&settings, err);
+    struct bus *bus = bus_start(&settings, err);
+    if (bus)
+        add_archives(gateway, config, link, bus);
+    return bus;
 }
 
 static struct office *start_office(struct gateway *gateway, struct config *config, struct err *err)

@@ -28,6 +28,17 @@ static void print_config(struct gateway *gateway, const struct config *config,
     writer_end(writer);
 }
 
+static void print_backfill(const struct backfill_status *backfill, struct writer *writer)
+{
+    writer_key(writer, "backfill");
+    writer_object(writer);
+    writer_key_int(writer, "filled", (int64_t)backfill->filled);
+    writer_key_int(writer, "estimated", (int64_t)backfill->estimated);
+    writer_key_int(writer, "refused", (int64_t)backfill->refused);
+    writer_key_text(writer, "last", backfill->last[0] ? backfill->last : NULL);
+    writer_end(writer);
+}
+
 static int64_t file_size(const char *directory, const char *name)
 {
     char path[CONFIG_PATH_MAX + 64];
@@ -162,6 +173,7 @@ void gateway_status_print(struct gateway *gateway, struct writer *writer)
     print_clock(gateway, &recorder, writer);
     print_config(gateway, config, reload_error, writer);
     print_store(gateway, &recorder, writer);
+    print_backfill(&recorder.backfill, writer);
     print_office(config, &office, writer);
     print_alerts(gateway, writer);
     writer_key(writer, "links");

@@ -100,6 +100,18 @@ static void print_store(const json_t *store)
         printf("         TAKES NOTHING: %s\n", cell(store, "error", a));
 }
 
+// Only where a log was read back since the start.
+static void print_backfill(const json_t *backfill)
+{
+    char a[CELL_SIZE];
+    if (!json_is_string(json_object_get(backfill, "last")))
+        return;
+    printf("Logs     %" JSON_INTEGER_FORMAT " boundaries read back, %" JSON_INTEGER_FORMAT
+           " estimated, %" JSON_INTEGER_FORMAT " answers not used\n         %s\n",
+           number(backfill, "filled"), number(backfill, "estimated"), number(backfill, "refused"),
+           cell(backfill, "last", a));
+}
+
 static void print_office(json_t *office)
 {
     char a[CELL_SIZE];
@@ -227,6 +239,7 @@ static int print_text(const struct buf *text)
     }
     print_gateway(status);
     print_store(json_object_get(status, "store"));
+    print_backfill(json_object_get(status, "backfill"));
     print_office(json_object_get(status, "office"));
     print_alerts(json_object_get(status, "alerts"));
     print_links(json_object_get(status, "links"));

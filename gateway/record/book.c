@@ -86,8 +86,8 @@ static enum lane lane_now(const struct book *book)
     return book->live ? LANE_LIVE : LANE_BACKFILL;
 }
 
-static enum message_kind message_of(const struct book *book, const struct tracked *tracked,
-                                    enum span span)
+enum message_kind book_message(const struct book *book, const struct tracked *tracked,
+                               enum span span)
 {
     if (!book->config->office.present)
         return (enum message_kind)0;
@@ -108,13 +108,14 @@ static int keep_period(struct book *book, struct tracked *tracked, int level,
                   span_text(period->span));
         return 0;
     }
-    enum message_kind message = message_of(book, tracked, period->span);
+    enum message_kind message = book_message(book, tracked, period->span);
     if (store_period_add(book->store, tracked->number, period, book->now_ms, lane_now(book),
                          message, &err) != 0) {
         fail_round(book, &err);
         return -1;
     }
     tracked->closed_to_ms[level] = period->to_ms;
+    tracked->gaps = tracked->gaps || period_lacks(period);
     book->closed++;
     book->sent += message != 0;
     return 0;

@@ -8,6 +8,7 @@
 #define METERGATE_RECORD_BOOK_H
 
 #include "config/config.h"
+#include "poll/archive.h"
 #include "store/store.h"
 
 #define BOOK_CLOSED_MAX 2000 // periods of one round; more go to further rounds
@@ -41,5 +42,21 @@ int book_add(struct book *book, struct reading *reading, struct err *err);
 int book_expire(struct book *book, const struct reading *next, int64_t until_ms, struct err *err);
 // When book_expire next has something to do; INT64_MAX when never.
 int64_t book_deadline(const struct book *book);
+
+// --- what the meters' own logs can fill (record/gap.h) ---
+struct backfill_status {
+    uint64_t filled, estimated; // boundary indices, since the start
+    uint64_t refused;           // answers that were not used
+    char last[160];             // the newest one, in words; "" before the first
+};
+
+// What logs are asked for now: gaps behind which their meter has been read again, the oldest one of
+// each meter. At most `max`; returns how many, -1.
+int book_asks(struct book *book, int64_t now_ms, struct archive_ask *asks, int max,
+              struct err *err);
+// Judges what a log answered, stores what is believed and new versions of the periods that it
+// completes, for the lane backfill. The same rows again change nothing.
+int book_backfill(struct book *book, const struct archive_rows *rows,
+                  struct backfill_status *status, struct err *err);
 
 #endif

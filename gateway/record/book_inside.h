@@ -20,6 +20,11 @@ struct tracked {
     int64_t watched_ms;              // its rules have what is before this
     struct period_builder *builder;
     struct series series;
+    bool gaps; // an hour or gas day may lack an index that a log could give
+    struct {
+        int64_t judged_to_ms; // boundaries up to here are not asked for again
+        bool needs_right;     // waits for the boundary after the gap
+    } archives[PROFILE_ARCHIVES_MAX];
     // The revision that decodes its readings: of the meter entry they were made with, which an
     // older configuration may hold.
     struct config *decoder_config;
@@ -57,6 +62,10 @@ struct book {
 // 0: it goes on; -1.
 int book_sum(struct book *book, const struct tracked *tracked, enum span span,
              const struct period *part, struct period *out, struct err *err);
+
+// As which message a period of a span goes out, 0: none.
+enum message_kind book_message(const struct book *book, const struct tracked *tracked,
+                               enum span span);
 
 // Place of a meter, -1 when the configuration has none of that id.
 int book_find(const struct book *book, const char *id);

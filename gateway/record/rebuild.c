@@ -109,6 +109,9 @@ static int track(struct book *book, int place, int64_t configured_ms, struct err
     if (store_series_last(book->store, tracked->number, serial, err) < 0)
         return -1;
     series_init(&tracked->series, serial);
+    tracked->gaps = true;
+    for (int i = 0; i < PROFILE_ARCHIVES_MAX; i++)
+        tracked->archives[i].judged_to_ms = INT64_MIN;
     struct period last;
     int found = find_resume(book, tracked, &last, err);
     if (found < 0)

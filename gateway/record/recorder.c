@@ -1,6 +1,7 @@
 #include "record/recorder.h"
 
 #include "base/log.h"
+#include "record/desk.h"
 #include "record/round.h"
 
 #include <errno.h>
@@ -25,6 +26,7 @@ struct request {
 
 struct recorder {
     struct round *round; // the thread's own
+    struct desk *desk;
     const struct clock *clock;
     pthread_t thread;
     pthread_mutex_t mutex; // of what follows
@@ -137,10 +139,16 @@ void recorder_status(struct recorder *recorder, struct recorder_status *out)
         .refused = recorder->refused + status->dropped,
         .waiting = (int)(recorder->offered - recorder->taken) + recorder->held,
         .last_commit_ms = status->last_commit_ms,
+        .backfill = status->backfill,
     };
     _Static_assert(sizeof out->error == sizeof status->error, "one text");
     memcpy(out->error, status->error, sizeof out->error);
     (void)pthread_mutex_unlock(&recorder->mutex);
+}
+
+struct archive_desk recorder_archives(struct recorder *recorder)
+{
+    return desk_interface(recorder->desk);
 }
 
 const char *recorder_stream(struct recorder *recorder)
@@ -285,6 +293,7 @@ static void step(struct recorder *recorder)
     bool hurry = recorder->stopping || recorder->requests != NULL;
     (void)pthread_mutex_unlock(&recorder->mutex);
     round_step(recorder->round, drained ? now : INT64_MIN, hurry);
+    desk_work(recorder->desk, recorder->round);
 }
 
 static void *record(void *argument)
@@ -313,6 +322,7 @@ static void recorder_free(struct recorder *recorder)
     while (recorder->taken != recorder->offered)
         reading_free(recorder->queue[recorder->taken++ % RECORDER_QUEUE_MAX]);
     round_close(recorder->round);
+    desk_free(recorder->desk);
     (void)pthread_cond_destroy(&recorder->work);
     (void)pthread_cond_destroy(&recorder->done);
     (void)pthread_mutex_destroy(&recorder->mutex);
@@ -339,6 +349,12 @@ struct recorder *recorder_start(const struct recorder_settings *settings, struct
     }
     init_locks(recorder);
     recorder->clock = settings->clock;
+    recorder->desk = desk_new(settings->clock);
+    if (recorder->desk == NULL) {
+        (void)err_set(err, "out of memory for the recorder");
+        recorder_free(recorder);
+        return NULL;
+    }
     recorder->round = round_open(settings, err);
     if (recorder->round == NULL) {
         recorder_free(recorder);

@@ -11,6 +11,7 @@
 #define METERGATE_RECORD_RECORDER_H
 
 #include "base/clock.h"
+#include "record/book.h"
 #include "store/store.h"
 
 #define RECORDER_QUEUE_MAX                                                                         \
@@ -57,12 +58,16 @@ void recorder_set_live(struct recorder *recorder, bool live);
 // commit_ms. Never blocks.
 void recorder_acknowledge(struct recorder *recorder, enum lane lane, int64_t seq);
 
+// Where links get to know what their meters' own logs are asked for, and hand the answers in.
+struct archive_desk recorder_archives(struct recorder *recorder);
+
 struct recorder_status {
     bool clock_known;
     uint64_t readings, rounds, refused; // since start; refused: the queue was full
     int waiting;
     int64_t last_commit_ms; // wall clock, 0 before the first
     char error[160];        // why the store takes nothing now, "" when it does
+    struct backfill_status backfill;
 };
 void recorder_status(struct recorder *recorder, struct recorder_status *out);
 

@@ -428,6 +428,35 @@ int64_t round_gather_ms(const struct round *round)
     return share < GATHER_MAX_MS ? share : GATHER_MAX_MS;
 }
 
+// --- the meters' own logs ---
+
+int round_asks(struct round *round, struct archive_ask *asks, int max)
+{
+    struct err err;
+    if (!round_is_working(round))
+        return 0;
+    int count = book_asks(round->book, wall_now(round), asks, max, &err);
+    if (count >= 0)
+        return count;
+    log_warn("recorder", "what is missing cannot be looked for now: %s", err.text);
+    return 0;
+}
+
+bool round_backfill(struct round *round, const struct archive_rows *rows)
+{
+    struct err err;
+    struct backfill_status status = round->status.backfill;
+    if (!round_is_working(round))
+        return false;
+    if (begin(round, &err) != 0 || book_backfill(round->book, rows, &status, &err) != 0 ||
+        commit(round, &err) != 0) {
+        fail(round, &err);
+        return true; // the gap is still there: it is asked for again
+    }
+    round->status.backfill = status;
+    return true;
+}
+
 // --- requests ---
 
 int round_run(struct round *round, recorder_task *task, void *argument, struct err *err)

@@ -6,6 +6,7 @@
 #ifndef METERGATE_RECORD_ROUND_H
 #define METERGATE_RECORD_ROUND_H
 
+#include "record/book.h"
 #include "record/recorder.h"
 
 struct round;
@@ -16,6 +17,7 @@ struct round_status {
     uint64_t dropped; // readings that the store refused again and again, each alone
     int64_t last_commit_ms;
     char error[160];
+    struct backfill_status backfill;
 };
 
 // Opens the store; with a known clock the book is made at once. NULL with a message on failure.
@@ -42,6 +44,12 @@ void round_step(struct round *round, int64_t until_ms, bool hurry);
 int64_t round_wait_ms(const struct round *round);
 // How long readings may be gathered before they are taken: an alert waits so much longer.
 int64_t round_gather_ms(const struct round *round);
+
+// What the meters' logs are asked for now, at most `max`; returns how many.
+int round_asks(struct round *round, struct archive_ask *asks, int max);
+// Takes an answer into the store, in a transaction that ends with it. False: the store takes
+// nothing now, try again.
+bool round_backfill(struct round *round, const struct archive_rows *rows);
 
 int round_run(struct round *round, recorder_task *task, void *argument, struct err *err);
 int round_apply(struct round *round, struct config *config, struct err *err);

@@ -1,0 +1,591 @@
+// Gaps of the stored periods, and what the meters' own logs make of them.
+#include "record/book_inside.h"
+
+#include "base/log.h"
+#include "drivers/archive.h"
+#include "record/gap.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RUN_MAX (ARCHIVE_SLOTS_MAX - 2) // with an anchor on both sides
+// Indices stand alone, so a long gap is filled in steps that each are one transaction.
+#define RUN_OF_INDICES_MAX 96
+
+static const struct profile_archive *archive_at(const struct tracked *tracked, int archive)
+{
+    return &tracked->meter->profile->archives[archive];
+}
+
+static bool keeps_span(const struct tracked *tracked, enum span span)
+{
+    for (int i = 0; i < tracked->span_count; i++)
+        if (tracked->spans[i] == span)
+            return true;
+    return false;
+}
+
+static bool has_increments(const struct profile_archive *archive)
+{
+    for (int i = 0; i < archive->value_count; i++)
+        if (archive->values[i].increment)
+            return true;
+    return false;
+}
+
+static const struct period_channel *counter_of(const struct period *period, const char *name)
+{
+    for (int i = 0; i < period->channel_count; i++)
+        if (period->channels[i].kind == CHANNEL_COUNTER &&
+            strcmp(period->channels[i].name, name) == 0)
+            return &period->channels[i];
+    return NULL;
+}
+
+// ---- what is wanted -----------------------------------------------------------------------------
+
+// A run of hours or gas days whose ends lack an index.
+struct stretch {
+    const struct profile_archive *archive;
+    int64_t from_ms, to_ms; // to_ms: the last end that lacks one; 0: none yet
+    int count, most;
+    int64_t right_ms; // end of the one behind it, where that is known; 0
+};
+
+static bool lacks(const struct profile_archive *archive, const struct period *period)
+{
+    for (int i = 0; i < archive->value_count; i++) {
+        const struct period_channel *channel = counter_of(period, archive->values[i].channel->name);
+        if (channel != NULL && !gap_is_settled(channel->end_known, channel->end_quality))
+            return true;
+    }
+    return false;
+}
+
+static bool add_to_stretch(void *context, const struct stored_period *stored)
+{
+    struct stretch *stretch = context;
+    const struct period *period = &stored->period;
+    bool wanted = lacks(stretch->archive, period);
+    if (stretch->count == 0 && !wanted)
+        return true;
+    if (stretch->count > 0 && period->from_ms != stretch->to_ms)
+        return false;
+    if (!wanted || stretch->count == stretch->most) {
+        stretch->right_ms = wanted ? 0 : period->to_ms;
+        return false;
+    }
+    if (stretch->count++ == 0)
+        stretch->from_ms = period->from_ms;
+    stretch->to_ms = period->to_ms;
+    return true;
+}
+
+// Whether the meter has been read since `at_ms`.
+static bool is_back(const struct tracked *tracked, const struct profile_archive *archive,
+                    int64_t at_ms)
+{
+    for (int i = 0; i < archive->value_count; i++) {
+        int64_t last_ms;
+        int64_t micro;
+        uint8_t quality;
+        if (period_builder_last(tracked->builder, archive->values[i].channel->name, &last_ms,
+                                &micro, &quality) &&
+            last_ms >= at_ms)
+            return true;
+    }
+    return false;
+}
+
+// 1: a stretch that can be read back now; 0; -1. *any: there are some that may be later.
+static int find_stretch(struct book *book, struct tracked *tracked, int number, int64_t now_ms,
+                        struct stretch *out, bool *any, struct err *err)
+{
+    const struct profile_archive *archive = archive_at(tracked, number);
+    enum span span = archive_span(archive);
+    int64_t oldest = now_ms - (archive->records + 1) * span_nominal_ms(span);
+    int64_t judged = tracked->archives[number].judged_to_ms;
+    int64_t first;
+    int found = store_periods_lacking(book->store, tracked->number, span,
+                                      oldest > judged ? oldest : judged, &first, 1, err);
+    if (found <= 0 || !keeps_span(tracked, span))
+        return found < 0 ? -1 : 0;
+    *any = true;
+    if (!is_back(tracked, archive, period_end(&book->calendar, span, first)))
+        return 0;
+    bool sums = has_increments(archive);
+    *out = (struct stretch){.archive = archive, .most = sums ? RUN_MAX : RUN_OF_INDICES_MAX};
+    if (store_periods(book->store, tracked->meter->id, span, first, now_ms, add_to_stretch, out,
+                      err) != 0)
+        return -1;
+    if (out->count == 0 || !is_back(tracked, archive, out->to_ms))
+        return 0;
+    bool is_whole = out->count < out->most;
+    if (sums && !is_whole) {
+        log_warn("recorder", "%s: %d %ss without an index are too many for a log of increments",
+                 tracked->meter->id, out->count, span_text(span));
+        tracked->archives[number].judged_to_ms = out->to_ms;
+        return 0;
+    }
+    bool waits = sums || (tracked->archives[number].needs_right && is_whole);
+    return out->right_ms != 0 || !waits;
+}
+
+static int meter_asks(struct book *book, struct tracked *tracked, int64_t now_ms,
+                      struct archive_ask *ask, struct err *err)
+{
+    bool any = false;
+    int found = 0;
+    for (int i = 0; i < tracked->meter->profile->archive_count && found == 0; i++) {
+        struct stretch stretch;
+        found = find_stretch(book, tracked, i, now_ms, &stretch, &any, err);
+        if (found == 1) {
+            *ask = (struct archive_ask){.archive = i,
+                                        .from_ms = stretch.from_ms,
+                                        .to_ms = stretch.right_ms != 0 ? stretch.right_ms
+                                                                       : stretch.to_ms};
+            memcpy(ask->meter, tracked->meter->id, sizeof ask->meter);
+        }
+    }
+    tracked->gaps = any;
+    return found;
+}
+
+int book_asks(struct book *book, int64_t now_ms, struct archive_ask *asks, int max, struct err *err)
+{
+    int count = 0;
+    for (int i = 0; i < book->config->meter_count && count < max; i++) {
+        struct tracked *tracked = &book->tracked[i];
+        if (tracked->meter->profile->archive_count == 0 || !tracked->gaps)
+            continue;
+        int found = meter_asks(book, tracked, now_ms, &asks[count], err);
+        if (found < 0)
+            return -1;
+        count += found;
+    }
+    return count;
+}
+
+// ---- what we have -------------------------------------------------------------------------------
+
+// One counter of the archive over the slots of an answer.
+struct side {
+    const struct archive_value *value;
+    bool exchanged; // another meter stands there since an instant in the gap
+    enum gap_verdict verdict;
+    struct gap gap;
+    struct gap_slot slots[ARCHIVE_SLOTS_MAX];
+};
+
+struct filling {
+    struct book *book;
+    struct tracked *tracked;
+    const struct profile_archive *archive;
+    const struct archive_rows *rows;
+    int amended;
+    bool failed;
+    struct err err;
+    int side_count;
+    struct side sides[];
+};
+
+static int slot_of(const struct filling *filling, int64_t end_ms)
+{
+    const struct archive_rows *rows = filling->rows;
+    for (int i = 0; i < rows->count; i++)
+        if (rows->ends_ms[i] == end_ms)
+            return i;
+    return -1;
+}
+
+static struct gap_point last_of(const struct period_channel *channel)
+{
+    if (channel->last_ms == 0 || channel->last_quality == QUALITY_MISSING)
+        return (struct gap_point){.at_ms = 0};
+    return (struct gap_point){channel->last_ms, channel->last_micro, channel->last_quality};
+}
+
+// A period of the archive's span: the index at its end, and the newest reading before.
+static bool take_slot(void *context, const struct stored_period *stored)
+{
+    struct filling *filling = context;
+    const struct period *period = &stored->period;
+    int end = slot_of(filling, period->to_ms);
+    int start = slot_of(filling, period->from_ms);
+    for (int i = 0; i < filling->side_count; i++) {
+        struct side *side = &filling->sides[i];
+        const struct period_channel *channel = counter_of(period, side->value->channel->name);
+        if (channel == NULL)
+            continue;
+        if (end >= 0) {
+            struct gap_slot *slot = &side->slots[end];
+            slot->known = channel->end_known;
+            slot->quality = channel->end_quality;
+            slot->micro = channel->end_micro;
+            slot->before = last_of(channel);
+        }
+        if (start == 0 && !side->slots[0].known && channel->start_known && !period->first) {
+            side->slots[0].known = true;
+            side->slots[0].quality = channel->start_quality;
+            side->slots[0].micro = channel->start_micro;
+        }
+        side->exchanged = side->exchanged || (start >= 0 && channel->exchanged);
+    }
+    return true;
+}
+
+// A period of the meter's shortest span: what is known soonest after a slot's end.
+static bool take_next(void *context, const struct stored_period *stored)
+{
+    struct filling *filling = context;
+    const struct period *period = &stored->period;
+    int at = filling->rows->count - 1;
+    while (at >= 0 && filling->rows->ends_ms[at] > period->from_ms)
+        at--;
+    for (int i = 0; i < filling->side_count && at >= 0; i++) {
+        struct gap_slot *slot = &filling->sides[i].slots[at];
+        const struct period_channel *channel =
+            counter_of(period, filling->sides[i].value->channel->name);
+        if (channel == NULL || slot->next.at_ms != 0)
+            continue;
+        struct gap_point last = last_of(channel);
+        if (period->from_ms > slot->end_ms &&
+            gap_is_settled(channel->start_known, channel->start_quality))
+            slot->next =
+                (struct gap_point){period->from_ms, channel->start_micro, channel->start_quality};
+        else if (last.at_ms >= slot->end_ms)
+            slot->next = last;
+    }
+    return true;
+}
+
+static int take_periods(struct filling *filling, struct err *err)
+{
+    const struct archive_rows *rows = filling->rows;
+    struct book *book = filling->book;
+    const char *id = filling->tracked->meter->id;
+    enum span span = archive_span(filling->archive);
+    int64_t from = period_start(&book->calendar, span, rows->ends_ms[0] - 1);
+    int64_t to = rows->ends_ms[rows->count - 1];
+    if (store_periods(book->store, id, span, from, to, take_slot, filling, err) != 0)
+        return -1;
+    return store_periods(book->store, id, filling->tracked->spans[0], rows->ends_ms[0],
+                         period_end(&book->calendar, span, to), take_next, filling, err);
+}
+
+// ---- what the log says --------------------------------------------------------------------------
+
+// Bits of a binary float's mantissa that a total of that size cannot show.
+static int64_t float_step(uint8_t type, int64_t micro)
+{
+    uint64_t size = micro < 0 ? -(uint64_t)micro : (uint64_t)micro;
+    if (type == RAW_F32)
+        return (int64_t)(size >> 22);
+    return type == RAW_F64 ? (int64_t)(size >> 51) : 0;
+}
+
+static void take_row(struct filling *filling, const struct profile *record, int slot)
+{
+    const struct archive_rows *rows = filling->rows;
+    size_t size = filling->archive->record_registers;
+    struct image image = {.why = {0}};
+    struct value values[PROFILE_CHANNELS_MAX];
+    memcpy(image.words, rows->words + (size_t)slot * size, size * sizeof image.words[0]);
+    image_decode(record, &image, rows->meter->unverified, values);
+    for (int i = 0; i < filling->side_count; i++) {
+        struct side *side = &filling->sides[i];
+        int channel = (int)(side->value - filling->archive->values);
+        if (!value_is_usable(&values[channel]))
+            continue;
+        int64_t micro = values[channel].micro;
+        int64_t step = float_step(side->value->type, micro);
+        side->slots[slot].has = true;
+        side->slots[slot].log = micro;
+        side->gap.resolution = step > side->gap.resolution ? step : side->gap.resolution;
+    }
+}
+
+static int take_rows(struct filling *filling, struct err *err)
+{
+    const struct archive_rows *rows = filling->rows;
+    struct profile *record = archive_record(rows->meter->profile, rows->ask.archive, true);
+    if (record == NULL)
+        return err_set(err, "out of memory for the log of %s", rows->meter->id);
+    for (int i = 0; i < filling->side_count; i++) {
+        struct side *side = &filling->sides[i];
+        int channel = (int)(side->value - filling->archive->values);
+        side->gap.resolution = period_resolution(record, &record->channels[channel]);
+    }
+    for (int i = 0; i < rows->count; i++)
+        if (rows->has[i])
+            take_row(filling, record, i);
+    free(record);
+    return 0;
+}
+
+// ---- judgement ----------------------------------------------------------------------------------
+
+static void set_after(const struct filling *filling, struct side *side)
+{
+    struct gap_point *after = &side->gap.after;
+    const struct gap_slot *last = &side->slots[side->gap.count - 1];
+    if (gap_is_settled(last->known, last->quality))
+        *after = (struct gap_point){last->end_ms, last->micro, last->quality};
+    else if (!period_builder_last(filling->tracked->builder, side->value->channel->name,
+                                  &after->at_ms, &after->micro, &after->quality) ||
+             after->at_ms < last->end_ms)
+        after->at_ms = 0;
+}
+
+// 1: another meter stands there than before the gap, 0, -1.
+static int was_exchanged(const struct filling *filling, const struct side *side, struct err *err)
+{
+    char before[VALUE_TEXT_MAX] = "";
+    char after[VALUE_TEXT_MAX] = "";
+    const struct gap_slot *slot = &side->slots[side->gap.count > 1];
+    int number = filling->tracked->number;
+    int found = store_series_at(filling->book->store, number, slot->before.at_ms, before, err);
+    if (found == 1)
+        found = store_series_at(filling->book->store, number, side->gap.after.at_ms, after, err);
+    if (found < 0)
+        return -1;
+    return side->exchanged || (found == 1 && strcmp(before, after) != 0);
+}
+
+static int judge_side(struct filling *filling, struct side *side, bool is_last, struct err *err)
+{
+    const struct profile *profile = filling->tracked->meter->profile;
+    int channel = profile_channel_find(profile, side->value->channel->name);
+    side->gap.counter_resolution =
+        channel >= 0 ? period_resolution(profile, &profile->channels[channel]) : 1;
+    side->gap.increments = side->value->increment;
+    side->gap.quality = filling->rows->meter->unverified ? QUALITY_SUSPECT : QUALITY_ARCHIVE;
+    set_after(filling, side);
+    side->verdict = GAP_NOTHING;
+    if (side->gap.after.at_ms == 0)
+        return 0;
+    int exchanged = was_exchanged(filling, side, err);
+    if (exchanged < 0)
+        return -1;
+    side->exchanged = exchanged == 1;
+    if (!side->exchanged)
+        side->verdict = gap_close(&side->gap, is_last);
+    return 0;
+}
+
+// ---- what comes of it ---------------------------------------------------------------------------
+
+static bool amend_channel(struct period *period, const struct side *side, int start, int end)
+{
+    struct period_channel *channel = NULL;
+    for (int i = 0; i < period->channel_count; i++)
+        if (period->channels[i].kind == CHANNEL_COUNTER &&
+            strcmp(period->channels[i].name, side->value->channel->name) == 0)
+            channel = &period->channels[i];
+    bool starts = channel != NULL && start >= 0 && side->slots[start].changed && !period->first;
+    bool ends = channel != NULL && end >= 0 && side->slots[end].changed;
+    if (starts) {
+        channel->start_known = true;
+        channel->start_micro = side->slots[start].micro;
+        channel->start_quality = side->slots[start].quality;
+    }
+    if (ends) {
+        channel->end_known = true;
+        channel->end_micro = side->slots[end].micro;
+        channel->end_quality = side->slots[end].quality;
+    }
+    return starts || ends;
+}
+
+// A stored period that begins or ends at a boundary whose index is new: its next version.
+static bool amend_period(void *context, const struct stored_period *stored)
+{
+    struct filling *filling = context;
+    struct book *book = filling->book;
+    struct period period = stored->period;
+    int start = slot_of(filling, period.from_ms);
+    int end = slot_of(filling, period.to_ms);
+    bool amended = false;
+    for (int i = 0; i < filling->side_count; i++)
+        amended = amend_channel(&period, &filling->sides[i], start, end) || amended;
+    if (!amended)
+        return true;
+    period.version++;
+    period_judge(&period);
+    enum message_kind message = book_message(book, filling->tracked, period.span);
+    if (store_period_add(book->store, filling->tracked->number, &period, book->now_ms,
+                         LANE_BACKFILL, message, &filling->err) != 0) {
+        filling->failed = true;
+        return false;
+    }
+    filling->amended++;
+    book->closed++;
+    book->sent += message != 0;
+    return true;
+}
+
+static int amend_periods(struct filling *filling, struct err *err)
+{
+    const struct archive_rows *rows = filling->rows;
+    struct book *book = filling->book;
+    for (enum span span = SPAN_1MIN; span <= SPAN_MONTH; span++) {
+        int64_t from = period_start(&book->calendar, span, rows->ends_ms[0]);
+        if (store_periods(book->store, filling->tracked->meter->id, span, from,
+                          rows->ends_ms[rows->count - 1] + 1, amend_period, filling, err) != 0)
+            return -1;
+        if (filling->failed)
+            return err_set(err, "%s", filling->err.text);
+    }
+    for (int i = 0; i < filling->side_count; i++) {
+        const struct side *side = &filling->sides[i];
+        for (int slot = 0; slot < side->gap.count; slot++)
+            if (side->slots[slot].changed)
+                period_builder_amend(filling->tracked->builder, side->slots[slot].end_ms,
+                                     side->value->channel->name, side->slots[slot].micro,
+                                     side->slots[slot].quality);
+    }
+    return 0;
+}
+
+static bool is_filled(const struct filling *filling, int slot)
+{
+    for (int i = 0; i < filling->side_count; i++)
+        if (filling->sides[i].verdict == GAP_FILLED && filling->sides[i].slots[slot].changed)
+            return true;
+    return false;
+}
+
+// The records themselves, as readings at the boundaries that they gave an index. Increments are no
+// reading of anything: they are in the periods alone.
+static int keep_rows(struct filling *filling, struct err *err)
+{
+    const struct archive_rows *rows = filling->rows;
+    struct book *book = filling->book;
+    bool sent = book->config->office.present && book->config->office.raw_readings;
+    bool indices = false;
+    for (int i = 0; i < filling->archive->value_count; i++)
+        indices = indices || !filling->archive->values[i].increment;
+    int decoder;
+    if (store_decoder(book->store, rows->meter, &decoder, err) != 0)
+        return -1;
+    for (int i = 0; i < rows->count; i++) {
+        struct archive_words words = {.meter = rows->meter,
+                                      .archive = rows->ask.archive,
+                                      .at_ms = rows->ends_ms[i],
+                                      .words = rows->words +
+                                               (size_t)i * filling->archive->record_registers};
+        if (!indices || !rows->has[i] || !is_filled(filling, i))
+            continue;
+        if (store_archive_add(book->store, filling->tracked->number, decoder, &words,
+                              sent ? LANE_BACKFILL : (enum lane)0, err) != 0)
+            return -1;
+        book->sent += sent;
+    }
+    return 0;
+}
+
+// ---- all ----------------------------------------------------------------------------------------
+
+static int changed_of(const struct filling *filling, enum gap_verdict verdict)
+{
+    int count = 0;
+    for (int i = 0; i < filling->side_count; i++)
+        for (int slot = 0; slot < filling->sides[i].gap.count; slot++)
+            count += filling->sides[i].verdict == verdict && filling->sides[i].slots[slot].changed;
+    return count;
+}
+
+static bool any_side(const struct filling *filling, enum gap_verdict verdict, bool exchanged)
+{
+    for (int i = 0; i < filling->side_count; i++)
+        if (exchanged ? filling->sides[i].exchanged : filling->sides[i].verdict == verdict)
+            return true;
+    return false;
+}
+
+static void tell(const struct filling *filling, struct backfill_status *status)
+{
+    int filled = changed_of(filling, GAP_FILLED);
+    int estimated = changed_of(filling, GAP_ESTIMATED);
+    const char *id = filling->tracked->meter->id;
+    const char *span = span_text(archive_span(filling->archive));
+    char *text = status->last;
+    size_t size = sizeof status->last;
+    status->filled += (uint64_t)filled;
+    status->estimated += (uint64_t)estimated;
+    status->refused += filled == 0;
+    if (any_side(filling, GAP_NOTHING, true))
+        (void)snprintf(text, size, "%s: another meter stands there: its log is not used", id);
+    else if (any_side(filling, GAP_ESTIMATED, false))
+        (void)snprintf(text, size,
+                       "%s: its log does not agree with its index: %d %s boundaries are estimated",
+                       id, estimated, span);
+    else if (filled > 0)
+        (void)snprintf(text, size, "%s: %d %s boundaries read back from its log", id, filled, span);
+    else if (any_side(filling, GAP_WAITS, false))
+        (void)snprintf(text, size, "%s: its log is compared again after the next %s", id, span);
+    else
+        (void)snprintf(text, size, "%s: its log has nothing of the missing %ss", id, span);
+    if (any_side(filling, GAP_ESTIMATED, false) || any_side(filling, GAP_NOTHING, true))
+        log_warn("recorder", "%s", text);
+    else
+        log_info("recorder", "%s", text);
+}
+
+static int fill(struct filling *filling, struct backfill_status *status, struct err *err)
+{
+    const struct archive_rows *rows = filling->rows;
+    int number = rows->ask.archive;
+    struct tracked *tracked = filling->tracked;
+    const struct gap_slot *last = &filling->sides[0].slots[rows->count - 1];
+    if (take_periods(filling, err) != 0 || take_rows(filling, err) != 0)
+        return -1;
+    bool has_right = gap_is_settled(last->known, last->quality);
+    bool is_last = has_right || rows->count > RUN_OF_INDICES_MAX;
+    for (int i = 0; i < filling->side_count; i++)
+        if (judge_side(filling, &filling->sides[i], is_last, err) != 0)
+            return -1;
+    if (amend_periods(filling, err) != 0 || keep_rows(filling, err) != 0)
+        return -1;
+    tracked->archives[number].needs_right = any_side(filling, GAP_WAITS, false);
+    if (!tracked->archives[number].needs_right)
+        tracked->archives[number].judged_to_ms = rows->ends_ms[rows->count - 1 - has_right];
+    tell(filling, status);
+    return 0;
+}
+
+int book_backfill(struct book *book, const struct archive_rows *rows,
+                  struct backfill_status *status, struct err *err)
+{
+    int place = book_find(book, rows->meter->id);
+    int number = rows->ask.archive;
+    if (place < 0 || rows->count < 2)
+        return 0;
+    struct tracked *tracked = &book->tracked[place];
+    const struct profile *profile = rows->meter->profile;
+    if (number >= tracked->meter->profile->archive_count || number >= profile->archive_count)
+        return 0; // the configuration is another one by now
+    const struct profile_archive *archive = &profile->archives[number];
+    struct filling *filling =
+        calloc(1, sizeof *filling + (size_t)archive->value_count * sizeof filling->sides[0]);
+    if (filling == NULL)
+        return err_set(err, "out of memory for the log of %s", rows->meter->id);
+    filling->book = book;
+    filling->tracked = tracked;
+    filling->archive = archive;
+    filling->rows = rows;
+    for (int i = 0; i < archive->value_count; i++) {
+        if (archive->values[i].channel->kind != CHANNEL_COUNTER)
+            continue;
+        struct side *side = &filling->sides[filling->side_count++];
+        side->value = &archive->values[i];
+        side->gap.slots = side->slots;
+        side->gap.count = rows->count;
+        for (int slot = 0; slot < rows->count; slot++)
+            side->slots[slot].end_ms = rows->ends_ms[slot];
+    }
+    int result = filling->side_count > 0 ? fill(filling, status, err) : 0;
+    free(filling);
+    return result;
+}
