@@ -25,6 +25,70 @@ void sim_meter_init(struct sim_meter *meter, const char *id, uint8_t unit,
     model_start(&meter->state, wall_ms, measured_micro, base_micro);
 }
 
+// ---- logs ---------------------------------------------------------------------------------------
+
+void sim_meter_close_logs(struct sim_meter *meter)
+{
+    for (int i = 0; i < PROFILE_ARCHIVES_MAX; i++) {
+        sim_log_free(meter->logs[i]);
+        meter->logs[i] = NULL;
+    }
+}
+
+// The first end of a span of any log after the model's time.
+static int64_t next_close_ms(const struct sim_meter *meter)
+{
+    int64_t next = INT64_MAX;
+    for (int i = 0; i < PROFILE_ARCHIVES_MAX; i++) {
+        int64_t end = meter->logs[i] != NULL ? sim_log_next_ms(meter->logs[i], meter->state.at_ms)
+                                             : INT64_MAX;
+        next = end < next ? end : next;
+    }
+    return next;
+}
+
+// Brings the model to an instant, and closes the spans of the logs that end on the way.
+static void run_model(struct sim_meter *meter, int64_t to_ms)
+{
+    if (to_ms - meter->state.at_ms > MODEL_CATCH_UP_MS)
+        model_advance(&meter->settings, &meter->state, to_ms - MODEL_CATCH_UP_MS);
+    int64_t end_ms;
+    while ((end_ms = next_close_ms(meter)) <= to_ms) {
+        model_advance(&meter->settings, &meter->state, end_ms);
+        for (int i = 0; i < PROFILE_ARCHIVES_MAX; i++) {
+            struct sim_log *log = meter->logs[i];
+            if (log != NULL && sim_log_next_ms(log, end_ms - 1) == end_ms)
+                sim_log_close(log, &meter->settings, &meter->state, meter->shift);
+        }
+    }
+    model_advance(&meter->settings, &meter->state, to_ms);
+}
+
+// Runs the model from before the start to learn what it adds until then, then again from counters
+// that are so much less: at the start they are what they should be.
+int sim_meter_open_logs(struct sim_meter *meter, int64_t before_ms, struct err *err)
+{
+    const struct profile *profile = meter->kind->profile;
+    struct model_state start = meter->state;
+    int64_t from_ms = start.at_ms - before_ms;
+    struct model_state trial;
+    model_start(&trial, from_ms, 0, 0);
+    if (profile->archive_count > 0)
+        model_advance(&meter->settings, &trial, start.at_ms);
+    for (int i = 0; i < profile->archive_count; i++) {
+        meter->logs[i] = sim_log_new(profile, i, meter->settings.calendar->utc_offset_min);
+        if (meter->logs[i] == NULL) {
+            sim_meter_close_logs(meter);
+            return err_set(err, "there is not enough memory for the log of %s", meter->id);
+        }
+    }
+    model_start(&meter->state, from_ms, start.measured.micro - trial.measured.micro,
+                start.base.micro - trial.base.micro);
+    run_model(meter, start.at_ms);
+    meter->state = start;
+    return 0;
+}
+
 uint64_t sim_meter_random(struct sim_meter *meter)
 {
     meter->random += UINT64_C(0x9E3779B97F4A7C15);
@@ -70,12 +134,12 @@ static void advance(struct sim_meter *meter, const struct sim_time *now)
         if (fault->kind != FAULT_REVERSE || now->since_start_ms <= fault->start_ms)
             continue;
         int64_t end_ms = fault->end_ms < now->since_start_ms ? fault->end_ms : now->since_start_ms;
-        model_advance(&meter->settings, &meter->state, start_wall_ms + fault->start_ms);
+        run_model(meter, start_wall_ms + fault->start_ms);
         meter->state.reverse = true;
-        model_advance(&meter->settings, &meter->state, start_wall_ms + end_ms);
+        run_model(meter, start_wall_ms + end_ms);
         meter->state.reverse = false;
     }
-    model_advance(&meter->settings, &meter->state, now->wall_ms);
+    run_model(meter, now->wall_ms);
 }
 
 int sim_meter_add_fault(struct sim_meter *meter, const struct meter_fault *fault,
@@ -333,6 +397,11 @@ int sim_meter_registers(const struct sim_meter *meter, const struct image *image
 {
     const struct profile *profile = meter->kind->profile;
     int end = first + count;
+    *word_count = count;
+    for (int i = 0; i < PROFILE_ARCHIVES_MAX; i++)
+        if (meter->logs[i] != NULL &&
+            sim_log_registers(meter->logs[i], function, first, count, words))
+            return 0;
     unsigned width = request_width(profile, function, first, end);
     unsigned found = 0;
     bool seen[SIM_WORDS_MAX] = {false};

@@ -6,6 +6,7 @@
 #include "base/writer.h"
 #include "drivers/decode.h"
 #include "drivers/simulator/meter_fault.h"
+#include "drivers/simulator/sim_log.h"
 #include "drivers/simulator/site_model.h"
 
 #define METER_FAULTS_MAX 16 // at once; one more is refused
@@ -33,8 +34,9 @@ struct sim_meter {
     int fault_count;
     struct meter_fault faults[METER_FAULTS_MAX];
     // By channel of the profile.
-    int64_t shift[PROFILE_CHANNELS_MAX];  // added to a counter: it was set by an order
-    double ordered[PROFILE_CHANNELS_MAX]; // a gauge that was set; NaN: by the model
+    int64_t shift[PROFILE_CHANNELS_MAX];        // added to a counter: it was set by an order
+    double ordered[PROFILE_CHANNELS_MAX];       // a gauge that was set; NaN: by the model
+    struct sim_log *logs[PROFILE_ARCHIVES_MAX]; // NULL: it keeps none
     bool has_frozen;
     struct image frozen;
     int64_t asked_ms;                   // last request, since start
@@ -59,6 +61,12 @@ struct struck {
 void sim_meter_init(struct sim_meter *meter, const char *id, uint8_t unit,
                     const struct sim_kind *kind, const struct model_settings *settings,
                     int64_t wall_ms, int64_t base_micro, int64_t measured_micro);
+
+// Begins the logs that the profile has, with what they would hold had the meter run for
+// `before_ms` already; its counters stay as they are. -1 when memory is short. Before any fault.
+#define SIM_LOG_BEFORE_MAX_H 168
+int sim_meter_open_logs(struct sim_meter *meter, int64_t before_ms, struct err *err);
+void sim_meter_close_logs(struct sim_meter *meter);
 
 uint64_t sim_meter_random(struct sim_meter *meter);
 

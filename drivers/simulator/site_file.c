@@ -264,6 +264,10 @@ static void make_meter(const struct loading *loading, const struct meter_entry *
         (void)snprintf(meter->serial_number, sizeof meter->serial_number, "%s",
                        entry->serial_number);
     }
+    struct err err;
+    if (!kind->coded &&
+        sim_meter_open_logs(meter, entry->log_before_h * INT64_C(3600000), &err) != 0)
+        fault_at(loading->load->faults, file_of(loading), entry->node, "%s", err.text);
     const struct fault_entry *faults = entry->faults.items;
     for (int i = 0; i < entry->faults.count; i++)
         set_fault(loading, &faults[i], meter);
@@ -473,6 +477,8 @@ void site_free(struct site *site)
 {
     if (site == NULL)
         return;
+    for (int i = 0; i < site->meter_count; i++)
+        sim_meter_close_logs(&site->meters[i]);
     for (int i = 0; i < site->kind_count; i++)
         profile_free(site->kinds[i].profile);
     free(site->kinds);

@@ -59,6 +59,7 @@ struct meter_entry {
     char serial_number[VALUE_TEXT_MAX];
     int reply_delay_ms;
     double sleep_after_s;
+    int log_before_h;
     struct list faults; // items: struct fault_entry
 };
 
