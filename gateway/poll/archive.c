@@ -35,7 +35,8 @@ struct task {
     int low, high;                       // ages, while it is looked for
     int age;                             // the next record to be read
     int searches, failures;
-    bool one_by_one; // several records in a request are refused
+    bool one_by_one;     // several records in a request are refused
+    int64_t answered_ms; // boot clock: the last record of this ask, 0: none yet
     uint16_t words[FRAME_WORDS_MAX];
     int source_count;
     struct source sources[];
@@ -126,6 +127,7 @@ static void begin(struct task *task, struct source *source, const struct archive
     task->archive = archive;
     task->searches = task->failures = 0;
     task->one_by_one = false;
+    task->answered_ms = 0;
     fill_slots(task);
     task->stage = STAGE_DELIVER; // nothing of it can be told
     int slot = first_missing(task);
@@ -152,6 +154,21 @@ static bool find_ask(struct task *task, int64_t now_ms)
 
 enum outcome { OUTCOME_READ, OUTCOME_REFUSED, OUTCOME_FAILED };
 
+// A request that a sleeping meter may lose. Of one register: no record's shape.
+static void wake_meter(const struct task *task, struct wire *wire)
+{
+    const struct meter *meter = task->source->meter;
+    const struct profile_limits *limits = &meter->profile->limits;
+    int64_t rest_ms = clock_boot_ms(task->settings.clock) - task->answered_ms;
+    const struct request request = {.unit = (uint8_t)meter->unit,
+                                    .function = task->archive->function,
+                                    .first = task->archive->first_register,
+                                    .count = 1};
+    if (limits->wake_request && wire_may_ask(wire, &request) &&
+        (task->answered_ms == 0 || rest_ms >= limits->wake_after_s * INT64_C(1000)))
+        (void)wire_wake(wire, &request, limits->wake_wait_ms);
+}
+
 // Asks for the records of ages [age, age + count); their words stand in the order of registers.
 static enum outcome ask_records(struct task *task, struct wire *wire, int age, int count)
 {
@@ -164,6 +181,7 @@ static enum outcome ask_records(struct task *task, struct wire *wire, int age, i
                               .count = (uint16_t)(count * task->archive->record_registers)};
     struct reply reply;
     wire_set_pause(wire, meter->profile->limits.pause_ms);
+    wake_meter(task, wire);
     if (!wire_may_ask(wire, &request))
         return OUTCOME_FAILED; // later: a late reply may still come
     wire_transact(wire, &request, &reply);
@@ -171,6 +189,7 @@ static enum outcome ask_records(struct task *task, struct wire *wire, int age, i
         return OUTCOME_REFUSED;
     if (reply.why != WHY_NONE)
         return OUTCOME_FAILED;
+    task->answered_ms = clock_boot_ms(task->settings.clock);
     memcpy(task->words, reply.words, request.count * sizeof task->words[0]);
     return OUTCOME_READ;
 }

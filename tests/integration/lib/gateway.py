@@ -51,6 +51,7 @@ class Gateway:
         self.web = web
         self.child = None
         self.starts = 0
+        self.environment = None  # another one than the test's
         if site is not None:
             self.write(site)
 
@@ -64,7 +65,8 @@ class Gateway:
     def start(self, wait=True):
         self.starts += 1
         command = [self.binary, "run", "--config", self.config, "--state", self.state, "--profiles", PROFILES]
-        self.child = Child(command + ([] if self.web else ["--no-web"]), self.folder, "gateway")
+        self.child = Child(command + ([] if self.web else ["--no-web"]), self.folder, "gateway",
+                           env=self.environment)
         if wait:
             self.wait_ready()
         return self

@@ -13,13 +13,13 @@ def sanitizer_faults(text):
 class Child:
     """A process with its output in files, in a session of its own: Ctrl-C at the terminal reaches only its owner."""
 
-    def __init__(self, command, folder, name, cwd=None):
+    def __init__(self, command, folder, name, cwd=None, env=None):
         self.name = name
         self.stdout_path = folder / f"{name}.out"
         self.stderr_path = folder / f"{name}.err"
         with open(self.stdout_path, "ab") as out, open(self.stderr_path, "ab") as err:
             self.process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL, stdout=out,
-                                            stderr=err, cwd=cwd, start_new_session=True)
+                                            stderr=err, cwd=cwd, env=env, start_new_session=True)
 
     @property
     def pid(self):
