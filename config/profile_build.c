@@ -1,28 +1,9 @@
 // From the profile's entries to fields, channels and requests that belong together.
-#include "config/profile_file.h"
+#include "config/profile_build.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct build {
-    const struct load *load;
-    const struct profile_draft *draft;
-    struct profile *profile;
-};
-
-#define TELL(build, ...) fault_at((build)->load->faults, (build)->load->document->file, __VA_ARGS__)
-#define TELL_KEY(build, ...)                                                                       \
-    fault_at_key((build)->load->faults, (build)->load->document->file, __VA_ARGS__)
-#define TELL_MISSING(build, ...)                                                                   \
-    fault_missing((build)->load->faults, (build)->load->document->file, __VA_ARGS__)
-
-// The value of a key where there is one, else the map itself: the place to point at.
-static const struct node *place_of(const struct node *map, const char *key)
-{
-    const struct node *child = node_find(map, key);
-    return child != NULL ? child : map;
-}
 
 // ---- fields -------------------------------------------------------------------------------------
 
@@ -62,9 +43,8 @@ static int field_take(struct build *build, const struct node *node, struct field
     return -1;
 }
 
-// Whether an order is right for that many registers; fills enum word_order.
-static int order_take(struct build *build, const struct node *map, int order, int words,
-                      bool is_text, uint8_t *out)
+int order_take(struct build *build, const struct node *map, int order, int words, bool is_text,
+               uint8_t *out)
 {
     *out = ORDER_ABCD;
     if (order < 0)
@@ -199,10 +179,9 @@ static const char *units_text(const struct channel *channel, char text[static 16
     return text;
 }
 
-// Fills unit and conversion; told at `map` when the unit is missing or does not fit.
-static void unit_take(struct build *build, const struct node *map, const struct channel *channel,
-                      const char *unit, bool config_allowed, char out[static 16],
-                      struct unit_conversion *conversion)
+void unit_take(struct build *build, const struct node *map, const struct channel *channel,
+               const char *unit, bool config_allowed, char out[static 16],
+               struct unit_conversion *conversion)
 {
     char units[160];
     const char *config = config_allowed ? ", or config" : "";
@@ -406,114 +385,6 @@ static void together_take(struct build *build)
         profile->together[profile->together_count++] =
             (struct profile_together){(uint16_t)range[0], (uint16_t)range[1]};
     }
-}
-
-// ---- archives -----------------------------------------------------------------------------------
-
-static void archive_value_take(struct build *build, const struct archive_entry *archive,
-                               const struct archive_value_entry *entry, struct archive_value *out)
-{
-    if (entry->offset < 0 || entry->type < 0)
-        return; // told
-    const struct type_form *form = &type_forms[entry->type];
-    if (form->type == RAW_STRING)
-        TELL(build, place_of(entry->node, "type"), "text is no quantity; allowed: a number's type");
-    if (entry->scale.mantissa == 0) {
-        TELL(build, place_of(entry->node, "scale"),
-             "a scale of 0 leaves nothing; allowed: any "
-             "other");
-    }
-    if (entry->value == 1 && channel_find(entry->node->key)->kind != CHANNEL_COUNTER) {
-        TELL(build, place_of(entry->node, "value"),
-             "only a counter has increments; allowed for %s: no such key", entry->node->key);
-    }
-    if (archive->record_registers > 0 && entry->offset + form->words > archive->record_registers) {
-        TELL(build, place_of(entry->node, "offset"),
-             "the value ends outside the record of %d "
-             "registers",
-             archive->record_registers);
-    }
-    *out = (struct archive_value){.channel = channel_find(entry->node->key),
-                                  .offset = (uint16_t)entry->offset,
-                                  .words = (uint8_t)form->words,
-                                  .type = (uint8_t)form->type,
-                                  .increment = entry->value == 1,
-                                  .scale = entry->scale};
-    (void)order_take(build, entry->node, entry->order, form->words, form->type == RAW_STRING,
-                     &out->order);
-    unit_take(build, entry->node, out->channel, entry->unit, false, out->unit, &out->conversion);
-}
-
-static void archive_check(struct build *build, const struct archive_entry *entry, int time_words)
-{
-    if (entry->first + entry->records * entry->record_registers > 65536) {
-        TELL(build, place_of(entry->node, "records"),
-             "the archive ends after register 65535; allowed: fewer records");
-    }
-    if (build->draft->register_size == 4) {
-        TELL(build, entry->node,
-             "an archive is not read from registers of 4 bytes; allowed: no archives");
-    }
-    if (entry->record_registers > build->draft->max_registers) {
-        TELL(build, place_of(entry->node, "record_registers"),
-             "a record is read in one request of %d registers, limits.max_registers is %d",
-             entry->record_registers, build->draft->max_registers);
-    }
-    if (entry->time_offset >= 0 && entry->time_offset + time_words > entry->record_registers) {
-        TELL(build, place_of(node_find(entry->node, "time"), "offset"),
-             "the time ends outside the record of %d registers", entry->record_registers);
-    }
-}
-
-static void archive_take(struct build *build, const struct archive_entry *entry,
-                         struct profile_archive *out)
-{
-    const struct node *time = node_find(entry->node, "time");
-    int time_words = entry->time_type == 1 ? 3 : 2;
-    if (entry->first >= 0 && entry->record_registers > 0 && entry->records > 0)
-        archive_check(build, entry, time_words);
-    *out = (struct profile_archive){.span = entry->span == 1 ? ARCHIVE_DAY : ARCHIVE_HOUR,
-                                    .function = (uint8_t)entry->function,
-                                    .first_register = (uint16_t)entry->first,
-                                    .record_registers = (uint16_t)entry->record_registers,
-                                    .records = (uint16_t)entry->records,
-                                    .oldest_first = entry->direction == 1,
-                                    .time_offset = (uint16_t)entry->time_offset,
-                                    .time_type = entry->time_type == 1 ? RAW_BCD : RAW_U32,
-                                    .time_is_start = entry->time_marks == 1,
-                                    .time_is_utc = entry->time_zone >= 0 ? entry->time_zone == 1
-                                                                         : entry->time_type != 1};
-    memcpy(out->name, entry->name, sizeof out->name);
-    if (entry->time_type >= 0)
-        (void)order_take(build, time, entry->time_order, time_words, false, &out->time_order);
-    const struct archive_value_entry *values = entry->values.items;
-    for (int i = 0; i < entry->values.count; i++)
-        archive_value_take(build, entry, &values[i], &out->values[out->value_count++]);
-}
-
-static void archives_take(struct build *build)
-{
-    const struct archive_entry *entries = build->draft->archives.items;
-    int count = build->draft->archives.count;
-    if (count == 0)
-        return;
-    build->profile->archives = calloc((size_t)count, sizeof build->profile->archives[0]);
-    if (build->profile->archives == NULL) {
-        TELL(build, build->draft->node, "there is not enough memory");
-        return;
-    }
-    for (int i = 0; i < count; i++) {
-        for (int j = 0; j < i; j++) {
-            if (entries[i].name[0] != '\0' && strcmp(entries[i].name, entries[j].name) == 0) {
-                TELL(build, place_of(entries[i].node, "name"),
-                     "the name '%s' is taken by "
-                     "archives[%d]",
-                     entries[i].name, j);
-            }
-        }
-        archive_take(build, &entries[i], &build->profile->archives[i]);
-    }
-    build->profile->archive_count = count;
 }
 
 // ---- limits -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-#include "config/profile_table.h"
+#include "config/profile_keys.h"
 
 #include <string.h>
 
@@ -27,12 +27,6 @@ static const char *const meanings[] = {"power-of-ten", "factor", NULL};
 static const char *const parities[] = {"N", "E", "O", NULL};
 static const char *const severities[] = {"minor", "major", "critical", NULL};
 static const char *const status_types[] = {"u16", "u32", NULL};
-static const char *const spans[] = {"hour", "day", NULL};
-static const char *const directions[] = {"newest-first", "oldest-first", NULL};
-static const char *const time_types[] = {"u32", "bcd12", NULL};
-static const char *const time_marks[] = {"end", "start", NULL};
-static const char *const time_zones[] = {"gateway", "utc", NULL};
-static const char *const archive_values[] = {"index", "increment", NULL};
 static const char *const register_sizes[] = {"2", "4", NULL};
 static const char *const bauds[] = {"300",   "600",   "1200",  "2400",   "4800", "9600",
                                     "19200", "38400", "57600", "115200", NULL};
@@ -44,7 +38,7 @@ static bool is_given(const struct channel *channel)
            strcmp(channel->name, "volume_base_computed") != 0;
 }
 
-static const char *given_channel(const void *context, int index)
+const char *given_channel(const void *context, int index)
 {
     (void)context;
     for (int i = 0; channel_at(i) != NULL; i++)
@@ -55,39 +49,6 @@ static const char *given_channel(const void *context, int index)
 
 // ---- a value on the wire ------------------------------------------------------------------------
 
-#define REGISTER_KEY(target, member, needed)                                                       \
-    {                                                                                              \
-        .name = "register", .type = TYPE_INTEGER, KEY_IN(target, member), .required = (needed),    \
-        .minimum = 0, .maximum = 65535,                                                            \
-        .help = "First register: its address on the wire, from 0.", .restarts = RESTARTS_METER     \
-    }
-#define FUNCTION_KEY(target, member, low, high, normal)                                            \
-    {                                                                                              \
-        .name = "function", .type = TYPE_INTEGER, KEY_IN(target, member), .standard = (normal),    \
-        .minimum = (low), .maximum = (high),                                                       \
-        .help = "Modbus function: 1 coils, 2 discrete inputs, 3 holding registers, 4 input "       \
-                "registers.",                                                                      \
-        .restarts = RESTARTS_METER                                                                 \
-    }
-#define TYPE_KEY(target, member, needed)                                                           \
-    {                                                                                              \
-        .name = "type", .type = TYPE_CHOICE, KEY_IN(target, member), .required = (needed),         \
-        .choices = type_names,                                                                     \
-        .help = "How the registers hold the value; bcd counts digits, string counts bytes.",       \
-        .restarts = RESTARTS_METER                                                                 \
-    }
-#define ORDER_KEY(target, member)                                                                  \
-    {                                                                                              \
-        .name = "order", .type = TYPE_CHOICE, KEY_IN(target, member), .choices = order_names,      \
-        .help = "Order of the bytes on the wire, A the most significant; big-endian when absent. " \
-                "Four letters for two registers, eight for four.",                                 \
-        .restarts = RESTARTS_METER                                                                 \
-    }
-#define SCALE_KEY(target, member)                                                                  \
-    {                                                                                              \
-        .name = "scale", .type = TYPE_DECIMAL, KEY_IN(target, member), .standard = "1",            \
-        .help = "The raw value is multiplied by it, exactly.", .restarts = RESTARTS_METER          \
-    }
 #define SCALE_REGISTER_KEY(target, member)                                                         \
     {                                                                                              \
         .name = "scale_register", .type = TYPE_MAP, KEY_IN(target, member), .map = &scale_schema,  \
@@ -390,158 +351,6 @@ static const struct schema limits_schema = {
     .size = sizeof(struct profile_draft),
     .keys = limits_keys,
     .count = KEYS_COUNT(limits_keys),
-};
-
-// ---- archives -----------------------------------------------------------------------------------
-
-static const struct key archive_value_keys[] = {
-    {.name = "offset",
-     .type = TYPE_INTEGER,
-     KEY_IN(struct archive_value_entry, offset),
-     .required = true,
-     .minimum = 0,
-     .maximum = PROFILE_REQUEST_REGISTERS_MAX - 1,
-     .help = "First register of the value, counted from the record's first.",
-     .restarts = RESTARTS_METER},
-    TYPE_KEY(struct archive_value_entry, type, true),
-    ORDER_KEY(struct archive_value_entry, order),
-    {.name = "value",
-     .type = TYPE_CHOICE,
-     KEY_IN(struct archive_value_entry, value),
-     .standard = "index",
-     .choices = archive_values,
-     .help = "Of a counter: its index at the end of the hour or day, or what that added to it.",
-     .restarts = RESTARTS_METER},
-    SCALE_KEY(struct archive_value_entry, scale),
-    {.name = "unit",
-     KEY_TEXT(struct archive_value_entry, unit),
-     .form = "a unit that fits the channel",
-     .help = "Unit of the value.",
-     .restarts = RESTARTS_METER},
-};
-
-static const struct schema archive_value_schema = {
-    .title = "channels",
-    .help = "Where a quantity stands in a record.",
-    .size = sizeof(struct archive_value_entry),
-    .placed = true,
-    .keys = archive_value_keys,
-    .count = KEYS_COUNT(archive_value_keys),
-};
-
-static const struct key archive_time_keys[] = {
-    {.name = "offset",
-     .type = TYPE_INTEGER,
-     KEY_IN(struct archive_entry, time_offset),
-     .required = true,
-     .minimum = 0,
-     .maximum = PROFILE_REQUEST_REGISTERS_MAX - 1,
-     .help = "First register of the time, counted from the record's first.",
-     .restarts = RESTARTS_METER},
-    {.name = "type",
-     .type = TYPE_CHOICE,
-     KEY_IN(struct archive_entry, time_type),
-     .required = true,
-     .choices = time_types,
-     .help = "u32: Unix seconds; bcd12: YYMMDDhhmmss by the meter's clock.",
-     .restarts = RESTARTS_METER},
-    ORDER_KEY(struct archive_entry, time_order),
-    {.name = "marks",
-     .type = TYPE_CHOICE,
-     KEY_IN(struct archive_entry, time_marks),
-     .standard = "end",
-     .choices = time_marks,
-     .help = "Whether the time is that of the end or of the start of the hour or day.",
-     .restarts = RESTARTS_METER},
-    {.name = "zone",
-     .type = TYPE_CHOICE,
-     KEY_IN(struct archive_entry, time_zone),
-     .choices = time_zones,
-     .help = "Zone of the meter's clock: the gateway's, or UTC. Absent: utc for u32, gateway for "
-             "bcd12.",
-     .restarts = RESTARTS_METER},
-};
-
-static const struct schema archive_time_schema = {
-    .title = "time",
-    .help = "Where a record says which hour or day it is of.",
-    .size = sizeof(struct archive_entry),
-    .keys = archive_time_keys,
-    .count = KEYS_COUNT(archive_time_keys),
-};
-
-static const struct key archive_keys[] = {
-    {.name = "name",
-     KEY_TEXT(struct archive_entry, name),
-     .required = true,
-     .pattern = "^[a-z0-9][a-z0-9-]*$",
-     .form = "a-z, 0-9 and '-', beginning with a letter or a digit",
-     .help = "Name of the archive.",
-     .restarts = RESTARTS_METER},
-    {.name = "span",
-     .type = TYPE_CHOICE,
-     KEY_IN(struct archive_entry, span),
-     .required = true,
-     .choices = spans,
-     .help = "What one record is of.",
-     .restarts = RESTARTS_METER},
-    FUNCTION_KEY(struct archive_entry, function, 3, 4, "3"),
-    {.name = "first_register",
-     .type = TYPE_INTEGER,
-     KEY_IN(struct archive_entry, first),
-     .required = true,
-     .minimum = 0,
-     .maximum = 65535,
-     .help = "First register of the first record.",
-     .restarts = RESTARTS_METER},
-    {.name = "record_registers",
-     .type = TYPE_INTEGER,
-     KEY_IN(struct archive_entry, record_registers),
-     .required = true,
-     .minimum = 1,
-     .maximum = PROFILE_REQUEST_REGISTERS_MAX,
-     .help = "Registers of one record; it is read in one request.",
-     .restarts = RESTARTS_METER},
-    {.name = "records",
-     .type = TYPE_INTEGER,
-     KEY_IN(struct archive_entry, records),
-     .required = true,
-     .minimum = 1,
-     .maximum = 65535,
-     .help = "How many records the meter keeps.",
-     .restarts = RESTARTS_METER},
-    {.name = "order",
-     .type = TYPE_CHOICE,
-     KEY_IN(struct archive_entry, direction),
-     .required = true,
-     .choices = directions,
-     .help = "Which record stands first.",
-     .restarts = RESTARTS_METER},
-    {.name = "time",
-     .type = TYPE_MAP,
-     .required = true,
-     .map = &archive_time_schema,
-     .help = "Where a record says which hour or day it is of.",
-     .restarts = RESTARTS_METER},
-    {.name = "channels",
-     .type = TYPE_NAMED,
-     KEY_IN(struct archive_entry, values),
-     .required = true,
-     .map = &archive_value_schema,
-     .most = PROFILE_ARCHIVE_CHANNELS_MAX,
-     .names = given_channel,
-     .help = "What a record holds.",
-     .restarts = RESTARTS_METER},
-};
-
-static const struct schema archive_schema = {
-    .title = "archives",
-    .help = "The meter's own log of closed hours or days: after an outage what is missing is read "
-            "back from it.",
-    .size = sizeof(struct archive_entry),
-    .placed = true,
-    .keys = archive_keys,
-    .count = KEYS_COUNT(archive_keys),
 };
 
 // ---- top level ----------------------------------------------------------------------------------
