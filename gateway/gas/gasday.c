@@ -158,28 +158,50 @@ static struct range find_day(const struct gas_calendar *calendar, int64_t at_ms,
     return range;
 }
 
-// The day that a thread asked for last. Each due time asks for one, nearly always the same, and the
-// C library takes a lock and reads the zone's rule for every instant.
-struct known_day {
-    unsigned zone;
-    int start_minutes;
-    int64_t day;
-    struct range range; // empty before the first
-};
+// The day that was asked for last. Each due time asks for one, nearly always the same, and the C
+// library takes a lock and reads the zone's rule for every instant. A change is odd while the day
+// is written; who meets it, or meets another change behind the day than before it, does without.
+static struct {
+    atomic_uint change;
+    atomic_uint zone;
+    atomic_int start_minutes;
+    _Atomic int64_t day, from_ms, to_ms; // empty before the first
+} known;
+
+static bool recall_day(const struct gas_calendar *calendar, int64_t at_ms, struct range *range,
+                       int64_t *day)
+{
+    unsigned change = atomic_load(&known.change);
+    bool fits = known.zone == zone_number && known.start_minutes == calendar->start_minutes;
+    *day = known.day;
+    *range = (struct range){known.from_ms, known.to_ms};
+    return fits && at_ms >= range->from_ms && at_ms < range->to_ms && change % 2 == 0 &&
+           change == atomic_load(&known.change);
+}
+
+static void remember_day(const struct gas_calendar *calendar, const struct range *range,
+                         int64_t day, unsigned zone)
+{
+    unsigned change = atomic_load(&known.change);
+    if (change % 2 != 0 || !atomic_compare_exchange_strong(&known.change, &change, change + 1))
+        return; // another thread writes its own
+    known.zone = zone;
+    known.start_minutes = calendar->start_minutes;
+    known.day = day;
+    known.from_ms = range->from_ms;
+    known.to_ms = range->to_ms;
+    atomic_store(&known.change, change + 2);
+}
 
 static struct range day_of(const struct gas_calendar *calendar, int64_t at_ms, int64_t *day_out)
 {
-    static _Thread_local struct known_day known;
-    unsigned zone = atomic_load(&zone_number);
-    bool holds = known.zone == zone && known.start_minutes == calendar->start_minutes &&
-                 at_ms >= known.range.from_ms && at_ms < known.range.to_ms;
-    if (!holds) {
-        known.zone = zone;
-        known.start_minutes = calendar->start_minutes;
-        known.range = find_day(calendar, at_ms, &known.day);
-    }
-    *day_out = known.day;
-    return known.range;
+    struct range range;
+    if (recall_day(calendar, at_ms, &range, day_out))
+        return range;
+    unsigned zone = zone_number;
+    range = find_day(calendar, at_ms, day_out);
+    remember_day(calendar, &range, *day_out, zone);
+    return range;
 }
 
 static struct range month_of(const struct gas_calendar *calendar, int64_t at_ms)
