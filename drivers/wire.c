@@ -19,7 +19,14 @@ struct wire *wire_new(const struct wire_settings *settings, const struct clock *
     wire->clock = clock;
     wire->fd = wire->listen_fd = -1;
     atomic_init(&wire->interrupted, false);
-    late_init(&wire->late, settings->response_timeout_ms);
+    if (settings->url.kind == LINK_TCP)
+        return wire;
+    wire->late = calloc(1, sizeof *wire->late);
+    if (wire->late == NULL) {
+        free(wire);
+        return NULL;
+    }
+    late_init(wire->late, settings->response_timeout_ms);
     return wire;
 }
 
@@ -30,6 +37,7 @@ void wire_free(struct wire *wire)
     wire_close(wire);
     if (wire->listen_fd >= 0)
         (void)close(wire->listen_fd);
+    free(wire->late);
     free(wire);
 }
 
@@ -126,7 +134,7 @@ int wire_open(struct wire *wire, struct err *err)
 bool wire_may_ask(struct wire *wire, const struct request *request)
 {
     return wire->settings.url.kind == LINK_TCP ||
-           !late_blocks(&wire->late, request, clock_boot_ns(wire->clock));
+           !late_blocks(wire->late, request, clock_boot_ns(wire->clock));
 }
 
 void wire_transact(struct wire *wire, const struct request *request, struct reply *reply)

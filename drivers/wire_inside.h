@@ -38,7 +38,7 @@ struct wire {
     int64_t last_byte_ns; // boot clock: last byte seen or sent
     int64_t looked_ns;    // boot clock: a socket was last asked whether it is still there
     uint16_t transaction; // of the last request over TCP
-    struct late late;     // serial kinds
+    struct late *late;    // serial kinds; NULL over TCP
     int64_t
         drain_from_ns;  // serial kinds: instant of the last error, 0 when there is none to get over
     uint8_t drain_unit; // whose transaction failed; 0 stands for all

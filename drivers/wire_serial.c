@@ -109,7 +109,7 @@ static size_t frame_size(const struct wire *wire, const struct exchange *exchang
     if (bytes[0] == request->unit && bytes[1] == request->function &&
         bytes[2] == frame_data_size(request))
         return frame_rtu_reply_size(request);
-    size_t late = late_reply_size(&wire->late, bytes, exchange->length);
+    size_t late = late_reply_size(wire->late, bytes, exchange->length);
     if (late > 0)
         return late;
     if ((bytes[1] & EXCEPTION_BIT) != 0)
@@ -132,7 +132,7 @@ static void strike_late(struct wire *wire, struct exchange *exchange)
     const struct request *request = exchange->request;
     const uint8_t *bytes = exchange->bytes;
     for (;;) {
-        size_t size = late_reply_size(&wire->late, bytes, exchange->length);
+        size_t size = late_reply_size(wire->late, bytes, exchange->length);
         bool ours = size > 0 && bytes[0] == request->unit &&
                     (bytes[1] & ~EXCEPTION_BIT) == request->function &&
                     (size == EXCEPTION_SIZE || size == frame_rtu_reply_size(request));
@@ -148,7 +148,7 @@ static void strip_echo(struct wire *wire, struct exchange *exchange)
     if (exchange->echo != ECHO_DUE || exchange->length < 3)
         return;
     if (!begins_like_request(exchange)) {
-        bool late = late_reply_size(&wire->late, exchange->bytes, exchange->length) > 0;
+        bool late = late_reply_size(wire->late, exchange->bytes, exchange->length) > 0;
         exchange->echo = late ? ECHO_DUE : ECHO_WRONG;
     } else if (exchange->length >= exchange->sent_length) {
         exchange->echo = ECHO_SEEN;
@@ -209,10 +209,10 @@ static void judge(struct wire *wire, const struct exchange *exchange, struct rep
 static void remember(struct wire *wire, const struct request *request, const struct reply *reply)
 {
     bool exception = reply->why >= WHY_EXCEPTION;
-    if (reply->why == WHY_NONE || (exception && !late_expects(&wire->late, request)))
+    if (reply->why == WHY_NONE || (exception && !late_expects(wire->late, request)))
         return;
     int64_t now_ns = clock_boot_ns(wire->clock);
-    late_add(&wire->late, request, now_ns);
+    late_add(wire->late, request, now_ns);
     if (!exception) {
         wire->drain_from_ns = now_ns;
         wire->drain_unit = request->unit;
@@ -290,6 +290,6 @@ void wire_serial_wake(struct wire *wire, const struct request *request, int wait
         reply_fail(reply, WHY_TIMEOUT, "no reply");
         // It slept, as was to be expected: nothing to get over. Should it have been awake, its
         // reply is known by its shape.
-        late_add(&wire->late, request, clock_boot_ns(wire->clock));
+        late_add(wire->late, request, clock_boot_ns(wire->clock));
     }
 }

@@ -114,7 +114,7 @@ static int prepare_writer(struct store *store, struct err *err)
     if (store_execute(store,
                       "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;"
                       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                      "PRAGMA journal_size_limit = 8388608",
+                      "PRAGMA journal_size_limit = 8388608; PRAGMA cache_size = -1024",
                       err) != 0)
         return -1;
     int64_t synchronous = 0;
@@ -252,7 +252,10 @@ int store_open_reader(const char *directory, struct store **out, struct err *err
     }
     if (open_file(store, SQLITE_OPEN_READONLY, err) != 0 ||
         sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL) != SQLITE_OK ||
-        store_execute(store, "PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0", err) != 0 ||
+        store_execute(store,
+                      "PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;"
+                      "PRAGMA cache_size = -512",
+                      err) != 0 ||
         store_check_version(store, err) != 0 || load_stream(store, err) != 0) {
         store_close(store);
         return -1;
