@@ -41,6 +41,7 @@ void wake_meter(struct pass *pass, int64_t answered_ns)
     struct request request = wake_request(pass);
     pass->counters->reconnects += was_open ? 0 : 1;
     // After a lost one an exception may be its late answer.
-    pass->doubt = !wire_wake(pass->wire, &request, limits->wake_wait_ms);
+    bool awake = wire_wake(pass->wire, &request, limits->wake_wait_ms);
+    pass->doubt = pass->doubt || !awake;
     pass->counters->busy_us += (clock_boot_ns(pass->clock) - start_ns) / 1000;
 }

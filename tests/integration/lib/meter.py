@@ -155,9 +155,11 @@ class Meters:
         scheme = "rtu-over-tcp" if rtu else "tcp"
         return Bus(f"{scheme}://127.0.0.1:{port}", meters, server)
 
-    def serial(self, units, baud=9600):
-        """A serial bus: two pseudo-terminals back to back, pymodbus on one end, the gateway's device at the other."""
-        pair = PtyPair()
+    def serial(self, units, baud=9600, line=None):
+        """A serial bus: two pseudo-terminals back to back, pymodbus on one end, the gateway's device at the other.
+
+        `line` is what the line between them does to the bytes (PtyPair)."""
+        pair = PtyPair(line)
         self._ptys.append(pair)
         meters, context = self._context(units)
 
@@ -207,9 +209,12 @@ class Meters:
 
 
 class PtyPair:
-    """Two pseudo-terminals whose masters are joined by a thread: `near` and `far` are device paths."""
+    """Two pseudo-terminals whose masters are joined by a thread: `near` and `far` are device paths.
 
-    def __init__(self):
+    `line(to_far, data)`, where given, is asked what becomes of bytes on their way: [(to_far, data), ...]."""
+
+    def __init__(self, line=None):
+        self._line = line or (lambda to_far, data: [(to_far, data)])
         self._masters, self._slaves = [], []
         for _ in range(2):
             master, slave = os.openpty()
@@ -227,8 +232,8 @@ class PtyPair:
             if self._stop_read in ready:
                 return
             for end in ready:
-                data = os.read(end, 4096)
-                os.write(self._masters[1 - self._masters.index(end)], data)
+                for to_far, data in self._line(end == self._masters[0], os.read(end, 4096)):
+                    os.write(self._masters[1 if to_far else 0], data)
 
     def close(self):
         os.write(self._stop_write, b"x")
