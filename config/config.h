@@ -106,11 +106,12 @@ struct config {
     char grading_policy[CONFIG_PATH_MAX], grading_customers[CONFIG_PATH_MAX]; // "" where absent
     char web_listen[64]; // default 0.0.0.0:8443
     char web_certificate[CONFIG_PATH_MAX], web_key[CONFIG_PATH_MAX];
-    int store_raw_days;    // default 90
-    int store_max_size_mb; // default 4096
-    int store_commit_ms;   // default 1000
-    char revision[17];     // first 16 hex digits of the SHA-256 of the text
-    char *text;            // the file as it was read
+    char web_metrics_token_file[CONFIG_PATH_MAX]; // "": no /metrics
+    int store_raw_days;                           // default 90
+    int store_max_size_mb;                        // default 4096
+    int store_commit_ms;                          // default 1000
+    char revision[17];                            // first 16 hex digits of the SHA-256 of the text
+    char *text;                                   // the file as it was read
     size_t text_length;
 };
 

@@ -252,6 +252,7 @@ static void anchor_paths(const struct load *load, struct draft *draft)
     anchor(load, file, "office", "command_key", draft, office->command_key);
     anchor(load, file, "web", "certificate", draft, draft->config.web_certificate);
     anchor(load, file, "web", "key", draft, draft->config.web_key);
+    anchor(load, file, "web", "metrics_token_file", draft, draft->config.web_metrics_token_file);
     anchor(load, file, "grading", "policy", draft, draft->config.grading_policy);
     anchor(load, file, "grading", "customers", draft, draft->config.grading_customers);
 }

@@ -169,6 +169,12 @@ static const struct key web_keys[] = {
      .form = "a path",
      .help = "File of the certificate's private key (PEM, mode 0600).",
      .restarts = RESTARTS_PAGE},
+    {.name = "metrics_token_file",
+     KEY_TEXT(struct draft, config.web_metrics_token_file),
+     .form = "a path",
+     .help = "File with a token of 16 to 128 characters (mode 0600). With it as the bearer token "
+             "Prometheus may read /metrics; without it nobody may.",
+     .restarts = RESTARTS_NOTHING},
 };
 
 static const struct schema web_schema = {

@@ -140,6 +140,7 @@ bool wire_may_ask(struct wire *wire, const struct request *request)
 void wire_transact(struct wire *wire, const struct request *request, struct reply *reply)
 {
     *reply = (struct reply){0};
+    int64_t start_ns = wire->trace.done != NULL ? clock_boot_ns(wire->clock) : 0;
     if (wire->fd < 0)
         reply_fail(reply, WHY_LINK_DOWN, "the link is not open");
     else if (atomic_load(&wire->interrupted))
@@ -148,6 +149,9 @@ void wire_transact(struct wire *wire, const struct request *request, struct repl
         wire_tcp_transact(wire, request, wire->settings.response_timeout_ms, reply);
     else
         wire_serial_transact(wire, request, reply);
+    if (wire->trace.done != NULL)
+        wire->trace.done(wire->trace.context, request, reply,
+                         (clock_boot_ns(wire->clock) - start_ns) / 1000);
 }
 
 bool wire_wake(struct wire *wire, const struct request *request, int wait_ms)

@@ -27,6 +27,9 @@ struct wire_settings {
 // only.
 struct wire_trace {
     void (*frame)(void *context, bool sent, const uint8_t *bytes, size_t length);
+    // A transaction ended, after so long with the silence before it. May be NULL.
+    void (*done)(void *context, const struct request *request, const struct reply *reply,
+                 int64_t busy_us);
     void *context;
 };
 

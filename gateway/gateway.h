@@ -36,6 +36,13 @@ struct config *gateway_config(struct gateway *gateway);
 // Adds the status object: gateway, software, uptime, clock, links, meters, alerts, office, queue,
 // store, disk, configuration.
 void gateway_status_print(struct gateway *gateway, struct writer *writer);
+// Adds the health of one link: counts of each meter, load, newest frames with their meaning. -1
+// when there is no such link.
+int gateway_bus_print(struct gateway *gateway, const char *link, struct writer *writer,
+                      struct err *err);
+// Adds all figures in Prometheus' text format 0.0.4.
+#define GATEWAY_METRICS_MAX (3 * 1024 * 1024) // 4,000 meters on 900 links
+void gateway_metrics_print(struct gateway *gateway, struct buf *out);
 // One test reading of a meter in the running poll cycle. The reading is the caller's.
 int gateway_read(struct gateway *gateway, const char *meter, struct wire_trace trace,
                  struct reading **out, struct err *err);

@@ -1,15 +1,22 @@
 #include "live.h"
 
+#include "poll/health.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+
+struct shown_link {
+    struct live_link counters;
+    struct health *health; // NULL until its bus runs
+};
 
 // Each meter and link of the configuration shown, by the same index.
 struct live {
     pthread_mutex_t mutex; // guards all below
     struct config *config; // NULL before the first live_apply
     struct reading **readings;
-    struct live_link *links;
+    struct shown_link *links;
 };
 
 struct live *live_new(void)
@@ -27,12 +34,19 @@ static void drop_readings(struct reading **readings, int count)
     free((void *)readings);
 }
 
+static void drop_links(struct shown_link *links, int count)
+{
+    for (int i = 0; i < count && links != NULL; i++)
+        health_unref(links[i].health);
+    free(links);
+}
+
 void live_free(struct live *live)
 {
     if (live == NULL)
         return;
     drop_readings(live->readings, live->config != NULL ? live->config->meter_count : 0);
-    free(live->links);
+    drop_links(live->links, live->config != NULL ? live->config->link_count : 0);
     config_unref(live->config);
     (void)pthread_mutex_destroy(&live->mutex);
     free(live);
@@ -51,7 +65,7 @@ static struct reading *take_old(struct live *live, const struct meter *meter)
 }
 
 static void carry_over(struct live *live, struct config *config, struct reading **readings,
-                       struct live_link *links)
+                       struct shown_link *links)
 {
     for (int i = 0; i < config->meter_count; i++) {
         readings[i] = take_old(live, &config->meters[i]);
@@ -60,8 +74,10 @@ static void carry_over(struct live *live, struct config *config, struct reading 
     }
     for (int i = 0; i < config->link_count; i++) {
         int old = live->config != NULL ? config_link_find(live->config, config->links[i].id) : -1;
-        if (old >= 0)
+        if (old >= 0) {
             links[i] = live->links[old];
+            live->links[old].health = NULL;
+        }
     }
 }
 
@@ -70,7 +86,7 @@ void live_apply(struct live *live, struct config *config)
     // One more than needed: no memory is told from none wanted.
     struct reading **readings =
         (struct reading **)calloc((size_t)config->meter_count + 1, sizeof(struct reading *));
-    struct live_link *links = calloc((size_t)config->link_count + 1, sizeof *links);
+    struct shown_link *links = calloc((size_t)config->link_count + 1, sizeof *links);
     if (readings == NULL || links == NULL) {
         free((void *)readings);
         free(links);
@@ -80,13 +96,13 @@ void live_apply(struct live *live, struct config *config)
     carry_over(live, config, readings, links);
     struct config *old_config = live->config;
     struct reading **old_readings = live->readings;
-    struct live_link *old_links = live->links;
+    struct shown_link *old_links = live->links;
     live->config = config_ref(config);
     live->readings = readings;
     live->links = links;
     (void)pthread_mutex_unlock(&live->mutex);
     drop_readings(old_readings, old_config != NULL ? old_config->meter_count : 0);
-    free(old_links);
+    drop_links(old_links, old_config != NULL ? old_config->link_count : 0);
     config_unref(old_config);
 }
 
@@ -128,15 +144,22 @@ void live_reading(struct live *live, const struct reading *reading)
     (void)pthread_mutex_unlock(&live->mutex);
 }
 
+// NULL when the configuration shown has no such link any more.
+static struct shown_link *shown_link(struct live *live, const struct config *config, int link)
+{
+    int index = live->config == config ? link : -1;
+    if (live->config != NULL && live->config != config) // a link that a reload left alone
+        index = config_link_find(live->config, config->links[link].id);
+    return index >= 0 ? &live->links[index] : NULL;
+}
+
 void live_link(struct live *live, const struct config *config, int link,
                const struct live_link *counters)
 {
     (void)pthread_mutex_lock(&live->mutex);
-    int index = live->config == config ? link : -1;
-    if (live->config != NULL && live->config != config) // a link that a reload left alone
-        index = config_link_find(live->config, config->links[link].id);
-    if (index >= 0)
-        live->links[index] = *counters;
+    struct shown_link *shown = shown_link(live, config, link);
+    if (shown != NULL)
+        shown->counters = *counters;
     (void)pthread_mutex_unlock(&live->mutex);
 }
 
@@ -163,11 +186,41 @@ bool live_serial(struct live *live, const struct config *config, int meter,
     return told;
 }
 
+void live_watch(struct live *live, const struct config *config, int link, struct health *health)
+{
+    struct health *before = NULL;
+    (void)pthread_mutex_lock(&live->mutex);
+    struct shown_link *shown = shown_link(live, config, link);
+    if (shown != NULL) {
+        before = shown->health;
+        shown->health = health_ref(health);
+    }
+    (void)pthread_mutex_unlock(&live->mutex);
+    health_unref(before);
+}
+
+bool live_link_get(struct live *live, const char *link, struct live_link *counters,
+                   struct health **health)
+{
+    (void)pthread_mutex_lock(&live->mutex);
+    int index = live->config != NULL ? config_link_find(live->config, link) : -1;
+    bool found = index >= 0 && live->links[index].health != NULL;
+    if (found) {
+        *counters = live->links[index].counters;
+        *health = health_ref(live->links[index].health);
+    }
+    (void)pthread_mutex_unlock(&live->mutex);
+    return found;
+}
+
 // ---- what is shown ------------------------------------------------------------------------------
 
-static void print_meter(struct writer *writer, const struct config *config,
-                        const struct meter *meter, const struct reading *reading)
+static void print_meter(struct writer *writer, const struct live *live, int index)
 {
+    const struct config *config = live->config;
+    const struct meter *meter = &config->meters[index];
+    const struct reading *reading = live->readings[index];
+    struct health *health = live->links[meter->link].health;
     writer_object(writer);
     writer_key_text(writer, "meter", meter->id);
     writer_key_text(writer, "name", meter->name);
@@ -179,6 +232,12 @@ static void print_meter(struct writer *writer, const struct config *config,
     else
         writer_key_time(writer, "at", reading->at_ms);
     writer_key_bool(writer, "answered", reading != NULL && reading->answered);
+    if (health != NULL) {
+        struct health_counts counts;
+        health_counts_of(health, meter->unit, &counts);
+        writer_key(writer, "bus");
+        health_print_summary(writer, &counts);
+    }
     writer_key(writer, "channels");
     if (reading == NULL) {
         writer_object(writer);
@@ -198,15 +257,25 @@ void live_print_meters(struct live *live, struct writer *writer)
         (void)pthread_mutex_lock(&live->mutex);
         more = live->config != NULL && i < live->config->meter_count;
         if (more)
-            print_meter(writer, live->config, &live->config->meters[i], live->readings[i]);
+            print_meter(writer, live, i);
         (void)pthread_mutex_unlock(&live->mutex);
     }
     writer_end(writer);
 }
 
-static void print_link(struct writer *writer, const struct config_link *link,
-                       const struct live_link *counters)
+static void print_link_health(struct writer *writer, struct health *health)
 {
+    struct health_counts counts;
+    health_counts_all(health, &counts);
+    writer_key_gauge(writer, "busy_percent", health_busy_percent(health), false);
+    writer_key(writer, "health");
+    health_print_summary(writer, &counts);
+}
+
+static void print_link(struct writer *writer, const struct config_link *link,
+                       const struct shown_link *shown)
+{
+    const struct live_link *counters = &shown->counters;
     writer_object(writer);
     writer_key_text(writer, "link", link->id);
     writer_key_text(writer, "url", link->url_text);
@@ -229,6 +298,8 @@ static void print_link(struct writer *writer, const struct config_link *link,
     writer_key_int(writer, "load_permille", counters->load_permille);
     writer_key_bool(writer, "overloaded", counters->overloaded);
     writer_key_int(writer, "stretched", counters->stretched);
+    if (shown->health != NULL)
+        print_link_health(writer, shown->health);
     writer_end(writer);
 }
 

@@ -36,6 +36,13 @@ void live_reading(struct live *live, const struct reading *reading);
 // Counters of a link (index in `config`); copies.
 void live_link(struct live *live, const struct config *config, int link,
                const struct live_link *counters);
+// Whose health is shown for a link from now on; takes a reference.
+struct health;
+void live_watch(struct live *live, const struct config *config, int link, struct health *health);
+// Counters and health (a reference for the caller) of a link by id. False, and nothing given, when
+// it is not shown or does not run.
+bool live_link_get(struct live *live, const char *link, struct live_link *counters,
+                   struct health **health);
 
 // The serial number that a meter (index in `config`) told last. False, and `serial` untouched, when
 // it told none.
@@ -44,7 +51,7 @@ bool live_serial(struct live *live, const struct config *config, int meter,
 
 // Adds an array of meters with their newest values, and of links with their counters.
 // meters:
-// [{"meter","name","link","unit","profile","at","answered","channels":{NAME:{value,unit,quality,why}}}]
+// [{"meter","name","link","unit","profile","at","answered","bus":{"requests",…},"channels":{NAME:{value,unit,quality,why}}}]
 void live_print_meters(struct live *live, struct writer *writer);
 void live_print_links(struct live *live, struct writer *writer);
 

@@ -71,3 +71,17 @@ bool guard_command(const char *name)
     return length >= 1 && length <= 31 &&
            strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == length;
 }
+
+bool guard_bearer(const char *authorization, char token[static GUARD_BEARER_SIZE])
+{
+    static const char scheme[] = "Bearer ";
+    if (authorization == NULL || strncasecmp(authorization, scheme, sizeof scheme - 1) != 0)
+        return false;
+    const char *value = authorization + sizeof scheme - 1;
+    size_t length = strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                  "0123456789-._~+/=");
+    if (length == 0 || length >= GUARD_BEARER_SIZE || value[length] != '\0')
+        return false;
+    memcpy(token, value, length + 1);
+    return true;
+}

@@ -16,4 +16,8 @@ bool guard_cookie(const char *cookie, char token[static GUARD_TOKEN_SIZE]);
 // A command's name: what may stand after /api/.
 bool guard_command(const char *name);
 
+#define GUARD_BEARER_SIZE 129 // at most 128 characters and NUL
+// The token of an Authorization header "Bearer TOKEN" (RFC 6750, 2.1).
+bool guard_bearer(const char *authorization, char token[static GUARD_BEARER_SIZE]);
+
 #endif

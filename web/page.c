@@ -18,6 +18,7 @@ struct waiting {
     unsigned long number; // of the relay
     bool opens;           // login or claim: the answer holds a token
     bool closes;          // logout
+    bool metrics;         // the answer's text is the body
 };
 
 static const char *header(struct evhttp_request *request, const char *name)
@@ -220,6 +221,33 @@ static void send_opened(struct evhttp_request *request, const char *text, size_t
     free(body);
 }
 
+// Prometheus gets the text as it is.
+static void send_metrics(struct evhttp_request *request, const char *reply, size_t length)
+{
+    char *whole = malloc(length + 2);
+    if (whole == NULL) {
+        send_error(request, 503, "busy", "not enough memory");
+        return;
+    }
+    whole[0] = '{';
+    memcpy(whole + 1, reply, length);
+    json_t *value = json_loadb(whole, length + 1, JSON_REJECT_DUPLICATES, NULL);
+    free(whole);
+    json_t *text = json_object_get(json_object_get(value, "result"), "text");
+    struct evbuffer *body = evbuffer_new();
+    if (!json_is_string(text) || body == NULL) {
+        send_error(request, 502, "away", "the gateway's answer cannot be read");
+    } else {
+        say(request, "Content-Type", "text/plain; version=0.0.4");
+        say(request, "Cache-Control", "no-store");
+        (void)evbuffer_add(body, json_string_value(text), json_string_length(text));
+        evhttp_send_reply(request, 200, NULL, body);
+    }
+    if (body != NULL)
+        evbuffer_free(body);
+    json_decref(value);
+}
+
 // `text` is the reply behind its first brace and id: it becomes whole again by the brace.
 static void send_reply(const struct waiting *waiting, const char *text, size_t length)
 {
@@ -228,6 +256,10 @@ static void send_reply(const struct waiting *waiting, const char *text, size_t l
     bool ok = length > sizeof good - 1 && memcmp(text, good, sizeof good - 1) == 0;
     if (ok && waiting->opens) {
         send_opened(request, text, length);
+        return;
+    }
+    if (ok && waiting->metrics) {
+        send_metrics(request, text, length);
         return;
     }
     int status = 200;
@@ -363,6 +395,39 @@ static void answer_api(struct page *page, struct evhttp_request *request, const 
     }
 }
 
+// --- /metrics ---
+
+static void answer_metrics(struct page *page, struct evhttp_request *request)
+{
+    char token[GUARD_BEARER_SIZE];
+    char arguments[GUARD_BEARER_SIZE + 16];
+    if (evhttp_request_get_command(request) != EVHTTP_REQ_GET) {
+        say(request, "Allow", "GET");
+        send_error(request, 405, "method", "this is only there to be read");
+        return;
+    }
+    if (!guard_bearer(header(request, "Authorization"), token)) {
+        say(request, "WWW-Authenticate", "Bearer");
+        send_error(request, 401, "session", "the token of web.metrics_token_file is missing");
+        return;
+    }
+    struct waiting *waiting = calloc(1, sizeof *waiting);
+    if (waiting == NULL) {
+        send_error(request, 503, "busy", "not enough memory");
+        return;
+    }
+    *waiting = (struct waiting){.page = page, .request = request, .metrics = true};
+    int length = snprintf(arguments, sizeof arguments, "{\"token\":\"%s\"}", token);
+    const struct relay_request order = {.command = "metrics",
+                                        .background = true,
+                                        .arguments = arguments,
+                                        .arguments_length = (size_t)length};
+    evhttp_connection_set_closecb(evhttp_request_get_connection(request), on_closed, waiting);
+    unsigned long number = relay_send(page->relay, &order, on_reply, waiting);
+    if (number != 0)
+        waiting->number = number;
+}
+
 // --- every request ---
 
 static int count_headers(struct evhttp_request *request, const char *name)
@@ -388,6 +453,8 @@ void page_answer(struct evhttp_request *request, void *context)
         send_error(request, 400, "host", "the request does not say well where it goes");
     else if (strncmp(path, api, sizeof api - 1) == 0)
         answer_api(page, request, path + sizeof api - 1, host);
+    else if (strcmp(path, "/metrics") == 0)
+        answer_metrics(page, request);
     else
         answer_file(page, request, path);
 }

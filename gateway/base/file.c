@@ -136,3 +136,26 @@ int file_write(const char *path, const void *bytes, size_t length, mode_t mode, 
     buf_release(&temporary);
     return result;
 }
+
+// Could another user of this machine read it, he could be whoever it stands for.
+int file_read_secret(const char *path, const char *name, char *secret, size_t size, struct err *err)
+{
+    struct stat status;
+    struct buf text;
+    if (stat(path, &status) != 0)
+        return err_set(err, "%s: %s: %s", name, path, strerror(errno));
+    if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+        return err_set(err, "%s: %s can be read by others: chmod 600 %s", name, path, path);
+    buf_init(&text, size - 1);
+    int result = file_read(path, &text, err);
+    if (result == 0) {
+        size_t length = strcspn(text.data, "\r\n");
+        memcpy(secret, text.data, length);
+        secret[length] = '\0';
+        explicit_bzero(text.data, text.length);
+    } else {
+        (void)err_add(err, "%s", name);
+    }
+    buf_release(&text);
+    return result;
+}

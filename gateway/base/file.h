@@ -12,6 +12,11 @@
 // the file is larger than the buffer's bound.
 int file_read(const char *path, struct buf *out, struct err *err);
 
+// The first line of a file that only its owner may read: a password or a token. `name` is the
+// configuration's key for it. Bytes that do not fit into `size` with a NUL are an error.
+int file_read_secret(const char *path, const char *name, char *secret, size_t size,
+                     struct err *err);
+
 // Writes temporary file, fsync, rename, fsync of the folder. `mode` is the new file's.
 int file_write(const char *path, const void *bytes, size_t length, mode_t mode, struct err *err);
 

@@ -239,7 +239,7 @@ static int read_over(const struct options *options, struct wire *wire, struct co
     writer_init(&frames.writer, &frames.json);
     writer_array(&frames.writer);
     if (options->frames)
-        wire_set_trace(wire, (struct wire_trace){keep_frame, &frames});
+        wire_set_trace(wire, (struct wire_trace){.frame = keep_frame, .context = &frames});
     meter_poll_read(poll, wire, retries, &clock_system, reading, NULL);
     writer_end(&frames.writer);
     struct buf text;

@@ -1,5 +1,6 @@
 // metergate status: what the running gateway says of itself, as text or as JSON.
 #include "cli/cli.h"
+#include "cli/status_text.h"
 #include "control/control.h"
 
 #include <getopt.h>
@@ -9,20 +10,20 @@
 #include <string.h>
 
 #define TIMEOUT_MS 15000
-#define CELL_SIZE 200
 
-static const char help[] =
-    "usage: metergate status --state DIR [--json]\n"
-    "\n"
-    "State of the running gateway: links, meters, office, queue, store, clock, disk, alerts.\n"
-    "Exit status 1 when no gateway runs.\n"
-    "\n"
-    "  --state DIR   state directory of the gateway\n"
-    "  --json        all of it, as the page gets it\n";
+static const char help[] = "usage: metergate status --state DIR [--link ID] [--json]\n"
+                           "\n"
+                           "State of the running gateway: links, meters, office, queue, store, "
+                           "clock, disk, alerts; or one\n"
+                           "link: what its meters answer and how fast, how busy it is, its newest "
+                           "frames and their meaning.\n"
+                           "Exit status 1 when no gateway runs.\n"
+                           "\n"
+                           "  --state DIR   state directory of the gateway\n"
+                           "  --link ID     one link in full\n"
+                           "  --json        all of it, as the page gets it\n";
 
-// The text of a member; "-" where there is none. What comes from meters and names could hold
-// characters that a terminal acts on: they print as '?'.
-static const char *cell(const json_t *object, const char *key, char text[static CELL_SIZE])
+const char *status_cell(const json_t *object, const char *key, char text[static CELL_SIZE])
 {
     const json_t *value = json_object_get(object, key);
     if (json_is_string(value))
@@ -44,7 +45,7 @@ static const char *cell(const json_t *object, const char *key, char text[static 
     return text;
 }
 
-static json_int_t number(const json_t *object, const char *key)
+json_int_t status_number(const json_t *object, const char *key)
 {
     return json_integer_value(json_object_get(object, key));
 }
@@ -68,21 +69,23 @@ static void print_gateway(const json_t *status)
     char a[CELL_SIZE];
     char b[CELL_SIZE];
     char c[CELL_SIZE];
-    json_int_t up_s = number(status, "uptime_s");
+    json_int_t up_s = status_number(status, "uptime_s");
     const char *name = json_string_value(json_object_get(status, "name"));
     bool named = name != NULL && name[0] != '\0';
     printf("Gateway  %s%s%s; software %s; up %" PRId64 " d %02d:%02d:%02d\n",
-           cell(status, "gateway", a), named ? ", " : "", named ? cell(status, "name", b) : "",
-           cell(status, "software", c), (int64_t)(up_s / 86400), (int)(up_s / 3600 % 24),
-           (int)(up_s / 60 % 60), (int)(up_s % 60));
+           status_cell(status, "gateway", a), named ? ", " : "",
+           named ? status_cell(status, "name", b) : "", status_cell(status, "software", c),
+           (int64_t)(up_s / 86400), (int)(up_s / 3600 % 24), (int)(up_s / 60 % 60),
+           (int)(up_s % 60));
     const json_t *clock = json_object_get(status, "clock");
     bool known = json_is_true(json_object_get(clock, "known"));
-    printf("Clock    %s%s\n", cell(clock, "now", a),
+    printf("Clock    %s%s\n", status_cell(clock, "now", a),
            known ? "" : "; NOT KNOWN: set it, or let NTP set it; until then nothing is dated");
     const json_t *config = json_object_get(status, "config");
-    printf("Config   %s, revision %s\n", cell(config, "file", a), cell(config, "revision", b));
+    printf("Config   %s, revision %s\n", status_cell(config, "file", a),
+           status_cell(config, "revision", b));
     if (json_is_string(json_object_get(config, "error")))
-        printf("         NOT RELOADED: %s\n", cell(config, "error", a));
+        printf("         NOT RELOADED: %s\n", status_cell(config, "error", a));
 }
 
 static void print_store(const json_t *store)
@@ -93,11 +96,12 @@ static void print_store(const json_t *store)
     printf("Store    %s, %s free on its disk; %" JSON_INTEGER_FORMAT
            " readings since start, %" JSON_INTEGER_FORMAT " wait, %" JSON_INTEGER_FORMAT
            " refused; last commit %s\n",
-           size(number(store, "bytes") + number(store, "wal_bytes"), a),
-           size(number(store, "disk_free_bytes"), b), number(store, "readings"),
-           number(store, "waiting"), number(store, "refused"), cell(store, "last_commit", c));
+           size(status_number(store, "bytes") + status_number(store, "wal_bytes"), a),
+           size(status_number(store, "disk_free_bytes"), b), status_number(store, "readings"),
+           status_number(store, "waiting"), status_number(store, "refused"),
+           status_cell(store, "last_commit", c));
     if (json_is_string(json_object_get(store, "error")))
-        printf("         TAKES NOTHING: %s\n", cell(store, "error", a));
+        printf("         TAKES NOTHING: %s\n", status_cell(store, "error", a));
 }
 
 // Only where a log was read back since the start.
@@ -108,8 +112,8 @@ static void print_backfill(const json_t *backfill)
         return;
     printf("Logs     %" JSON_INTEGER_FORMAT " boundaries read back, %" JSON_INTEGER_FORMAT
            " estimated, %" JSON_INTEGER_FORMAT " answers not used\n         %s\n",
-           number(backfill, "filled"), number(backfill, "estimated"), number(backfill, "refused"),
-           cell(backfill, "last", a));
+           status_number(backfill, "filled"), status_number(backfill, "estimated"),
+           status_number(backfill, "refused"), status_cell(backfill, "last", a));
 }
 
 static void print_office(json_t *office)
@@ -121,18 +125,18 @@ static void print_office(json_t *office)
         printf("Office   none is configured\n");
         return;
     }
-    printf("Office   %s, %s, since %s\n", cell(office, "state", a), cell(office, "url", b),
-           cell(office, "since", c));
+    printf("Office   %s, %s, since %s\n", status_cell(office, "state", a),
+           status_cell(office, "url", b), status_cell(office, "since", c));
     if (json_is_string(json_object_get(office, "error")))
-        printf("         %s\n", cell(office, "error", a));
+        printf("         %s\n", status_cell(office, "error", a));
     const char *name;
     json_t *lane;
     printf("         %-10s %12s %10s  %s\n", "LANE", "ACKNOWLEDGED", "WAITING", "OLDEST");
     json_object_foreach(json_object_get(office, "lanes"), name, lane)
     {
         printf("         %-10.10s %12" JSON_INTEGER_FORMAT " %10" JSON_INTEGER_FORMAT "  %s\n",
-               name, number(lane, "acknowledged"), number(lane, "waiting"),
-               cell(lane, "oldest", a));
+               name, status_number(lane, "acknowledged"), status_number(lane, "waiting"),
+               status_cell(lane, "oldest", a));
     }
 }
 
@@ -152,8 +156,9 @@ static void print_alerts(const json_t *alerts)
     json_array_foreach(alerts, index, alert)
     {
         const char *of = json_object_get(alert, "link") != NULL ? "link" : "meter";
-        printf("%-10s %-14s %-33s %s\n", cell(alert, "severity", a), cell(alert, "kind", b),
-               cell(alert, of, c), cell(alert, "since", d));
+        printf("%-10s %-14s %-33s %s\n", status_cell(alert, "severity", a),
+               status_cell(alert, "kind", b), status_cell(alert, of, c),
+               status_cell(alert, "since", d));
     }
 }
 
@@ -161,11 +166,11 @@ static void print_alerts(const json_t *alerts)
 static const char *trouble_of(json_t *link, char text[static CELL_SIZE])
 {
     if (!json_is_true(json_object_get(link, "overloaded")))
-        return cell(link, "error", text);
+        return status_cell(link, "error", text);
     (void)snprintf(text, CELL_SIZE,
                    "its meters want %" JSON_INTEGER_FORMAT " %% of its time: %" JSON_INTEGER_FORMAT
                    " are read less often",
-                   number(link, "load_permille") / 10, number(link, "stretched"));
+                   status_number(link, "load_permille") / 10, status_number(link, "stretched"));
     return text;
 }
 
@@ -180,14 +185,14 @@ static void print_links(const json_t *links)
     json_array_foreach(links, index, link)
     {
         bool open = json_is_true(json_object_get(link, "open"));
-        json_int_t errors =
-            number(link, "crc_errors") + number(link, "frame_errors") + number(link, "exceptions");
+        json_int_t errors = status_number(link, "crc_errors") +
+                            status_number(link, "frame_errors") + status_number(link, "exceptions");
         printf("%-33s %-7s %10" JSON_INTEGER_FORMAT " %9" JSON_INTEGER_FORMAT
                " %7" JSON_INTEGER_FORMAT " %10" JSON_INTEGER_FORMAT " %7" JSON_INTEGER_FORMAT
                "  %s\n",
-               cell(link, "link", a), open ? "open" : "closed", number(link, "requests"),
-               number(link, "timeouts"), errors, number(link, "polls"), number(link, "late"),
-               trouble_of(link, b));
+               status_cell(link, "link", a), open ? "open" : "closed",
+               status_number(link, "requests"), status_number(link, "timeouts"), errors,
+               status_number(link, "polls"), status_number(link, "late"), trouble_of(link, b));
     }
 }
 
@@ -224,8 +229,8 @@ static void print_meters(const json_t *meters)
     json_array_foreach(meters, index, meter)
     {
         bool answered = json_is_true(json_object_get(meter, "answered"));
-        printf("%-33s %-33s %-25s %-8s ", cell(meter, "meter", a), cell(meter, "link", b),
-               cell(meter, "at", c), answered ? "yes" : "NO");
+        printf("%-33s %-33s %-25s %-8s ", status_cell(meter, "meter", a),
+               status_cell(meter, "link", b), status_cell(meter, "at", c), answered ? "yes" : "NO");
         print_quality(json_object_get(meter, "channels"));
     }
 }
@@ -248,18 +253,33 @@ static int print_text(const struct buf *text)
     return EXIT_DONE;
 }
 
-static int ask(const char *directory, bool json)
+static int print_link(const struct buf *text)
+{
+    json_t *bus = json_loadb(text->data, text->length, 0, NULL);
+    bool known = json_is_object(bus);
+    if (known)
+        status_link_print(bus);
+    json_decref(bus);
+    return known ? EXIT_DONE
+                 : cli_problem("status",
+                               "the gateway's answer cannot be read: is it another version?");
+}
+
+static int ask(const char *directory, const char *link, bool json)
 {
     struct buf text;
     struct err err;
     buf_init(&text, CONTROL_FRAME_MAX);
     int result = EXIT_DONE;
-    if (control_call_text(directory, "status", NULL, TIMEOUT_MS, &text, &err) != 0)
+    json_t *arguments = link != NULL ? json_pack("{s:s}", "link", link) : NULL;
+    if (control_call_text(directory, link != NULL ? "bus" : "status", arguments, TIMEOUT_MS, &text,
+                          &err) != 0)
         result = cli_problem("status", "%s", err.text);
     else if (json)
         puts(text.data);
     else
-        result = print_text(&text);
+        result = link != NULL ? print_link(&text) : print_text(&text);
+    json_decref(arguments);
     buf_release(&text);
     return result;
 }
@@ -267,10 +287,12 @@ static int ask(const char *directory, bool json)
 int status_main(int argc, char **argv)
 {
     static const struct option known[] = {{"state", required_argument, NULL, 's'},
+                                          {"link", required_argument, NULL, 'l'},
                                           {"json", no_argument, NULL, 'j'},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     const char *directory = NULL;
+    const char *link = NULL;
     bool json = false;
     int option;
     opterr = 0;
@@ -278,6 +300,7 @@ int status_main(int argc, char **argv)
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
         switch (option) {
         case 's': directory = optarg; break;
+        case 'l': link = optarg; break;
         case 'j': json = true; break;
         case 'h': fputs(help, stdout); return EXIT_DONE;
         default: return cli_usage("status", "unknown or incomplete option '%s'", argv[optind - 1]);
@@ -287,5 +310,5 @@ int status_main(int argc, char **argv)
         return cli_usage("status", "'%s' is one too many", argv[optind]);
     if (directory == NULL)
         return cli_usage("status", "say where the gateway keeps its state: --state DIR");
-    return ask(directory, json);
+    return ask(directory, link, json);
 }

@@ -14,6 +14,10 @@ const struct command command_table[] = {
     {"status", ROLE_VIEWER, false, true, "state of the gateway and all its parts", "{}",
      command_status},
     {"live", ROLE_VIEWER, false, false, "values of all meters now", "{}", command_live},
+    {"bus", ROLE_VIEWER, false, false, "how a link does: counts, response times, newest frames",
+     "{link: ID}", command_bus},
+    {"metrics", ROLE_NONE, false, true, "all figures for Prometheus",
+     "{token: TEXT}, not needed by a viewer", command_metrics},
     {"alerts", ROLE_VIEWER, false, true, "what is wrong now, and what was in the last day", "{}",
      command_alerts},
     {"read", ROLE_TECHNICIAN, true, true, "one test reading of a meter",
@@ -85,6 +89,15 @@ int command_unpack(const struct command_context *context, const json_t *argument
         return COMMAND_ARGUMENTS;
     }
     return 0;
+}
+
+int command_need_gateway(const struct command_context *context, struct err *err)
+{
+    if (context->gateway != NULL)
+        return 0;
+    (void)err_set(err, "%s needs a running gateway: start it with 'metergate run'",
+                  context->command->name);
+    return COMMAND_FAILED;
 }
 
 int command_reader_open(const struct command_context *context, struct store **store,
@@ -246,7 +259,7 @@ int command_call(const struct command_context *context, const struct principal *
     json_t *none = arguments == NULL ? json_object() : NULL;
     status = run(&copy, who, arguments != NULL ? arguments : none, result, message);
     json_decref(none);
-    if (command->audited && !copy.noted)
+    if ((command->audited || status == COMMAND_DENIED) && !copy.noted)
         audit(&copy, who, command->name, arguments, status, message->text);
     return status;
 }

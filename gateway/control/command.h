@@ -79,6 +79,9 @@ int command_unpack(const struct command_context *context, const json_t *argument
 int command_commit(struct command_context *context, const struct principal *who,
                    const char *subject, recorder_task *task, void *argument, struct err *err);
 
+// 0 where a gateway runs, else COMMAND_FAILED with a message.
+int command_need_gateway(const struct command_context *context, struct err *err);
+
 // The store to read from: the context's own, or a new read-only connection. Give it back with
 // command_reader_close.
 int command_reader_open(const struct command_context *context, struct store **store,
@@ -87,6 +90,7 @@ void command_reader_close(const struct command_context *context, struct store *s
 
 typedef int command_run(struct command_context *context, const struct principal *who,
                         const json_t *arguments, struct writer *result, struct err *err);
+command_run command_bus, command_metrics;
 command_run command_status, command_live, command_alerts, command_read, command_reload,
     command_texts, command_config_get, command_audit, command_page_settings;
 command_run command_login, command_logout, command_session, command_claim_state, command_claim;

@@ -13,19 +13,10 @@
 #define AUDIT_LIMIT_MAX 500
 #define FRAMES_BYTES_MAX 65536
 
-static int need_gateway(const struct command_context *context, struct err *err)
-{
-    if (context->gateway != NULL)
-        return 0;
-    (void)err_set(err, "%s needs a running gateway: start it with 'metergate run'",
-                  context->command->name);
-    return COMMAND_FAILED;
-}
-
 static int no_arguments(struct command_context *context, const json_t *arguments, struct err *err)
 {
     int result = command_unpack(context, arguments, err, "{!}");
-    return result != 0 ? result : need_gateway(context, err);
+    return result != 0 ? result : command_need_gateway(context, err);
 }
 
 int command_status(struct command_context *context, const struct principal *who,
@@ -184,7 +175,7 @@ int command_read(struct command_context *context, const struct principal *who,
     int wanted = 0;
     int fault =
         command_unpack(context, arguments, err, "{s:s, s?b !}", "meter", &meter, "frames", &wanted);
-    if (fault != 0 || (fault = need_gateway(context, err)) != 0)
+    if (fault != 0 || (fault = command_need_gateway(context, err)) != 0)
         return fault;
     struct frames frames = {.wanted = wanted != 0};
     struct wire_trace trace = {0};

@@ -148,30 +148,6 @@ SSL_CTX *tls_context(const struct config_office *office, struct err *err)
     return NULL;
 }
 
-// One line; the file must be its owner's alone, or another user of this machine could be the
-// gateway.
-static int read_password(const char *path, char password[static PASSWORD_MAX], struct err *err)
-{
-    struct stat status;
-    struct buf text;
-    if (stat(path, &status) != 0)
-        return err_set(err, "office.password_file: %s: %s", path, strerror(errno));
-    if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-        return err_set(err, "office.password_file: %s can be read by others: chmod 600 %s", path,
-                       path);
-    buf_init(&text, PASSWORD_MAX - 1);
-    if (file_read(path, &text, err) != 0) {
-        buf_release(&text);
-        return err_add(err, "office.password_file");
-    }
-    size_t length = strcspn(text.data, "\r\n");
-    memcpy(password, text.data, length);
-    password[length] = '\0';
-    OPENSSL_cleanse(text.data, text.length);
-    buf_release(&text);
-    return 0;
-}
-
 int tls_check_files(const struct config_office *office, char password[static PASSWORD_MAX],
                     struct err *err)
 {
@@ -186,6 +162,7 @@ int tls_check_files(const struct config_office *office, char password[static PAS
     }
     password[0] = '\0';
     if (office->password_file[0] != '\0')
-        return read_password(office->password_file, password, err);
+        return file_read_secret(office->password_file, "office.password_file", password,
+                                PASSWORD_MAX, err);
     return 0;
 }

@@ -164,6 +164,7 @@ static void start_agenda(struct bus *bus)
 static void bus_free(struct bus *bus)
 {
     wire_free(bus->wire);
+    health_unref(bus->health);
     for (int i = 0; i < bus->meter_count; i++)
         meter_poll_free(bus->meters[i].poll);
     free(bus->meters);
@@ -201,12 +202,14 @@ static struct bus *bus_new(const struct bus_settings *settings, struct err *err)
     bus->meters = calloc((size_t)own + 1, sizeof *bus->meters);
     bus->entries = calloc((size_t)own + 1, sizeof *bus->entries);
     bus->shares = calloc((size_t)own + 1, sizeof *bus->shares);
-    if (bus->wire == NULL || bus->meters == NULL || bus->entries == NULL || bus->shares == NULL ||
-        add_meters(bus, err) != 0) {
+    bus->health = health_new(settings->config, settings->link, settings->clock);
+    if (bus->wire == NULL || bus->health == NULL || bus->meters == NULL || bus->entries == NULL ||
+        bus->shares == NULL || add_meters(bus, err) != 0) {
         bus_free(bus);
         return NULL;
     }
     start_agenda(bus);
+    bus_watch_wire(bus);
     return bus;
 }
 
@@ -216,6 +219,7 @@ struct bus *bus_start(const struct bus_settings *settings, struct err *err)
     struct bus *bus = bus_new(settings, err);
     if (bus == NULL)
         return NULL;
+    live_watch(settings->live, bus->settings.config, settings->link, bus->health);
     live_link(settings->live, bus->settings.config, settings->link, &bus->counters);
     pthread_attr_t attributes;
     (void)pthread_attr_init(&attributes);

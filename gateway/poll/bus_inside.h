@@ -4,6 +4,7 @@
 
 #include "poll/agenda.h"
 #include "poll/bus.h"
+#include "poll/health.h"
 #include "poll/meter_poll.h"
 
 #include <pthread.h>
@@ -54,8 +55,10 @@ struct bus {
     struct wire *wire;
     struct live_link counters;
     struct agenda agenda;
-    int64_t offset_ms;   // wall clock less boot clock
-    int64_t retry_at_ms; // boot clock: not opened before
+    struct health *health;
+    struct job *reading_for; // the test reading that runs now, or NULL
+    int64_t offset_ms;       // wall clock less boot clock
+    int64_t retry_at_ms;     // boot clock: not opened before
     int backoff_ms;
     bool opened;    // at least once
     bool came_back; // the link was down and is open: the agenda has not been told yet
@@ -77,6 +80,9 @@ void bus_settle_link(struct bus *bus, const struct reading *reading);
 // come, so that it is there for the next poll; else `*wait_ms` falls to that time.
 void bus_await_link(struct bus *bus, int64_t now_ms, int64_t *wait_ms);
 
+// bus_health.c: shows what passes on the wire to the link's health.
+void bus_watch_wire(struct bus *bus);
+
 // bus_poll.c: reads a meter where the link can be opened, else marks the link as down. A test
 // reading, for which somebody waits, tries the link at once and asks again at once.
 void bus_read_meter(struct bus *bus, const struct bus_meter *meter, bool test,
@@ -86,7 +92,9 @@ void bus_miss(struct bus *bus, const struct turn *turn);
 // Says so, once, when the link has not enough time, and when it has again.
 void bus_note_load(struct bus *bus);
 
-// bus_jobs.c: makes the first test reading that waits. Called with the mutex held, and returns so.
+// bus_jobs.c: shows a frame to whoever waits for a test reading.
+void bus_show_frame(struct job *job, bool sent, const uint8_t *bytes, size_t length);
+// Makes the first test reading that waits. Called with the mutex held, and returns so.
 void bus_run_job(struct bus *bus);
 
 // bus_tasks.c, all with the mutex held. The task whose turn it is while no poll is due for

@@ -7,9 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void show_frame(void *context, bool sent, const uint8_t *bytes, size_t length)
+void bus_show_frame(struct job *job, bool sent, const uint8_t *bytes, size_t length)
 {
-    struct job *job = context;
     (void)pthread_mutex_lock(&job->bus->mutex);
     if (!job->abandoned && job->trace.frame != NULL)
         job->trace.frame(job->trace.context, sent, bytes, length);
@@ -33,9 +32,9 @@ void bus_run_job(struct bus *bus)
     const struct bus_meter *meter = &bus->meters[job->meter];
     struct reading *reading = reading_new(bus->settings.config, meter->meter);
     if (reading != NULL) {
-        wire_set_trace(bus->wire, (struct wire_trace){show_frame, job});
+        bus->reading_for = job;
         bus_read_meter(bus, meter, true, reading);
-        wire_set_trace(bus->wire, (struct wire_trace){NULL, NULL});
+        bus->reading_for = NULL;
         live_link(bus->settings.live, bus->settings.config, bus->settings.link, &bus->counters);
     }
     (void)pthread_mutex_lock(&bus->mutex);

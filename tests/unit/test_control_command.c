@@ -82,7 +82,8 @@ static const struct {
                 {"claim", ROLE_NONE},         {"user-add", ROLE_LEADER},
                 {"user-remove", ROLE_LEADER}, {"user-list", ROLE_LEADER},
                 {"user-passwd", ROLE_LEADER}, {"config-get", ROLE_TECHNICIAN},
-                {"audit", ROLE_LEADER},       {"page-settings", ROLE_NONE}};
+                {"audit", ROLE_LEADER},       {"page-settings", ROLE_NONE},
+                {"bus", ROLE_VIEWER},         {"metrics", ROLE_NONE}};
 
 static void test_every_command_is_expected(void **state)
 {

@@ -98,10 +98,29 @@ static void test_command(void **state)
         assert_false(guard_command(bad[i]));
 }
 
+static void test_bearer(void **state)
+{
+    (void)state;
+    char token[GUARD_BEARER_SIZE] = "untouched";
+    static const char *const bad[] = {"",        "Bearer ",   "Bearer a b",   "Bearer a\"b",
+                                      "Basic a", "Bearer\ta", "Bearer a\\b\n"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(guard_bearer(bad[i], token));
+    assert_false(guard_bearer(NULL, token));
+    char longest[GUARD_BEARER_SIZE + 16] = "Bearer ";
+    memset(longest + 7, 'x', GUARD_BEARER_SIZE);
+    assert_false(guard_bearer(longest, token));
+    assert_string_equal(token, "untouched");
+    longest[7 + GUARD_BEARER_SIZE - 1] = '\0';
+    assert_true(guard_bearer(longest, token));
+    assert_true(guard_bearer("bearer aZ0-._~+/=", token));
+    assert_string_equal(token, "aZ0-._~+/=");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_host), cmocka_unit_test(test_origin),
-                                       cmocka_unit_test(test_cookie),
-                                       cmocka_unit_test(test_command)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_host), cmocka_unit_test(test_origin), cmocka_unit_test(test_cookie),
+        cmocka_unit_test(test_command), cmocka_unit_test(test_bearer)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

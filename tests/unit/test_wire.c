@@ -104,7 +104,7 @@ static void test_trace(void **state)
         struct fake_meter *fake = fake_start((enum fake_kind)kind, NULL, NULL);
         struct wire *wire = open_wire((enum fake_kind)kind, fake);
         struct frames frames = {0};
-        wire_set_trace(wire, (struct wire_trace){note_frame, &frames});
+        wire_set_trace(wire, (struct wire_trace){.frame = note_frame, .context = &frames});
         expect_good(wire, (struct request){17, 3, 0x20, 1}, 1);
         assert_int_equal(frames.sent, 1);
         assert_int_equal(frames.received, 1);

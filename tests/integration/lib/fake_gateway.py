@@ -12,7 +12,7 @@ from datetime import datetime, timedelta, timezone
 CLAIM_CODE = "AB12-CD34-EF56-GH78-JK90-MN12-PQ34"
 PASSWORD = "correct horse battery"
 ROLES = ["none", "viewer", "technician", "specialist", "leader"]
-LEAST = {"status": 1, "live": 1, "alerts": 1, "read": 2, "config-get": 2, "reload": 3, "user-list": 4, "audit": 4,
+LEAST = {"status": 1, "bus": 1, "metrics": 0, "live": 1, "alerts": 1, "read": 2, "config-get": 2, "reload": 3, "user-list": 4, "audit": 4,
          "texts": 0, "claim-state": 0, "claim": 0, "login": 0, "logout": 0, "session": 0, "page-settings": 0}
 
 
