@@ -95,7 +95,7 @@ struct profile_draft {
     int baud;
     int parity; // index in N, E, O
     int stop;
-    int max_registers, max_gap, pause_ms;
+    int max_registers, max_gap, pause_ms, reply_ms;
     int register_size;
     bool wake_request;
     int wake_after_s, wake_wait_ms;

@@ -109,6 +109,7 @@ struct profile_limits {
     uint16_t max_registers; // in one request; default 60
     uint16_t max_gap;       // unused registers that may be read over; default 8
     int pause_ms;           // silence that the meter needs before a request; default 0
+    int reply_ms;           // longest time that the meter takes to answer; 0: not known
     bool wake_request;      // the meter loses the first request after a rest
     int wake_after_s;       // of so long; default 5
     int wake_wait_ms;       // from that request to the next; default 200

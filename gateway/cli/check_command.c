@@ -59,6 +59,14 @@ static void print_notes(const struct config *config)
         const char *off = detect_over_range_off(meter);
         if (config->detect.over_range && off[0] != '\0')
             fprintf(stderr, "note: %s: over-range is off: %s\n", meter->id, off);
+        const struct config_link *link = &config->links[meter->link];
+        if (meter->profile->limits.reply_ms > link->response_timeout_ms) {
+            fprintf(stderr,
+                    "note: %s: the meter may take %d ms to answer, the link %s waits for %d ms; "
+                    "set response_timeout_ms at the link\n",
+                    meter->id, meter->profile->limits.reply_ms, link->id,
+                    link->response_timeout_ms);
+        }
         if (meter->unverified) {
             fprintf(stderr,
                     "note: %s: its values are suspect: the profile %s is not verified; compare "

@@ -13,6 +13,7 @@
 
 #define RESULT_MAX (1024 * 1024)
 #define FRAMES_MAX (256 * 1024) // of JSON: some hundred frames
+#define TIMEOUT_DEFAULT_MS 500
 #define UNITS_MAX 8
 #define GATEWAY_TIMEOUT_MS 60000
 
@@ -33,7 +34,8 @@ static const char help[] =
     "  --units CHANNEL=UNIT unit of a channel that the profile leaves open; may be repeated\n"
     "  --word-order ORDER   ABCD, CDAB, BADC or DCBA for all numbers, where it is set in the "
     "meter\n"
-    "  --timeout MS         response time-out with --link, 50 to 30000 (500)\n"
+    "  --timeout MS         response time-out with --link, 50 to 30000 (500, or what the profile "
+    "asks for)\n"
     "  --echo               with --link: the adapter hears itself, requests come back\n"
     "  --rs485              with --link: switch the port's RS-485 mode on\n"
     "  --profiles DIR       seek profiles in DIR first\n"
@@ -52,7 +54,7 @@ struct options {
     int unit_count;
     const char *word_order; // NULL: that of the profile
     int unit;               // -1: not given
-    int timeout_ms;
+    int timeout_ms;         // 0: not given
     struct config_search search;
     bool frames, json, echo, rs485;
 };
@@ -330,7 +332,9 @@ static int read_by_link(const struct options *options)
 {
     struct err err;
     struct wire_settings settings = {
-        .response_timeout_ms = options->timeout_ms, .echo = options->echo, .rs485 = options->rs485};
+        .response_timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_DEFAULT_MS,
+        .echo = options->echo,
+        .rs485 = options->rs485};
     if (link_url_parse(options->link, &settings.url, &err) != 0)
         return cli_usage("read", "%s", err.text);
     bool serial = settings.url.kind != LINK_TCP;
@@ -352,6 +356,8 @@ static int read_by_link(const struct options *options)
     } else {
         struct meter meter = {.unit = options->unit, .profile = profile};
         meter.unverified = !profile->verified;
+        if (options->timeout_ms == 0 && profile->limits.reply_ms > TIMEOUT_DEFAULT_MS)
+            settings.response_timeout_ms = profile->limits.reply_ms;
         (void)snprintf(meter.id, sizeof meter.id, "unit-%d", options->unit);
         (void)snprintf(meter.profile_name, sizeof meter.profile_name, "%s", options->profile);
         result = read_link(options, &settings, NULL, &meter, 1);
@@ -485,7 +491,7 @@ int read_main(int argc, char **argv)
                                           {"rs485", no_argument, NULL, 'r'},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
-    struct options options = {.state = STATE_DEFAULT, .unit = -1, .timeout_ms = 500};
+    struct options options = {.state = STATE_DEFAULT, .unit = -1};
     int option = 0;
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":h", known, NULL)) != -1) {

@@ -205,6 +205,18 @@ def test_good_profiles(path):
     assert (status, stdout) == (0, "")
 
 
+@pytest.mark.parametrize("wait,told", [("", True), (", response_timeout_ms: 999", True),
+                                       (", response_timeout_ms: 1000", False)])
+def test_time_that_a_meter_needs(tmp_path, wait, told):
+    site = tmp_path / "site.yaml"
+    site.write_text(SITE.replace("1502\"", f"1502\"{wait}") +
+                    "  - {id: m1, link: bus, unit: 1, profile: abb-aquamaster3,\n"
+                    "     units: {water_volume: m3, water_volume_reverse: m3, water_flow: m3/h}}\n")
+    status, stdout, stderr = run(site)
+    assert (status, stdout) == (0, "")
+    assert ("m1: the meter may take 1000 ms to answer, the link bus waits for" in stderr) == told, stderr
+
+
 def test_page_of_profiles():
     """drivers/profiles/README.md lists what is shipped, and its example is the shipped file."""
     folder = ROOT / "drivers/profiles"

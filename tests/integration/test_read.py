@@ -211,6 +211,19 @@ def test_word_order_of_the_meter(meters, tmp_path, profile, order):
     image.check(result_of(done)["channels"], "good", None)
 
 
+@pytest.mark.parametrize("profile,answers", [("suto-s430", True), ("spirax-tva", False)])
+def test_time_that_the_profile_asks_for(meters, profile, answers):
+    """Without --timeout a meter gets the time that its profile says it takes."""
+    bus = meters.tcp([7])
+    image = Image(profile, random.Random(SEED))
+    image.load(bus[7])
+    bus[7].delay_s = 0.7
+    done = run("read", "--link", bus.url, "--unit", 7, "--profile", profile, "--profiles", PROFILES, "--json",
+               *image.options())
+    assert done.status == (0 if answers else 1), done.stderr
+    assert result_of(done)["answered"] is answers
+
+
 SITE = """
 gateway: {{id: read-test, timezone: Asia/Shanghai}}
 links:
