@@ -51,8 +51,13 @@ static void rest(struct bus *bus, int64_t wait_ms, int64_t boot_ms)
     bus_await_link(bus, boot_ms, &wait_ms);
     if (wait_ms <= 0 || bus->stop)
         return;
+    // Not a condition: after each wait for one the C library takes its mutex as if others waited
+    // for it, and wakes nobody with a system call when it is given back. A post too many is a step
+    // that finds nothing to do.
     struct timespec until = bus_moment_after(wait_ms);
-    (void)pthread_cond_timedwait(&bus->wake, &bus->mutex, &until);
+    (void)pthread_mutex_unlock(&bus->mutex);
+    (void)sem_clockwait(&bus->wake, CLOCK_MONOTONIC, &until);
+    (void)pthread_mutex_lock(&bus->mutex);
 }
 
 // One step with the mutex held: a test reading, a task, what the agenda has next, or a wait.
@@ -172,7 +177,7 @@ static void bus_free(struct bus *bus)
     free(bus->shares);
     config_unref(bus->settings.config);
     (void)pthread_cond_destroy(&bus->change);
-    (void)pthread_cond_destroy(&bus->wake);
+    (void)sem_destroy(&bus->wake);
     (void)pthread_mutex_destroy(&bus->mutex);
     free(bus);
 }
@@ -190,10 +195,10 @@ static struct bus *bus_new(const struct bus_settings *settings, struct err *err)
     pthread_condattr_t attributes;
     (void)pthread_condattr_init(&attributes);
     (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    (void)pthread_cond_init(&bus->wake, &attributes);
     (void)pthread_cond_init(&bus->change, &attributes);
     (void)pthread_condattr_destroy(&attributes);
     (void)pthread_mutex_init(&bus->mutex, NULL);
+    (void)sem_init(&bus->wake, 0, 0);
     struct wire_settings wire;
     config_wire_settings(bus->link, &wire);
     bus->wire = wire_new(&wire, settings->clock);
@@ -242,7 +247,7 @@ void bus_stop(struct bus *bus)
     (void)pthread_mutex_lock(&bus->mutex);
     bus->stop = true;
     wire_interrupt(bus->wire);
-    (void)pthread_cond_broadcast(&bus->wake);
+    (void)sem_post(&bus->wake);
     (void)pthread_cond_broadcast(&bus->change);
     (void)pthread_mutex_unlock(&bus->mutex);
     (void)pthread_join(bus->thread, NULL);

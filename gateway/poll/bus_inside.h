@@ -8,6 +8,7 @@
 #include "poll/meter_poll.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <time.h>
 
 #define JOBS_MAX 8 // test readings that wait; a further one is refused
@@ -42,7 +43,7 @@ struct bus {
     struct share *shares;
     pthread_t thread;
     pthread_mutex_t mutex;
-    pthread_cond_t wake;   // of the thread
+    sem_t wake;            // of the thread
     pthread_cond_t change; // of those who wait for a job or for the last of them to leave
     // Guarded by the mutex:
     bool stop;

@@ -103,7 +103,7 @@ int bus_read(struct bus *bus, int meter, struct wire_trace trace, int wait_ms, s
         free(job);
     } else {
         bus->jobs[bus->job_count++] = job;
-        (void)pthread_cond_signal(&bus->wake);
+        (void)sem_post(&bus->wake);
         if (!wait_for_job(bus, job, wait_ms)) {
             (void)err_set(err, "link %s did not come to it within %d ms: try again", bus->link->id,
                           wait_ms);

@@ -19,7 +19,7 @@ int bus_add_task(struct bus *bus, const struct bus_task *task, struct err *err)
     } else {
         bus->tasks[bus->task_count++] =
             (struct task_turn){*task, clock_boot_ms(bus->settings.clock)};
-        (void)pthread_cond_signal(&bus->wake);
+        (void)sem_post(&bus->wake);
         result = 0;
     }
     (void)pthread_mutex_unlock(&bus->mutex);
