@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #define NS_PER_S INT64_C(1000000000)
+#define NS_PER_MS INT64_C(1000000)
 
 void load_cost_of(const struct config_link *link, const struct meter *meter, struct link_cost *out)
 {
@@ -25,6 +26,11 @@ int load_of_meter(const struct config_link *link, const struct meter *meter, str
         out->poll_ns += cost_request_ns(&cost, &request);
     }
     free(plan);
+    const struct profile_limits *limits = &meter->profile->limits;
+    if (limits->wake_request && meter->interval_s >= limits->wake_after_s) {
+        out->requests++;
+        out->poll_ns += cost.request_ns + limits->wake_wait_ms * NS_PER_MS;
+    }
     return 0;
 }
 

@@ -94,6 +94,26 @@ static void test_pause(void **state)
     assert_int_equal(load_of_meter(&links[0], meter, &load), -1);
 }
 
+// A meter that has to be woken costs the wait for that, where it rests long enough to sleep.
+static void test_wake(void **state)
+{
+    (void)state;
+    struct profile sleeper = short_profile;
+    struct meter_load load;
+    sleeper.limits.wake_request = true;
+    sleeper.limits.wake_after_s = 10;
+    sleeper.limits.wake_wait_ms = 300;
+    struct meter *meter = add_meter(0, &sleeper, 9);
+    assert_int_equal(load_of_meter(&links[0], meter, &load), 0);
+    assert_int_equal(load.requests, 1);
+    expect_near((double)load.poll_ns, POLL_MS * 1e6);
+    meter->interval_s = 10;
+    assert_int_equal(load_of_meter(&links[0], meter, &load), 0);
+    assert_int_equal(load.requests, 2);
+    assert_in_range(load.poll_ns, (POLL_MS + 300) * INT64_C(1000000),
+                    (POLL_MS + 300 + 50) * INT64_C(1000000));
+}
+
 // Enough time in all, and yet too late each time the long poll is in the way.
 static void test_long_neighbour(void **state)
 {
@@ -136,6 +156,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_share, set_up),
         cmocka_unit_test_setup(test_pause, set_up),
+        cmocka_unit_test_setup(test_wake, set_up),
         cmocka_unit_test_setup(test_long_neighbour, set_up),
         cmocka_unit_test_setup(test_baud_needed, set_up),
     };
