@@ -1,4 +1,4 @@
-// Gaps of the stored periods, and what the meters' own logs make of them.
+// What the meters' own logs make of the gaps of the stored periods.
 #include "record/book_inside.h"
 
 #include "base/log.h"
@@ -8,164 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define RUN_MAX (ARCHIVE_SLOTS_MAX - 2) // with an anchor on both sides
-// Indices stand alone, so a long gap is filled in steps that each are one transaction.
-#define RUN_OF_INDICES_MAX 96
-
-static const struct profile_archive *archive_at(const struct tracked *tracked, int archive)
-{
-    return &tracked->meter->profile->archives[archive];
-}
-
-static bool keeps_span(const struct tracked *tracked, enum span span)
-{
-    for (int i = 0; i < tracked->span_count; i++)
-        if (tracked->spans[i] == span)
-            return true;
-    return false;
-}
-
-static bool has_increments(const struct profile_archive *archive)
-{
-    for (int i = 0; i < archive->value_count; i++)
-        if (archive->values[i].increment)
-            return true;
-    return false;
-}
-
-static const struct period_channel *counter_of(const struct period *period, const char *name)
-{
-    for (int i = 0; i < period->channel_count; i++)
-        if (period->channels[i].kind == CHANNEL_COUNTER &&
-            strcmp(period->channels[i].name, name) == 0)
-            return &period->channels[i];
-    return NULL;
-}
-
-// ---- what is wanted -----------------------------------------------------------------------------
-
-// A run of hours or gas days whose ends lack an index.
-struct stretch {
-    const struct profile_archive *archive;
-    int64_t from_ms, to_ms; // to_ms: the last end that lacks one; 0: none yet
-    int count, most;
-    int64_t right_ms; // end of the one behind it, where that is known; 0
-};
-
-static bool lacks(const struct profile_archive *archive, const struct period *period)
-{
-    for (int i = 0; i < archive->value_count; i++) {
-        const struct period_channel *channel = counter_of(period, archive->values[i].channel->name);
-        if (channel != NULL && !gap_is_settled(channel->end_known, channel->end_quality))
-            return true;
-    }
-    return false;
-}
-
-static bool add_to_stretch(void *context, const struct stored_period *stored)
-{
-    struct stretch *stretch = context;
-    const struct period *period = &stored->period;
-    bool wanted = lacks(stretch->archive, period);
-    if (stretch->count == 0 && !wanted)
-        return true;
-    if (stretch->count > 0 && period->from_ms != stretch->to_ms)
-        return false;
-    if (!wanted || stretch->count == stretch->most) {
-        stretch->right_ms = wanted ? 0 : period->to_ms;
-        return false;
-    }
-    if (stretch->count++ == 0)
-        stretch->from_ms = period->from_ms;
-    stretch->to_ms = period->to_ms;
-    return true;
-}
-
-// Whether the meter has been read since `at_ms`.
-static bool is_back(const struct tracked *tracked, const struct profile_archive *archive,
-                    int64_t at_ms)
-{
-    for (int i = 0; i < archive->value_count; i++) {
-        int64_t last_ms;
-        int64_t micro;
-        uint8_t quality;
-        if (period_builder_last(tracked->builder, archive->values[i].channel->name, &last_ms,
-                                &micro, &quality) &&
-            last_ms >= at_ms)
-            return true;
-    }
-    return false;
-}
-
-// 1: a stretch that can be read back now; 0; -1. *any: there are some that may be later.
-static int find_stretch(struct book *book, struct tracked *tracked, int number, int64_t now_ms,
-                        struct stretch *out, bool *any, struct err *err)
-{
-    const struct profile_archive *archive = archive_at(tracked, number);
-    enum span span = archive_span(archive);
-    int64_t oldest = now_ms - (archive->records + 1) * span_nominal_ms(span);
-    int64_t judged = tracked->archives[number].judged_to_ms;
-    int64_t first;
-    int found = store_periods_lacking(book->store, tracked->number, span,
-                                      oldest > judged ? oldest : judged, &first, 1, err);
-    if (found <= 0 || !keeps_span(tracked, span))
-        return found < 0 ? -1 : 0;
-    *any = true;
-    if (!is_back(tracked, archive, period_end(&book->calendar, span, first)))
-        return 0;
-    bool sums = has_increments(archive);
-    *out = (struct stretch){.archive = archive, .most = sums ? RUN_MAX : RUN_OF_INDICES_MAX};
-    if (store_periods(book->store, tracked->meter->id, span, first, now_ms, add_to_stretch, out,
-                      err) != 0)
-        return -1;
-    if (out->count == 0 || !is_back(tracked, archive, out->to_ms))
-        return 0;
-    bool is_whole = out->count < out->most;
-    if (sums && !is_whole) {
-        log_warn("recorder", "%s: %d %ss without an index are too many for a log of increments",
-                 tracked->meter->id, out->count, span_text(span));
-        tracked->archives[number].judged_to_ms = out->to_ms;
-        return 0;
-    }
-    bool waits = sums || (tracked->archives[number].needs_right && is_whole);
-    return out->right_ms != 0 || !waits;
-}
-
-static int meter_asks(struct book *book, struct tracked *tracked, int64_t now_ms,
-                      struct archive_ask *ask, struct err *err)
-{
-    bool any = false;
-    int found = 0;
-    for (int i = 0; i < tracked->meter->profile->archive_count && found == 0; i++) {
-        struct stretch stretch;
-        found = find_stretch(book, tracked, i, now_ms, &stretch, &any, err);
-        if (found == 1) {
-            *ask = (struct archive_ask){.archive = i,
-                                        .from_ms = stretch.from_ms,
-                                        .to_ms = stretch.right_ms != 0 ? stretch.right_ms
-                                                                       : stretch.to_ms};
-            memcpy(ask->meter, tracked->meter->id, sizeof ask->meter);
-        }
-    }
-    tracked->gaps = any;
-    return found;
-}
-
-int book_asks(struct book *book, int64_t now_ms, struct archive_ask *asks, int max, struct err *err)
-{
-    int count = 0;
-    for (int i = 0; i < book->config->meter_count && count < max; i++) {
-        struct tracked *tracked = &book->tracked[i];
-        if (tracked->meter->profile->archive_count == 0 || !tracked->gaps)
-            continue;
-        int found = meter_asks(book, tracked, now_ms, &asks[count], err);
-        if (found < 0)
-            return -1;
-        count += found;
-    }
-    return count;
-}
 
 // ---- what we have -------------------------------------------------------------------------------
 
@@ -215,7 +57,7 @@ static bool take_slot(void *context, const struct stored_period *stored)
     int start = slot_of(filling, period->from_ms);
     for (int i = 0; i < filling->side_count; i++) {
         struct side *side = &filling->sides[i];
-        const struct period_channel *channel = counter_of(period, side->value->channel->name);
+        const struct period_channel *channel = period_counter(period, side->value->channel->name);
         if (channel == NULL)
             continue;
         if (end >= 0) {
@@ -246,7 +88,7 @@ static bool take_next(void *context, const struct stored_period *stored)
     for (int i = 0; i < filling->side_count && at >= 0; i++) {
         struct gap_slot *slot = &filling->sides[i].slots[at];
         const struct period_channel *channel =
-            counter_of(period, filling->sides[i].value->channel->name);
+            period_counter(period, filling->sides[i].value->channel->name);
         if (channel == NULL || slot->next.at_ms != 0)
             continue;
         struct gap_point last = last_of(channel);
@@ -376,29 +218,58 @@ static int judge_side(struct filling *filling, struct side *side, bool is_last, 
 
 // ---- what comes of it ---------------------------------------------------------------------------
 
-static bool amend_channel(struct period *period, const struct side *side, int start, int end)
+// An estimate of a shorter period's boundary, brought between the slots around it: it was linear
+// over more than the log now shows.
+static bool fit_estimate(const struct side *side, int64_t at_ms, bool known, uint8_t quality,
+                         int64_t *micro)
 {
-    struct period_channel *channel = NULL;
-    for (int i = 0; i < period->channel_count; i++)
-        if (period->channels[i].kind == CHANNEL_COUNTER &&
-            strcmp(period->channels[i].name, side->value->channel->name) == 0)
-            channel = &period->channels[i];
-    bool starts = channel != NULL && start >= 0 && side->slots[start].changed && !period->first;
-    bool ends = channel != NULL && end >= 0 && side->slots[end].changed;
+    if (!known || quality != QUALITY_ESTIMATED)
+        return false;
+    int64_t fitted = *micro;
+    for (int i = side->gap.count - 1; i >= 0; i--)
+        if (side->slots[i].known && side->slots[i].end_ms > at_ms && side->slots[i].micro < fitted)
+            fitted = side->slots[i].micro;
+    for (int i = 0; i < side->gap.count; i++)
+        if (side->slots[i].known && side->slots[i].end_ms < at_ms && side->slots[i].micro > fitted)
+            fitted = side->slots[i].micro;
+    bool changed = fitted != *micro;
+    *micro = fitted;
+    return changed;
+}
+
+static bool amend_channel(struct tracked *tracked, struct period *period, const struct side *side,
+                          int start, int end)
+{
+    const char *name = side->value->channel->name;
+    const struct period_channel *found = period_counter(period, name);
+    if (found == NULL)
+        return false;
+    struct period_channel *channel = &period->channels[found - period->channels];
+    bool starts = start >= 0 && side->slots[start].changed && !period->first;
+    bool ends = end >= 0 && side->slots[end].changed;
     if (starts) {
         channel->start_known = true;
         channel->start_micro = side->slots[start].micro;
         channel->start_quality = side->slots[start].quality;
+    } else if (start < 0 && fit_estimate(side, period->from_ms, channel->start_known,
+                                         channel->start_quality, &channel->start_micro)) {
+        starts = true;
     }
     if (ends) {
         channel->end_known = true;
         channel->end_micro = side->slots[end].micro;
         channel->end_quality = side->slots[end].quality;
+    } else if (end < 0 && fit_estimate(side, period->to_ms, channel->end_known,
+                                       channel->end_quality, &channel->end_micro)) {
+        ends = true;
     }
+    if (ends)
+        period_builder_amend(tracked->builder, period->to_ms, name, channel->end_micro,
+                             channel->end_quality);
     return starts || ends;
 }
 
-// A stored period that begins or ends at a boundary whose index is new: its next version.
+// A stored period with another index than it had, at its begin or its end: its next version.
 static bool amend_period(void *context, const struct stored_period *stored)
 {
     struct filling *filling = context;
@@ -408,7 +279,9 @@ static bool amend_period(void *context, const struct stored_period *stored)
     int end = slot_of(filling, period.to_ms);
     bool amended = false;
     for (int i = 0; i < filling->side_count; i++)
-        amended = amend_channel(&period, &filling->sides[i], start, end) || amended;
+        if (filling->sides[i].verdict == GAP_FILLED || filling->sides[i].verdict == GAP_ESTIMATED)
+            amended =
+                amend_channel(filling->tracked, &period, &filling->sides[i], start, end) || amended;
     if (!amended)
         return true;
     period.version++;
@@ -429,21 +302,15 @@ static int amend_periods(struct filling *filling, struct err *err)
 {
     const struct archive_rows *rows = filling->rows;
     struct book *book = filling->book;
+    int64_t end =
+        period_end(&book->calendar, archive_span(filling->archive), rows->ends_ms[rows->count - 1]);
     for (enum span span = SPAN_1MIN; span <= SPAN_MONTH; span++) {
         int64_t from = period_start(&book->calendar, span, rows->ends_ms[0]);
-        if (store_periods(book->store, filling->tracked->meter->id, span, from,
-                          rows->ends_ms[rows->count - 1] + 1, amend_period, filling, err) != 0)
+        if (store_periods(book->store, filling->tracked->meter->id, span, from, end, amend_period,
+                          filling, err) != 0)
             return -1;
         if (filling->failed)
             return err_set(err, "%s", filling->err.text);
-    }
-    for (int i = 0; i < filling->side_count; i++) {
-        const struct side *side = &filling->sides[i];
-        for (int slot = 0; slot < side->gap.count; slot++)
-            if (side->slots[slot].changed)
-                period_builder_amend(filling->tracked->builder, side->slots[slot].end_ms,
-                                     side->value->channel->name, side->slots[slot].micro,
-                                     side->slots[slot].quality);
     }
     return 0;
 }

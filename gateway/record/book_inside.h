@@ -7,6 +7,11 @@
 
 #define PARTS_MAX 64 // of a longer period: at most 31 days or 25 hours and a bit
 
+// Slots of one ask of a log, with an anchor on both sides. Indices stand alone, so a long gap is
+// filled in steps that each are one transaction.
+#define RUN_MAX (ARCHIVE_SLOTS_MAX - 2)
+#define RUN_OF_INDICES_MAX 96
+
 struct tracked {
     const struct meter *meter; // in the book's configuration
     int number;                // in the store

@@ -200,7 +200,6 @@ static int64_t between(const struct gap_point *before, const struct gap_point *a
 
 static enum gap_verdict estimate(struct gap *gap)
 {
-    bool any = false;
     for (int i = 1; i < gap->count; i++) {
         struct gap_slot *slot = &gap->slots[i];
         const struct gap_slot *previous = &gap->slots[i - 1];
@@ -216,9 +215,8 @@ static enum gap_verdict estimate(struct gap *gap)
         slot->micro = between(&before, &after, slot->end_ms, gap->counter_resolution);
         slot->quality = (uint8_t)quality_worst(QUALITY_ESTIMATED, quality);
         slot->known = slot->changed = true;
-        any = true;
     }
-    return any ? GAP_ESTIMATED : GAP_NOTHING;
+    return GAP_ESTIMATED;
 }
 
 // ---- all ----------------------------------------------------------------------------------------

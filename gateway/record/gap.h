@@ -53,7 +53,7 @@ struct gap {
 
 enum gap_verdict {
     GAP_FILLED,    // from the log
-    GAP_ESTIMATED, // the log disagrees
+    GAP_ESTIMATED, // the log disagrees: what was unknown is estimated
     GAP_WAITS,     // no anchor to compare with yet: one may come on the right
     GAP_NOTHING,   // nothing to fill, or the log has nothing of it
 };

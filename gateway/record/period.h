@@ -64,6 +64,9 @@ struct period {
 // exchange. False when an index is not known, or the difference has no room.
 bool period_delta(const struct period_channel *channel, int64_t *delta_micro);
 
+// The counter of that name; NULL: the period has none.
+const struct period_channel *period_counter(const struct period *period, const char *name);
+
 // Whether an index at the period's end is not measured: unknown, or estimated.
 bool period_lacks(const struct period *period);
 

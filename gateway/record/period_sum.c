@@ -34,6 +34,15 @@ bool period_delta(const struct period_channel *channel, int64_t *delta_micro)
     return true;
 }
 
+const struct period_channel *period_counter(const struct period *period, const char *name)
+{
+    for (int i = 0; i < period->channel_count; i++)
+        if (period->channels[i].kind == CHANNEL_COUNTER &&
+            strcmp(period->channels[i].name, name) == 0)
+            return &period->channels[i];
+    return NULL;
+}
+
 bool period_lacks(const struct period *period)
 {
     for (int i = 0; i < period->channel_count; i++) {
