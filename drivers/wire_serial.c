@@ -4,6 +4,7 @@
 #include <string.h>
 
 #define DRAIN_READ 256   // bytes of a drain that are read at once
+#define FRAME_END_MS 50  // no meter pauses for so long within a frame, but one that is broken
 #define DRAIN_TIMEOUTS 3 // a line that does not fall silent in so many time-outs is babbling
 #define EXCEPTION_BIT 0x80
 #define EXCEPTION_SIZE 5
@@ -20,6 +21,13 @@ static int64_t later(int64_t a, int64_t b)
 
 // ---- the silence before a request ---------------------------------------------------------------
 
+// When what is on the line has certainly ended, should no further byte come.
+static int64_t frame_end_at(const struct wire *wire)
+{
+    int64_t end_ns = FRAME_END_MS * NS_PER_MS;
+    return wire->last_byte_ns + (end_ns < timeout_ns(wire) ? end_ns : timeout_ns(wire));
+}
+
 // When the line has been silent for long enough, should no further byte come.
 static int64_t ready_at(const struct wire *wire, const struct request *request)
 {
@@ -28,11 +36,12 @@ static int64_t ready_at(const struct wire *wire, const struct request *request)
     int64_t ready_ns = wire->last_byte_ns + wire->silence_ns + pause_ms * NS_PER_MS;
     if (wire->drain_from_ns == 0)
         return ready_ns;
-    ready_ns = later(ready_ns, wire->last_byte_ns + timeout_ns(wire));
-    // The unit that failed gets the time to finish what it may be at; another one need not wait for
-    // it: its replies are told apart by the unit.
+    // The unit that failed gets the time to finish what it may be at. Another one's replies are
+    // told apart by the unit, so it only lets a frame end: a meter that drips holds up nobody else.
     bool same = wire->drain_unit == 0 || wire->drain_unit == request->unit;
-    return same ? later(ready_ns, wire->drain_from_ns + timeout_ns(wire)) : ready_ns;
+    if (same)
+        return later(ready_ns, later(wire->last_byte_ns, wire->drain_from_ns) + timeout_ns(wire));
+    return later(ready_ns, frame_end_at(wire));
 }
 
 // Reads away what comes until the line has been silent for as long as it must.
@@ -174,7 +183,10 @@ static int receive(struct wire *wire, struct exchange *exchange, int64_t until_n
             exchange->length = wire_trim_heartbeats(wire, exchange->bytes, exchange->length, size);
             return 0;
         }
-        int waited = wire_wait(wire, until_ns);
+        // As much as a reply has, and it is none: what comes later would not mend it.
+        bool damaged = exchange->length >= frame_rtu_reply_size(exchange->request);
+        int64_t end_ns = damaged ? frame_end_at(wire) : until_ns;
+        int waited = wire_wait(wire, end_ns < until_ns ? end_ns : until_ns);
         if (waited <= 0)
             return waited;
     }
