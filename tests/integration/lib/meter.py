@@ -38,6 +38,7 @@ class Meter(IModbusSlaveContext):
         self.refused = set()      # (function, register) that answer exception 2
         self.silent = False       # answers nothing
         self.delay_s = 0          # answers so much later
+        self.drip_s = 0           # between two bytes of a reply
         self.log = []             # Request, in order
         self.before_read = None   # called with (meter, function, first, count) before words are taken
 
@@ -81,10 +82,19 @@ class _Manners:
         meter = self.server.context[message.unit_id]
         if meter.silent:
             return
+        if meter.drip_s:
+            loop = asyncio.get_running_loop()
+            for i, byte in enumerate(self.framer.buildPacket(message)):
+                loop.call_later(i * meter.drip_s, self._send_byte, bytes([byte]))
+            return
         if meter.delay_s:
             asyncio.get_running_loop().call_later(meter.delay_s, self._send_late, message, addr, kwargs)
             return
         super().send(message, *addr, **kwargs)
+
+    def _send_byte(self, byte):
+        if not self.transport.is_closing():
+            self._send_(byte)
 
     def _send_late(self, message, addr, kwargs):
         if not self.transport.is_closing():
