@@ -31,10 +31,41 @@ static void take_words(struct pass *pass, const struct plan_block *block,
     pass->reading->boot_ms = clock_boot_ms(pass->clock);
 }
 
+// Holds the words that just came against those that an earlier reply of this pass brought. Whether
+// all of the block's fields are confirmed.
+static bool confirm(struct pass *pass, const struct plan_block *block, const struct image *earlier,
+                    int64_t earlier_ms)
+{
+    const uint8_t *fields = pass->plan->fields + block->field_first;
+    struct image *image = &pass->reading->image;
+    confirm_fields(pass->meter->profile, fields, block->field_count, earlier, image,
+                   pass->reading->boot_ms - earlier_ms, pass->moved);
+    for (int i = 0; i < block->field_count; i++)
+        if (image->why[fields[i]] != WHY_NONE)
+            return false;
+    return true;
+}
+
+// A function of its own, so that the earlier words are not part of every request's stack.
+__attribute__((noinline)) static uint16_t take_doubted(struct pass *pass,
+                                                       const struct plan_block *block,
+                                                       const struct request *request,
+                                                       const struct reply *reply)
+{
+    struct image earlier = pass->reading->image;
+    int64_t earlier_ms = pass->reading->boot_ms;
+    take_words(pass, block, request, reply);
+    return confirm(pass, block, &earlier, earlier_ms) ? WHY_NONE : WHY_UNCONFIRMED;
+}
+
 void refuse_fields(struct pass *pass, const struct plan_block *block, uint16_t why)
 {
-    for (int i = 0; i < block->field_count; i++)
-        pass->reading->image.why[pass->plan->fields[block->field_first + i]] = why;
+    struct image *image = &pass->reading->image;
+    for (int i = 0; i < block->field_count; i++) {
+        int index = pass->plan->fields[block->field_first + i];
+        if (!why_is_doubt(image->why[index]))
+            image->why[index] = why;
+    }
 }
 
 // A block with `extra` registers behind it that nobody needs.
@@ -71,6 +102,9 @@ uint16_t ask(struct pass *pass, const struct plan_block *block, int extra)
     pass->counters->busy_us += (clock_boot_ns(pass->clock) - start_ns) / 1000;
     count_reply(pass->counters, reply.why);
     pass->doubt = pass->doubt || (reply.why != WHY_NONE && reply.why < WHY_EXCEPTION);
+    doubt_note(pass->noise, reply.why);
+    if (reply.why == WHY_NONE && doubt_holds(pass->noise))
+        return take_doubted(pass, block, &request, &reply);
     if (reply.why == WHY_NONE)
         take_words(pass, block, &request, &reply);
     else
@@ -97,9 +131,10 @@ static bool ask_in_two(struct pass *pass, const struct plan_block *block, uint16
         if (!plan_cut(pass->plan, pass->meter->profile, block, at, parts) ||
             !may_ask(pass, &parts[0], 0) || !may_ask(pass, &parts[1], 0))
             continue;
-        *why = ask(pass, &parts[0], 0);
-        if (*why == WHY_NONE)
-            *why = ask(pass, &parts[1], 0);
+        uint16_t first = ask(pass, &parts[0], 0);
+        bool came = first == WHY_NONE || first == WHY_UNCONFIRMED;
+        *why = came ? ask(pass, &parts[1], 0) : first;
+        *why = *why == WHY_NONE ? first : *why;
         return true;
     }
     return false;
@@ -126,12 +161,19 @@ static uint16_t ask_once(struct pass *pass, const struct plan_block *block)
 
 uint16_t ask_again(struct pass *pass, const struct plan_block *block, int retries)
 {
-    uint16_t why = WHY_NONE;
-    for (int i = 0; i <= retries; i++) {
-        why = ask_once(pass, block);
-        bool lost = why == WHY_LINK_DOWN && !wire_is_open(pass->wire) && i > 0;
-        if (why == WHY_NONE || why >= WHY_EXCEPTION || lost)
-            break;
+    int failures = 0;
+    int doubted = 0;
+    for (;;) {
+        uint16_t why = ask_once(pass, block);
+        if (why == WHY_NONE || why >= WHY_EXCEPTION)
+            return why;
+        if (why == WHY_UNCONFIRMED) {
+            if (++doubted == CONFIRM_REPLIES_MAX)
+                return why;
+            continue;
+        }
+        bool lost = why == WHY_LINK_DOWN && !wire_is_open(pass->wire) && failures > 0;
+        if (lost || ++failures > retries)
+            return why;
     }
-    return why;
 }

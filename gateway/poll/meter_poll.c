@@ -18,6 +18,7 @@ struct meter_poll {
     int64_t learned_ms;        // boot clock: when the last of it was found
     int64_t narrow_from_ms;    // boot clock: nothing is looked into before
     int64_t answered_ns;       // boot clock: its last answer, 0 before the first
+    struct doubt noise;        // how lately something came damaged
     int away;                  // polls in a row without an answer, up to AWAY_POLLS
 };
 
@@ -84,6 +85,8 @@ static bool read_block(struct meter_poll *poll, struct pass *pass, const struct 
                        int retries, int *asks_left, uint16_t *why)
 {
     *why = ask_again(pass, block, retries);
+    if (*why == WHY_UNCONFIRMED) // answered, and marked so
+        *why = WHY_NONE;
     if (*why != WHY_NONE)
         refuse_fields(pass, block, *why);
     // After doubt an exception may be the late answer to another request.
@@ -135,7 +138,8 @@ static void read_meter(struct meter_poll *poll, struct wire *wire, int retries, 
                         .reading = reading,
                         .counters = counters != NULL ? counters : &unused,
                         // A late exception may be the answer to the lost request of before.
-                        .doubt = poll->away > 0};
+                        .doubt = poll->away > 0,
+                        .noise = &poll->noise};
     reading->answered = false;
     reading->detail[0] = '\0';
     reading->at_ms = reading->due_ms != 0 ? reading->due_ms : clock_wall_ms(clock);

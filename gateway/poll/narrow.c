@@ -22,7 +22,8 @@ static uint16_t probe(struct narrow *narrow, const struct plan_block *part)
     if (*narrow->asks_left == 0 || !may_ask(narrow->pass, part, 0))
         return WHY_NOT_POLLED;
     --*narrow->asks_left;
-    return ask(narrow->pass, part, 0);
+    uint16_t why = ask(narrow->pass, part, 0);
+    return why == WHY_UNCONFIRMED ? WHY_NONE : why; // answered, which is what matters here
 }
 
 static bool is_settled(uint16_t why)

@@ -408,14 +408,72 @@ static void test_retry_is_cut_in_two(void **state)
     struct fake_meter *fake = fake_start(FAKE_PTY, misbehave, &order);
     struct wire *wire = open_wire(FAKE_PTY, fake);
     struct reading *reading = read_once(wire, 1);
-    // Tick 1: 10..15, damaged. Then 10 alone, then 12..15.
-    expect_good(reading, 0, 2);
-    expect_good(reading, 1, 3);
-    expect_good(reading, 2, 3);
+    // Tick 1: 10..15, damaged. Then 10 alone, then 12..15, and both once more to confirm them.
+    expect_good(reading, 0, 4);
+    expect_good(reading, 1, 5);
+    expect_good(reading, 2, 5);
     assert_int_equal(counters.crc_errors, 1);
     reading_free(reading);
     wire_free(wire);
     fake_stop(fake);
+}
+
+// What passes the check sum with wrong data on a line that damages replies.
+struct noise {
+    uint64_t wrong_tick;       // its data is wrong under a good check sum
+    uint64_t silent_from_tick; // 0: never
+};
+
+static void deceive(void *context, struct fake_answer *answer)
+{
+    const struct noise *noise = context;
+    if (answer->tick == 1) {
+        answer->frame[answer->length - 1] ^= 1;
+    } else if (answer->tick == noise->wrong_tick) {
+        answer->frame[3] ^= 0x40;
+        (void)fake_seal(answer->frame, answer->length - 2);
+    }
+    if (noise->silent_from_tick > 0 && answer->tick >= noise->silent_from_tick)
+        answer->length = 0;
+}
+
+static void read_in_noise(struct noise noise, int retries, struct reading **reading)
+{
+    start((const int[]){10}, 1, 8);
+    struct fake_meter *fake = fake_start(FAKE_PTY, deceive, &noise);
+    struct wire *wire = open_wire(FAKE_PTY, fake);
+    *reading = read_once(wire, retries);
+    wire_free(wire);
+    fake_stop(fake);
+}
+
+// Tick 1 is damaged: from then on two replies in a row have to agree.
+static void test_noise_is_read_twice(void **state)
+{
+    (void)state;
+    struct reading *reading = NULL;
+    read_in_noise((struct noise){0}, 1, &reading);
+    expect_good(reading, 0, 3);
+    assert_int_equal(counters.requests, 3);
+    reading_free(reading);
+    for (uint64_t wrong = 2; wrong <= 3; wrong++) {
+        read_in_noise((struct noise){.wrong_tick = wrong}, 1, &reading);
+        expect_good(reading, 0, wrong + 2);
+        assert_int_equal(counters.requests, wrong + 2);
+        reading_free(reading);
+    }
+}
+
+static void test_noise_that_nothing_confirms(void **state)
+{
+    (void)state;
+    struct reading *reading = NULL;
+    read_in_noise((struct noise){.wrong_tick = 2, .silent_from_tick = 3}, 1, &reading);
+    assert_int_equal(reading->values[0].quality, QUALITY_SUSPECT);
+    assert_int_equal(reading->values[0].why, WHY_UNCONFIRMED);
+    assert_true(reading->values[0].present);
+    assert_true(reading->answered);
+    reading_free(reading);
 }
 
 static void test_retry_reads_over_the_end(void **state)
@@ -521,6 +579,8 @@ int main(void)
         cmocka_unit_test(test_wake_request),
         cmocka_unit_test(test_wake_answered_late),
         cmocka_unit_test(test_retry_is_cut_in_two),
+        cmocka_unit_test(test_noise_is_read_twice),
+        cmocka_unit_test(test_noise_that_nothing_confirms),
         cmocka_unit_test(test_retry_reads_over_the_end),
         cmocka_unit_test(test_late_replies),
     };
