@@ -103,7 +103,7 @@ integration:
 bench: deps-test all tools
 	@$(PYTHON) tests/bench/bench.py --build $(BUILD)
 
-## Run the long fault tests (kill -9, outages, late replies), each printing its figure and seed
+## Run the long fault tests (kill -9, outages, late replies, damaged frames), each printing its figure and seed
 fault: deps-test all tools
 	@$(PYTHON) tests/fault/fault.py --build $(BUILD)
 

@@ -2,7 +2,7 @@
 """The long fault runs of `make fault`: each prints its figure, its bar and its seed, and exits 1 where the bar is missed.
 
 usage: fault.py --build build [kill9 [--kills N] [--meters N] [--seed N] | outage [--minutes N] [--meters N] |
-       late [--reads N] [--seed N]]
+       late [--reads N] [--seed N] | damaged [--frames N] [--seed N]]
 """
 import argparse
 import secrets
@@ -11,6 +11,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
+import damaged
 import kill9
 import late
 import outage
@@ -49,11 +50,25 @@ def run_late(binary, arguments):
           f"{figures['bare_wrong']} wrong ones of {figures['bare_reads']} beside it; seed {seed}", flush=True)
 
 
+def run_damaged(binary, arguments):
+    seed = seed_of(arguments)
+    print(f"damaged: {arguments.frames} damaged frames on {damaged.LINES} lines, seed {seed}", flush=True)
+    figures = damaged.run(binary.parent, arguments.frames, seed)
+    frames = {kind: figures[f"damaged_{kind}"] for kind in ("serial", "rtu_over_tcp", "tcp")}
+    print(f"damaged: {figures['believed_failing']} that fail a check believed (bar 0), {figures['wrong_otherwise']} values of "
+          f"another request (bar 0); {frames} in {figures['seconds']} s", flush=True)
+    for name, text in (("by_chance", "passed the CRC by chance"), ("helped", "were helped past it")):
+        ends = figures[name]
+        print(f"damaged: {sum(ends.values())} {text}: {ends['good']} called good (bar 1 % of both), {ends['suspect']} suspect, "
+              f"{ends['discarded']} gone after a second reply, {ends['refused']} refused all the same", flush=True)
+    print(f"damaged: seed {seed}", flush=True)
+
+
 def say(text):
     print(text, flush=True)
 
 
-RUNS = {"kill9": run_kill9, "outage": run_outage, "late": run_late}
+RUNS = {"kill9": run_kill9, "outage": run_outage, "late": run_late, "damaged": run_damaged}
 
 
 def main():
@@ -64,6 +79,7 @@ def main():
     parser.add_argument("--meters", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--reads", type=int, default=1_000_000)
+    parser.add_argument("--frames", type=int, default=10_000_000)
     parser.add_argument("--seed", type=int, help="of what is random in a run; drawn and printed without it")
     arguments = parser.parse_args()
     binary = (arguments.build / "metergate").resolve()

@@ -7,10 +7,7 @@
 // On three of four lines the meters are polled as the bus does it, on the fourth the wire is asked
 // in all shapes. Beside them bare libmodbus reads some lines of the same meters: where it believes
 // no wrong value the run was blind.
-#include "config/config.h"
-#include "poll/meter_poll.h"
-
-#include "../support/odd_lines.h"
+#include "../support/odd_poll.h"
 
 #include <modbus/modbus.h>
 #include <pthread.h>
@@ -63,6 +60,7 @@ static const struct {
 };
 
 static int timeout_ms, line_count;
+static int lag_ms; // of the meters
 static uint64_t seed;
 static int64_t reads_wanted;
 static atomic_llong reads, bare_reads, counts[KINDS];
@@ -161,36 +159,15 @@ static void answer(void *context, const struct odd_request *request)
     }
 }
 
-// ---- what a reader keeps ------------------------------------------------------------------------
-
-struct sent {
-    int unit, function, first, count;
-    uint64_t serial;
-};
+// ---- what is judged -----------------------------------------------------------------------------
 
 struct reader {
     pthread_t thread;
     struct odd_lines *lines;
     int line;
-    struct wire *wire;
     unsigned random;
-    uint64_t serial; // of the last request that was sent
-    int sent_count;  // since the poll began
-    struct sent sent[SENT_MAX];
+    struct odd_reader odd;
 };
-
-// Every frame that leaves is the next request of its line.
-static void note_sent(void *context, bool is_sent, const uint8_t *bytes, size_t length)
-{
-    struct reader *reader = context;
-    if (!is_sent)
-        return;
-    if (length != 8 || reader->sent_count == SENT_MAX)
-        abort();
-    reader->sent[reader->sent_count++] = (struct sent){bytes[0], bytes[1], bytes[2] << 8 | bytes[3],
-                                                       bytes[4] << 8 | bytes[5], ++reader->serial};
-    (void)atomic_fetch_add(&reads, 1);
-}
 
 // `words`: the four of the code that was believed for a register.
 static void tell_wrong(const struct reader *reader, const char *what, int unit, int address,
@@ -218,44 +195,13 @@ static bool goes_on(void)
 
 // ---- meters that are polled ---------------------------------------------------------------------
 
-// Three blocks of registers, the first two of one shape.
+// Three blocks of registers of one shape.
 static void make_profile(struct profile *profile)
 {
-    static const int blocks[] = {100, 200, 300};
     *profile = (struct profile){.limits = {.max_registers = 60, .max_gap = 8}};
-    for (int i = 0, at = 0; i < 3 * BLOCK_FIELDS; i++, at += 4) {
-        const struct channel *channel = NULL;
-        for (int kind = 0, j = 0; j <= i; kind++) {
-            channel = channel_at(kind);
-            j += channel->kind == CHANNEL_COUNTER ? 1 : 0;
-        }
-        profile->fields[i] =
-            (struct field){.first = (uint16_t)(blocks[i / BLOCK_FIELDS] + 4 * (i % BLOCK_FIELDS)),
-                           .function = 3,
-                           .words = 4,
-                           .place = (uint16_t)at,
-                           .type = RAW_U64};
-        profile->channels[i] = (struct profile_channel){
-            .channel = channel,
-            .part_count = 1,
-            .parts = {{.field = (uint8_t)i, .scale = {1, -6}, .scale_field = -1}},
-            .conversion = {.factor = {1, 0}}};
-        profile->field_count = profile->channel_count = (uint8_t)(i + 1);
-        profile->word_count = (uint16_t)(at + 4);
-    }
-}
-
-// The last request of this poll for that field: what is believed must be its reply.
-static const struct sent *request_for(const struct reader *reader, int unit,
-                                      const struct field *field)
-{
-    for (int i = reader->sent_count - 1; i >= 0; i--) {
-        const struct sent *sent = &reader->sent[i];
-        if (sent->unit == unit && sent->function == field->function &&
-            sent->first <= field->first && field->first + field->words <= sent->first + sent->count)
-            return sent;
-    }
-    return NULL;
+    for (int block = 0; block < 3; block++)
+        for (int i = 0; i < BLOCK_FIELDS; i++)
+            odd_profile_add(profile, 100 * (block + 1) + 4 * i, 4, RAW_U64);
 }
 
 static void judge_field(struct reader *reader, const struct reading *reading, int index)
@@ -266,34 +212,26 @@ static void judge_field(struct reader *reader, const struct reading *reading, in
         return;
     }
     int unit = reading->meter->unit;
-    const struct sent *sent = request_for(reader, unit, field);
-    uint64_t serial = sent != NULL ? sent->serial : 0;
     const uint16_t *words = reading->image.words + field->place;
-    for (int i = 0; i < field->words; i++) {
-        if (words[i] != odd_word(unit, field->first + i, serial)) {
-            tell_wrong(reader, "poll", unit, field->first, words, serial);
-            return;
-        }
-    }
-    (void)atomic_fetch_add(&good, 1);
+    if (odd_reader_source(&reader->odd, unit, field, words) != NULL)
+        (void)atomic_fetch_add(&good, 1);
+    else
+        tell_wrong(reader, "poll", unit, field->first, words, reader->odd.serial);
 }
 
 static void poll_once(struct reader *reader, const struct meter *meter, struct meter_poll *poll)
 {
-    struct reading *reading = reading_new(NULL, meter);
-    if (reading == NULL)
-        abort();
-    reader->sent_count = 0;
-    meter_poll_read(poll, reader->wire, 1, &clock_system, reading, NULL);
+    struct reading *reading = odd_reader_poll(&reader->odd, meter, poll);
     for (int i = 0; i < meter->profile->field_count; i++)
         judge_field(reader, reading, i);
     reading_free(reading);
+    (void)atomic_fetch_add(&reads, reader->odd.sent_count);
     // All shapes are held back: the bus would be busy elsewhere.
-    if (reader->sent_count == 0)
+    if (reader->odd.sent_count == 0)
         (void)usleep((useconds_t)timeout_ms * 1000);
 }
 
-static void poll_meters(struct reader *reader, const struct link_url *url)
+static void poll_meters(struct reader *reader)
 {
     struct profile *profile = calloc(1, sizeof *profile);
     struct meter meters[2] = {0};
@@ -301,14 +239,9 @@ static void poll_meters(struct reader *reader, const struct link_url *url)
     if (profile == NULL)
         abort();
     make_profile(profile);
-    struct link_cost cost;
-    struct err err;
-    link_cost_of(url, 0, &cost);
     for (int i = 0; i < 2; i++) {
         meters[i] = (struct meter){.id = "odd", .unit = i + 1, .profile = profile};
-        polls[i] = meter_poll_new(&meters[i], &cost, &err);
-        if (polls[i] == NULL)
-            abort();
+        polls[i] = odd_meter_poll(&reader->odd, &meters[i]);
     }
     for (int i = 0; goes_on(); i ^= 1)
         poll_once(reader, &meters[i], polls[i]);
@@ -330,25 +263,27 @@ static void ask_once(struct reader *reader)
                               .function = (uint8_t)(3 + random_below(reader, 2)),
                               .first = (uint16_t)(4 * random_below(reader, 200)),
                               .count = (uint16_t)(4 + random_below(reader, 26))};
-    if (!wire_may_ask(reader->wire, &request)) {
+    struct wire *wire = reader->odd.wire;
+    if (!wire_may_ask(wire, &request)) {
         (void)usleep(1000);
         return;
     }
-    reader->sent_count = 0;
+    odd_reader_begin(&reader->odd);
     struct err err;
     struct reply reply;
-    if (wire_open(reader->wire, &err) != 0)
+    if (wire_open(wire, &err) != 0)
         abort();
-    wire_transact(reader->wire, &request, &reply);
+    wire_transact(wire, &request, &reply);
+    (void)atomic_fetch_add(&reads, reader->odd.sent_count);
     if (reply.why != WHY_NONE) {
         (void)atomic_fetch_add(&unusable, 1);
         return;
     }
     for (int i = 0; i < request.count; i++) {
-        if (reply.words[i] != odd_word(request.unit, request.first + i, reader->serial)) {
+        if (reply.words[i] != odd_word(request.unit, request.first + i, reader->odd.serial)) {
             int code = i & ~3;
             tell_wrong(reader, "wire", request.unit, request.first + code, reply.words + code,
-                       reader->serial);
+                       reader->odd.serial);
             return;
         }
     }
@@ -358,23 +293,12 @@ static void ask_once(struct reader *reader)
 static void *read_line(void *argument)
 {
     struct reader *reader = argument;
-    struct wire_settings settings = {
-        .url = {.kind = LINK_RTU, .baud = 115200, .parity = 'N', .stop = 1},
-        .response_timeout_ms = timeout_ms};
-    (void)snprintf(settings.url.device, sizeof settings.url.device, "%s",
-                   odd_device(reader->lines, reader->line));
-    reader->wire = wire_new(&settings, &clock_system);
-    struct err err = {""};
-    if (reader->wire == NULL || wire_open(reader->wire, &err) != 0) {
-        (void)fprintf(stderr, "line %d: %s\n", reader->line, err.text);
-        abort();
-    }
-    wire_set_trace(reader->wire, (struct wire_trace){.frame = note_sent, .context = reader});
+    odd_reader_open(&reader->odd, reader->lines, reader->line, ODD_PTY, timeout_ms);
     if (reader->line % 4 != 3)
-        poll_meters(reader, &settings.url);
+        poll_meters(reader);
     while (reader->line % 4 == 3 && goes_on())
         ask_once(reader);
-    wire_free(reader->wire);
+    odd_reader_close(&reader->odd);
     return NULL;
 }
 
@@ -429,7 +353,7 @@ static void run_all(void)
 {
     int total = line_count + BARE_LINES;
     struct reader *readers = calloc((size_t)total, sizeof *readers);
-    struct odd_lines *lines = odd_start(total, false, seed, answer, NULL);
+    struct odd_lines *lines = odd_start(total, ODD_PTY, seed, answer, NULL);
     if (readers == NULL)
         abort();
     for (int i = 0; i < total; i++) {
@@ -440,6 +364,7 @@ static void run_all(void)
     }
     for (int i = 0; i < total; i++)
         (void)pthread_join(readers[i].thread, NULL);
+    lag_ms = odd_lag_ms(lines);
     odd_stop(lines);
     free(readers);
 }
@@ -452,10 +377,10 @@ static int print_result(double seconds)
     long long values = atomic_load(&good) + atomic_load(&unusable);
     double share = values > 0 ? (double)atomic_load(&good) / (double)values : 0;
     (void)printf("{\"reads\":%lld,\"wrong\":%lld,\"late\":%lld,\"good_values\":%lld,"
-                 "\"good_share\":%.4f,\"lines\":%d,\"timeout_ms\":%d,\"seed\":%llu,"
+                 "\"good_share\":%.4f,\"lines\":%d,\"timeout_ms\":%d,\"lag_ms\":%d,\"seed\":%llu,"
                  "\"seconds\":%.1f,\"reads_per_s\":%.0f,\"bare_reads\":%lld,\"bare_wrong\":%lld",
                  atomic_load(&reads), atomic_load(&wrong), late, atomic_load(&good), share,
-                 line_count, timeout_ms, (unsigned long long)seed, seconds,
+                 line_count, timeout_ms, lag_ms, (unsigned long long)seed, seconds,
                  (double)atomic_load(&reads) / seconds, atomic_load(&bare_reads),
                  atomic_load(&bare_wrong));
     for (int kind = 0; kind < KINDS; kind++)

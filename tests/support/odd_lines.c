@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +39,7 @@ struct line {
     int other; // slave kept open, or listener
     int port;
     int generation;
+    int64_t last_us; // ports: a stream keeps its order
     char device[64];
     uint64_t serial, random;
     uint8_t bytes[512];
@@ -46,11 +48,12 @@ struct line {
 
 struct odd_lines {
     int count;
-    bool tcp;
+    enum odd_kind kind;
     odd_behaviour *behaviour;
     void *context;
     pthread_t thread;
     atomic_bool stop;
+    atomic_llong lag_us;
     int epoll, timer, wake[2];
     uint64_t order;
     int waiting_count, waiting_room;
@@ -64,6 +67,16 @@ static void must(bool done, const char *what)
         perror(what);
         abort();
     }
+}
+
+static bool is_tcp(const struct odd_lines *lines)
+{
+    return lines->kind == ODD_TCP;
+}
+
+static bool has_ports(const struct odd_lines *lines)
+{
+    return lines->kind != ODD_PTY;
 }
 
 static int64_t now_us(void)
@@ -152,8 +165,19 @@ static size_t data_size(const struct odd_request *request)
     return request->function <= 2 ? (size_t)(request->count + 7) / 8 : 2 * (size_t)request->count;
 }
 
+static bool passes_tcp(const struct odd_request *request, const uint8_t *frame, size_t length)
+{
+    size_t data = data_size(request);
+    if (length < data + 9 || frame[0] != request->reply[0] || frame[1] != request->reply[1])
+        return false;
+    return frame[2] == 0 && frame[3] == 0 && (size_t)(frame[4] << 8 | frame[5]) == data + 3 &&
+           frame[6] == request->unit && frame[7] == request->function && frame[8] == data;
+}
+
 bool odd_passes(const struct odd_request *request, const uint8_t *frame, size_t length)
 {
+    if (is_tcp(request->lines))
+        return passes_tcp(request, frame, length);
     size_t data = data_size(request);
     if (length != data + 5 || frame[0] != request->unit || frame[1] != request->function ||
         frame[2] != data)
@@ -173,20 +197,29 @@ static size_t put_pdu(const struct odd_request *request, uint8_t *at)
     return 2 + size;
 }
 
+uint64_t odd_next_serial(bool tcp, uint64_t last, const uint8_t *bytes)
+{
+    uint64_t next = last + 1;
+    uint16_t transaction = (uint16_t)(bytes[0] << 8 | bytes[1]);
+    return tcp ? next + (uint16_t)(transaction - next) : next;
+}
+
 static void make_request(struct odd_lines *lines, int index, const uint8_t *bytes,
                          struct odd_request *request)
 {
-    const uint8_t *adu = bytes + (lines->tcp ? 6 : 0);
+    const uint8_t *adu = bytes + (is_tcp(lines) ? 6 : 0);
+    struct line *line = &lines->lines[index];
+    line->serial = odd_next_serial(is_tcp(lines), line->serial, bytes);
     *request = (struct odd_request){.lines = lines,
                                     .line = index,
-                                    .serial = ++lines->lines[index].serial,
+                                    .serial = line->serial,
                                     .unit = adu[0],
                                     .function = adu[1],
                                     .first = adu[2] << 8 | adu[3],
                                     .count = adu[4] << 8 | adu[5]};
     must(adu[1] >= 1 && adu[1] <= 4 && request->count >= 1 && request->count <= 125,
          "a request that reads nothing");
-    if (lines->tcp) {
+    if (is_tcp(lines)) {
         memcpy(request->reply, bytes, 7);
         size_t pdu = put_pdu(request, request->reply + 7);
         request->reply[4] = (uint8_t)((pdu + 1) >> 8);
@@ -248,12 +281,16 @@ static void add_waiting(const struct odd_request *request, int64_t delay_us, con
                         size_t length, bool reset)
 {
     struct odd_lines *lines = request->lines;
+    struct line *line = &lines->lines[request->line];
+    int64_t at_us = now_us() + delay_us;
+    if (has_ports(lines))
+        at_us = line->last_us = at_us > line->last_us ? at_us : line->last_us;
     struct waiting *waiting = malloc(sizeof *waiting + length);
     must(waiting != NULL, "memory");
-    *waiting = (struct waiting){.at_us = now_us() + delay_us,
+    *waiting = (struct waiting){.at_us = at_us,
                                 .order = lines->order++,
                                 .line = request->line,
-                                .generation = lines->lines[request->line].generation,
+                                .generation = line->generation,
                                 .reset = reset,
                                 .length = length};
     if (length > 0)
@@ -304,7 +341,7 @@ static void send_one(struct odd_lines *lines, struct waiting *waiting)
     if (waiting->generation == line->generation && line->fd >= 0) {
         if (waiting->reset)
             hang_up(line, true);
-        else if (lines->tcp)
+        else if (has_ports(lines))
             (void)send(line->fd, waiting->bytes, waiting->length, MSG_NOSIGNAL);
         else
             (void)!write(line->fd, waiting->bytes, waiting->length);
@@ -314,8 +351,12 @@ static void send_one(struct odd_lines *lines, struct waiting *waiting)
 
 static void send_due(struct odd_lines *lines)
 {
-    while (lines->waiting_count > 0 && lines->waiting[0]->at_us <= now_us())
+    while (lines->waiting_count > 0 && lines->waiting[0]->at_us <= now_us()) {
+        int64_t lag_us = now_us() - lines->waiting[0]->at_us;
+        if (lag_us > atomic_load(&lines->lag_us))
+            atomic_store(&lines->lag_us, lag_us);
         send_one(lines, heap_take(lines));
+    }
     struct itimerspec at = {0};
     if (lines->waiting_count > 0) {
         at.it_value.tv_sec = lines->waiting[0]->at_us / 1000000;
@@ -331,12 +372,12 @@ static void take_bytes(struct odd_lines *lines, int index)
         return;
     ssize_t count = read(line->fd, line->bytes + line->length, sizeof line->bytes - line->length);
     if (count <= 0) {
-        if (lines->tcp && (count == 0 || errno != EAGAIN))
+        if (has_ports(lines) && (count == 0 || errno != EAGAIN))
             hang_up(line, false);
         return;
     }
     line->length += (size_t)count;
-    size_t size = lines->tcp ? 12 : 8;
+    size_t size = is_tcp(lines) ? 12 : 8;
     while (line->length >= size) {
         struct odd_request request;
         make_request(lines, index, line->bytes, &request);
@@ -352,6 +393,7 @@ static void accept_one(struct odd_lines *lines, int index)
     int fd = accept4(line->other, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0)
         return;
+    take_bytes(lines, index); // requests that came before the old connection was given up
     hang_up(line, false);
     int on = 1;
     line->fd = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
@@ -359,6 +401,7 @@ static void accept_one(struct odd_lines *lines, int index)
     close(fd);
     (void)setsockopt(line->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     line->generation++;
+    line->last_us = 0;
     line->length = 0;
     watch(lines, line->fd, (uint32_t)index);
 }
@@ -367,6 +410,10 @@ static void *run(void *argument)
 {
     struct odd_lines *lines = argument;
     (void)pthread_setname_np(pthread_self(), "odd lines");
+    // Hundreds of readers must not make the meters slower than they are meant to be. Where that is
+    // not allowed odd_lag_ms shows what came of it.
+    struct sched_param priority = {.sched_priority = 1};
+    (void)pthread_setschedparam(pthread_self(), SCHED_FIFO, &priority);
     while (!atomic_load(&lines->stop)) {
         struct epoll_event events[EVENTS_MAX];
         int count = epoll_wait(lines->epoll, events, EVENTS_MAX, -1);
@@ -420,13 +467,13 @@ static void open_port(struct line *line)
     close(fd);
 }
 
-struct odd_lines *odd_start(int count, bool tcp, uint64_t seed, odd_behaviour *behaviour,
+struct odd_lines *odd_start(int count, enum odd_kind kind, uint64_t seed, odd_behaviour *behaviour,
                             void *context)
 {
     struct odd_lines *lines = calloc(1, sizeof *lines + (size_t)count * sizeof lines->lines[0]);
     must(lines != NULL, "memory");
     lines->count = count;
-    lines->tcp = tcp;
+    lines->kind = kind;
     lines->behaviour = behaviour;
     lines->context = context;
     lines->epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -437,11 +484,12 @@ struct odd_lines *odd_start(int count, bool tcp, uint64_t seed, odd_behaviour *b
     for (int i = 0; i < count; i++) {
         struct line *line = &lines->lines[i];
         line->random = scramble(seed + 1) ^ scramble((uint64_t)i + 1);
-        if (tcp)
+        bool port = has_ports(lines);
+        if (port)
             open_port(line);
         else
             open_terminal(line);
-        watch(lines, tcp ? line->other : line->fd, (uint32_t)(tcp ? LISTENER + i : i));
+        watch(lines, port ? line->other : line->fd, (uint32_t)(port ? LISTENER + i : i));
     }
     must(pthread_create(&lines->thread, NULL, run, lines) == 0, "pthread_create");
     return lines;
@@ -465,6 +513,11 @@ void odd_stop(struct odd_lines *lines)
     close(lines->wake[0]);
     close(lines->wake[1]);
     free(lines);
+}
+
+int odd_lag_ms(const struct odd_lines *lines)
+{
+    return (int)(atomic_load(&lines->lag_us) / 1000);
 }
 
 const char *odd_device(const struct odd_lines *lines, int line)
