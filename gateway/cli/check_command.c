@@ -92,6 +92,26 @@ static int check_config(const char *path, const struct buf *text,
     return EXIT_DONE;
 }
 
+// Values that cut into each other are possible, but mostly an address that is one off.
+static void print_overlaps(const struct profile *profile)
+{
+    for (int i = 0; i < profile->field_count; i++) {
+        const struct field *a = &profile->fields[i];
+        int a_last = a->first + field_registers(a) - 1;
+        for (int j = i + 1; j < profile->field_count; j++) {
+            const struct field *b = &profile->fields[j];
+            int b_last = b->first + field_registers(b) - 1;
+            bool apart = a->function != b->function || a->first > b_last || b->first > a_last;
+            if (apart || (a->first == b->first && a_last == b_last))
+                continue;
+            fprintf(stderr,
+                    "note: the values of registers %d to %d and %d to %d cut into each other: is "
+                    "one of the addresses wrong?\n",
+                    a->first, a_last, b->first, b_last);
+        }
+    }
+}
+
 static int check_profile(const char *path, const struct buf *text, struct faults *faults)
 {
     struct profile *profile = NULL;
@@ -103,6 +123,7 @@ static int check_profile(const char *path, const struct buf *text, struct faults
         fprintf(stderr, "note: the profile is not verified: its values are suspect until a person "
                         "has compared them with the meter's display\n");
     }
+    print_overlaps(profile);
     profile_free(profile);
     return EXIT_DONE;
 }

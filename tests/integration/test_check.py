@@ -217,6 +217,20 @@ def test_time_that_a_meter_needs(tmp_path, wait, told):
     assert ("m1: the meter may take 1000 ms to answer, the link bus waits for" in stderr) == told, stderr
 
 
+def test_values_that_cut_into_each_other(tmp_path):
+    profile = tmp_path / "profile.yaml"
+    text = ("model: Test\nsource: this test\nverified: true\nchannels:\n  volume_base: {register: 18, type: bcd12, unit: m3}\n"
+            "  flow_base: {register: %d, type: f32, unit: m3/h}\nstatus: [{register: 30, bit: 1, name: a}, "
+            "{register: 30, bit: 2, name: b}]\n")
+    profile.write_text(text % 20)
+    status, stdout, stderr = run(profile)
+    assert (status, stdout) == (0, "") and "registers 18 to 20 and 20 to 21 cut into each other" in stderr
+    profile.write_text(text % 21)
+    assert run(profile) == (0, "", "")
+    for path in (ROOT / "drivers/profiles").glob("*.yaml"):
+        assert "cut into" not in run(path)[2], path
+
+
 def test_page_of_profiles():
     """drivers/profiles/README.md lists what is shipped, and its example is the shipped file."""
     folder = ROOT / "drivers/profiles"

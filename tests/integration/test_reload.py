@@ -2,6 +2,7 @@
 import pytest
 
 from lib import fuxin
+from lib import registers as r
 from lib.gateway import PROFILES
 from lib.site import Site, office_plain
 from lib.wait import wait_until
@@ -131,6 +132,33 @@ def test_a_changed_profile_file_is_taken_by_its_meters_alone(halls, broker, offi
     # What was stored by the old map is still read by it.
     oldest = gateway.export("readings", "--meter", "meter-1")[0]["channels"]["volume_base"]["value"]
     assert oldest == before
+
+
+def test_a_changed_word_order_leaves_what_was_stored(halls, broker, office, gateway):
+    """The meter's words are swapped and the entry says so; then both change: each reading keeps the order of its time."""
+    meter = halls[0][1]
+    meter.before_read = None
+    meter.put(3, 0, r.f32(21.5, "CDAB"))
+
+    def site(**entry):
+        made = two_halls(halls, broker)
+        return made.changed(lambda doc: doc["meters"][0].update(profile="./own.yaml", **entry))
+
+    own = gateway.folder / "own.yaml"
+    own.write_text("model: Swapped\nsource: this test\nverified: true\nchannels:\n"
+                   "  temperature: {register: 0, function: 3, type: f32, unit: degC}\n")
+    gateway.write(site(word_order="CDAB"))
+    gateway.start()
+    office.wait_for("reading", "meter-1", lambda body: body["channels"]["temperature"]["value"] == 21.5)
+    kept = halls[1].connections()
+    gateway.write(site(word_order="DCBA"))
+    meter.put(3, 0, r.f32(-7.25, "DCBA"))
+    gateway.reload()
+    office.wait_for("reading", "meter-1", lambda body: body["channels"]["temperature"]["value"] == -7.25)
+    assert halls[1].connections() == kept, "the other link's connection was touched"
+    values = [reading["channels"]["temperature"]["value"] for reading in gateway.export("readings", "--meter", "meter-1")]
+    assert [value for value in values if value is not None][0] == 21.5, "stored in the order of its time"
+    assert values[-1] == -7.25
 
 
 def test_office_taken_out_and_put_back(halls, broker, office, gateway):
