@@ -1,7 +1,8 @@
 // A saturated serial bus beside the wire's own limit: 10 meters x 3 separated groups of registers,
 // asked without a rest, at 9600, 19200 and 38400 baud, 8N1. In the same run three clients: ours
 // (the wire and the reading of a meter, the code that a bus thread runs; without its schedule,
-// whose shortest interval is 1 s), libmodbus alone, and libmodbus with a fixed pause of 4.1 ms.
+// whose shortest interval is 1 s), libmodbus alone, and libmodbus with a fixed pause of 4.1 ms. The
+// whole bus thread has a row too: as many meters at 1 s as need 90 % of the line, behind at first.
 //
 //     build/tests/bench/serial_bench [SECONDS [BAUD]]
 //
@@ -11,6 +12,7 @@
 // instant before the reply's last byte is handed over to the instant at which the client calls
 // write(), both noted by the bench.
 #include "config/config.h"
+#include "poll/bus.h"
 #include "poll/meter_poll.h"
 
 #include "../support/paced_line.h"
@@ -18,6 +20,7 @@
 #include <errno.h>
 #include <modbus/modbus.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,14 +37,16 @@
 #define FIXED_PAUSE_NS 4100000
 #define TIMEOUT_MS 500
 
-enum client { OURS, BARE, PAUSED };
+#define BUS_LOAD 0.9 // of the bus thread's row: above that it begins to leave due times out
+
+enum client { OURS, OURS_BUS, BARE, PAUSED };
 
 struct measured {
     double share;          // percent of the wire's limit
     double shortest_us;    // silence
     double median_over_us; // silence beyond the standard's, median
     double p99_over_us;
-    double cpu;          // percent of one core, of the client
+    double cpu; // percent of one core, of the client; -1: its thread was not the client's own
     double line_late_us; // p99: of the line itself
     int violations, exchanges, failures;
 };
@@ -81,7 +86,7 @@ static double cpu_s(void)
 // ---- the clients --------------------------------------------------------------------------------
 
 // A meter with three groups of `registers` each, too far apart to be read together.
-static struct profile *make_profile(int registers)
+static size_t profile_text(int registers, char *text, size_t size)
 {
     static const char *const channels[] = {
         "voltage_l1, V",   "voltage_l2, V",        "voltage_l3, V",
@@ -90,17 +95,24 @@ static struct profile *make_profile(int registers)
         "power_l3, kW",    "reactive_power, kvar", "apparent_power, kVA",
         "power_factor, 1", "frequency, Hz",        "phase_angle, deg",
     };
-    char text[4096] = "model: Bench meter\nsource: tests/bench/serial_bench.c\nverified: true\n"
-                      "medium: electricity\nchannels:\n";
-    size_t length = strlen(text);
+    size_t length = (size_t)snprintf(text, size,
+                                     "model: Bench meter\nsource: tests/bench/serial_bench.c\n"
+                                     "verified: true\nmedium: electricity\nchannels:\n");
     int each = registers / 2;
     for (int i = 0; i < GROUPS * each; i++) {
         const char *comma = strchr(channels[i], ',');
         int address = 1000 * (i / each) + 2 * (i % each);
-        length += (size_t)snprintf(text + length, sizeof text - length,
+        length += (size_t)snprintf(text + length, size - length,
                                    "  %.*s: {register: %d, function: 3, type: f32, unit: \"%s\"}\n",
                                    (int)(comma - channels[i]), channels[i], address, comma + 2);
     }
+    return length;
+}
+
+static struct profile *make_profile(int registers)
+{
+    char text[4096];
+    size_t length = profile_text(registers, text, sizeof text);
     struct faults *faults = calloc(1, sizeof *faults);
     struct profile *profile = NULL;
     if (faults == NULL || profile_load_text("bench.yaml", text, length, &profile, faults) != 0)
@@ -149,6 +161,79 @@ static int poll_ours(int baud, int registers, int64_t until_ns)
     wire_free(wire);
     profile_free(profile);
     return (int)(counters.requests - counters.replies);
+}
+
+// The bus thread itself, with as many meters at 1 s as take BUS_LOAD of the line.
+static struct config *make_config(int baud, int registers)
+{
+    char folder[] = "/tmp/serial-bench-XXXXXX";
+    char path[64];
+    char text[8192];
+    struct faults *faults = calloc(1, sizeof *faults);
+    struct config *config = NULL;
+    int64_t each_ns = 2 * paced_silence_ns(baud, BITS) +
+                      (int64_t)(8 + 5 + 2 * registers) * BITS * 1000000000 / baud;
+    int meters = (int)(BUS_LOAD * 1e9 / (double)(GROUPS * each_ns));
+    if (faults == NULL || mkdtemp(folder) == NULL)
+        fail("no folder for the profile");
+    (void)snprintf(path, sizeof path, "%s/bench.yaml", folder);
+    FILE *file = fopen(path, "we");
+    size_t length = profile_text(registers, text, sizeof text);
+    if (file == NULL || fwrite(text, 1, length, file) != length || fclose(file) != 0)
+        fail("cannot write the profile");
+    length = (size_t)snprintf(text, sizeof text,
+                              "gateway: {id: bench, timezone: UTC}\nlinks:\n"
+                              "  - {id: bus, url: \"rtu://%s?baud=%d\", response_timeout_ms: %d}\n"
+                              "meters:\n",
+                              paced_device(line), baud, TIMEOUT_MS);
+    for (int i = 0; i < meters; i++)
+        length += (size_t)snprintf(
+            text + length, sizeof text - length,
+            "  - {id: m%d, link: bus, unit: %d, profile: %s, interval_s: 1}\n", i, i + 1, path);
+    int loaded =
+        config_load_text("bench.yaml", text, length, &(struct config_search){0}, &config, faults);
+    (void)unlink(path);
+    (void)rmdir(folder);
+    if (loaded != 0)
+        fail(faults->list[0].message);
+    free(faults);
+    return config;
+}
+
+struct taken {
+    atomic_int good, bad;
+};
+
+static bool take(void *context, struct reading *reading)
+{
+    struct taken *taken = context;
+    bool good = reading->answered;
+    for (int i = 0; i < reading->value_count; i++)
+        good = good && reading->values[i].quality == QUALITY_GOOD;
+    atomic_fetch_add(good ? &taken->good : &taken->bad, 1);
+    reading_free(reading);
+    return true;
+}
+
+static int poll_bus(int baud, int registers, int64_t until_ns)
+{
+    struct taken taken = {0};
+    struct err err;
+    struct bus_settings settings = {.config = make_config(baud, registers),
+                                    .clock = &clock_system,
+                                    .sink = {take, &taken},
+                                    .live = live_new()};
+    live_apply(settings.live, settings.config);
+    struct bus *bus = bus_start(&settings, &err);
+    if (bus == NULL)
+        fail(err.text);
+    struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+        ;
+    bus_stop(bus);
+    live_free(settings.live);
+    config_unref(settings.config);
+    return taken.good == 0 ? 1 : taken.bad;
 }
 
 static int poll_libmodbus(int baud, int registers, int64_t pause_ns, int64_t until_ns)
@@ -232,10 +317,12 @@ static void *run_client(void *argument)
     struct run *run = argument;
     int64_t until_ns = now_ns() + run->seconds * INT64_C(1000000000);
     int64_t pause_ns = run->client == PAUSED ? FIXED_PAUSE_NS : 0;
-    run->failures = run->client == OURS
-                        ? poll_ours(run->baud, run->registers, until_ns)
-                        : poll_libmodbus(run->baud, run->registers, pause_ns, until_ns);
-    run->cpu = 100 * cpu_s() / run->seconds;
+    switch (run->client) {
+    case OURS: run->failures = poll_ours(run->baud, run->registers, until_ns); break;
+    case OURS_BUS: run->failures = poll_bus(run->baud, run->registers, until_ns); break;
+    default: run->failures = poll_libmodbus(run->baud, run->registers, pause_ns, until_ns); break;
+    }
+    run->cpu = run->client == OURS_BUS ? -1 : 100 * cpu_s() / run->seconds;
     return NULL;
 }
 
@@ -299,13 +386,15 @@ static int missed;
 static void row(int baud, const char *what, const struct measured *measured, const char *bar,
                 bool met)
 {
+    char cpu[16] = "     -";
     missed += met ? 0 : 1;
-    (void)printf("  %5d  %-26s %6.2f %%  %8.1f / %8.1f us  %6.1f, %7.1f us  %5d of %-5d %4.1f %%  "
+    if (measured->cpu >= 0)
+        (void)snprintf(cpu, sizeof cpu, "%4.1f %%", measured->cpu);
+    (void)printf("  %5d  %-26s %6.2f %%  %8.1f / %8.1f us  %6.1f, %7.1f us  %5d of %-5d %s  "
                  "%s%s\n",
                  baud, what, measured->share, measured->shortest_us,
                  (double)paced_silence_ns(baud, BITS) / 1e3, measured->median_over_us,
-                 measured->p99_over_us, measured->violations, measured->exchanges, measured->cpu,
-                 bar,
+                 measured->p99_over_us, measured->violations, measured->exchanges, cpu, bar,
                  bar[0] == '\0' ? ""
                  : met          ? "  ok"
                                 : "  MISSED");
@@ -323,6 +412,8 @@ static void measure_baud(int baud, int seconds)
         ours.share >= SHARE_BAR && ours.violations == 0);
     struct measured small = measure_ours(baud, 2, seconds);
     row(baud, "metergate, groups of 2", &small, "no violation", small.violations == 0);
+    struct measured bus = measure(OURS_BUS, baud, 10, seconds);
+    row(baud, "metergate's bus thread", &bus, "no violation", bus.violations == 0);
     struct measured bare = measure(BARE, baud, 10, seconds);
     row(baud, "libmodbus alone", &bare, "must violate, else the bench is blind",
         bare.violations > bare.exchanges / 2);
