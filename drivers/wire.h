@@ -67,4 +67,12 @@ void wire_transact(struct wire *wire, const struct request *request, struct repl
 // another one (wire_may_ask). False when no reply came, or the wire is not open.
 bool wire_wake(struct wire *wire, const struct request *request, int wait_ms);
 
+// Serial kinds, for the scan: sends a request (NULL: nothing) after the line's silence and listens,
+// for `listen_ms` from its end until bytes come, then until they end. All that came, before and
+// after, is handed out unjudged: whose reply it is, its unit number tells; no value may be read
+// from it. Returns the number of bytes, -1 when the line is gone or not open. *answer_ms: when the
+// first byte came that is no echo, -1 where none did.
+long wire_call(struct wire *wire, const struct request *request, int listen_ms, uint8_t *bytes,
+               size_t size, int *answer_ms);
+
 #endif

@@ -89,6 +89,30 @@ static int make_raw(int fd)
     return tcsetattr(fd, TCSANOW, &settings);
 }
 
+static int baud_of(speed_t speed)
+{
+    static const struct {
+        speed_t speed;
+        int baud;
+    } rows[] = {{B300, 300},     {B600, 600},      {B1200, 1200},   {B2400, 2400},
+                {B4800, 4800},   {B9600, 9600},    {B19200, 19200}, {B38400, 38400},
+                {B57600, 57600}, {B115200, 115200}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].speed == speed)
+            return rows[i].baud;
+    return 0;
+}
+
+bool endpoint_is_heard(const struct endpoint *endpoint)
+{
+    struct termios settings;
+    if (endpoint->link->kind != LINK_RTU || tcgetattr(endpoint->slave_fd, &settings) != 0)
+        return true;
+    int stop = (settings.c_cflag & CSTOPB) != 0 ? 2 : 1;
+    int baud = baud_of(cfgetospeed(&settings));
+    return (baud == 0 || baud == endpoint->link->baud) && stop == endpoint->link->stop;
+}
+
 // An old symbolic link is replaced; any other file stays.
 static int make_symlink(const struct endpoint *endpoint, struct err *err)
 {

@@ -24,6 +24,10 @@ void endpoint_close(struct endpoint *endpoint);
 // The link URL of the contract, for a gateway's configuration.
 void endpoint_url(const struct endpoint *endpoint, char url[static ENDPOINT_URL_MAX]);
 
+// Whether the client's end of a pseudo-terminal is set to the link's baud rate and stop bits: at
+// others no meter understands it. Parity cannot be told, a pseudo-terminal has none. True for TCP.
+bool endpoint_is_heard(const struct endpoint *endpoint);
+
 // Takes a waiting connection. -1 when there is none (or the machine has no more descriptors).
 int endpoint_accept(const struct endpoint *endpoint);
 

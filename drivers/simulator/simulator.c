@@ -259,6 +259,8 @@ static void read_session(struct simulator *simulator, struct session *session)
         return; // closed earlier in this turn
     uint8_t *space = line_space(&session->line, &size);
     ssize_t length = read(session->fd, space, size);
+    if (length > 0 && !endpoint_is_heard(session->endpoint))
+        return; // garbage to every meter
     if (length > 0) {
         line_came(&session->line, (size_t)length, simulator->now_ns);
         take_requests(simulator, session);
