@@ -16,6 +16,7 @@ static const struct subcommand subcommands[] = {
     {"run", run_main, "the gateway in the foreground"},
     {"check", check_main, "checks a configuration or a profile, fault by fault"},
     {"read", read_main, "one test reading of a meter, decoded"},
+    {"scan", scan_main, "finds units, serial settings and fitting profiles of a link"},
     {"simulate", simulate_main,
      "simulated meters on TCP ports and pseudo-terminals, with faults to order"},
     {"export", export_main, "prints readings, periods, alerts or the audit as CSV or JSON"},

@@ -12,6 +12,7 @@ int run_main(int argc, char **argv);
 int web_main(int argc, char **argv);
 int check_main(int argc, char **argv);
 int read_main(int argc, char **argv);
+int scan_main(int argc, char **argv);
 int simulate_main(int argc, char **argv);
 int export_main(int argc, char **argv);
 int status_main(int argc, char **argv);

@@ -12,6 +12,10 @@
 #define BROKEN_BITS -9      // words that are no number of that type
 #define DEFAULT_BITS 2      // the line has the maker's default setting
 #define ORDER_BITS 6        // evidence that another word order must bring
+// Runs of registers that a profile names: what each says where most others are refused. They are
+// not independent.
+#define RUNS_MOST 6
+#define RUN_SHARE 0.5
 #define MICRO 1e6
 
 // What a channel's value may plausibly be, in its canonical unit, by the beginning of its name; the
@@ -260,6 +264,29 @@ static void score_registers(struct scan_score *score)
     }
 }
 
+// Where a meter refuses most of what it is asked for, that it has just these registers says
+// something.
+static void score_choice(struct scan_score *score)
+{
+    int given = 0;
+    int refused = 0;
+    int runs = 0;
+    scan_words_share(score->evidence->words, &given, &refused);
+    const struct profile *profile = score->profile;
+    for (int i = 0; i < profile->field_count; i++) {
+        bool begins = score->image->why[i] == WHY_NONE;
+        for (int j = 0; begins && j < profile->field_count; j++) {
+            const struct field *before = &profile->fields[j];
+            begins = before->function != profile->fields[i].function ||
+                     before->first + field_registers(before) != profile->fields[i].first;
+        }
+        runs += begins ? 1 : 0;
+    }
+    runs = runs < RUNS_MOST ? runs : RUNS_MOST;
+    if (refused > 0)
+        score->fit->bits += RUN_SHARE * runs * log2((double)(given + refused + 1) / (given + 1));
+}
+
 static void score_setting(struct scan_score *score)
 {
     const struct profile *profile = score->profile;
@@ -356,6 +383,7 @@ static void fit_order(const struct profile *profile, const struct scan_evidence 
         scan_reason_add(fit, "scan.reason.order", 0, 0, scan_order_name(judged));
     }
     score_registers(&score);
+    score_choice(&score);
     score_channels(&score);
     scan_score_relations(&score);
     score_setting(&score);

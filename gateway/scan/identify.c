@@ -53,6 +53,8 @@ static bool try_again(const struct scan *scan, const struct reply *reply)
 {
     if (reply->why == WHY_NONE || scan->tries > RETRIES)
         return false;
+    if (reply->why == WHY_FRAME && scan->pending.register_size == 4)
+        return false; // its registers have two bytes
     return reply->why != WHY_TIMEOUT || scan->refuses || scan->silent < SILENT_NORMAL;
 }
 

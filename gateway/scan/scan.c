@@ -90,7 +90,8 @@ const struct scan_setting *scan_setting_at(const struct scan *scan, int setting)
 
 int scan_open(struct scan *scan, const struct scan_wire *wire, int setting, struct err *err)
 {
-    if (wire->open(wire->context, scan_setting_at(scan, setting), identify_timeout(scan), err) != 0)
+    if (wire->open(wire->context, scan_setting_at(scan, setting), identify_timeout(scan),
+                   scan->echo, err) != 0)
         return -1;
     scan->opened = true;
     scan->setting = setting;
@@ -160,6 +161,11 @@ int scan_found_count(const struct scan *scan)
 const struct scan_found *scan_found_at(const struct scan *scan, int index)
 {
     return index >= 0 && index < scan->found_count ? scan->found[index] : NULL;
+}
+
+bool scan_is_heard(const struct scan *scan, int unit)
+{
+    return scan->state[unit] == UNIT_HEARD;
 }
 
 bool scan_is_garbled(const struct scan *scan, int unit)

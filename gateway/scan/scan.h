@@ -36,9 +36,10 @@
 
 // The link. Over a serial line `open` sets baud rate, parity and stop bits anew.
 struct scan_wire {
-    // `timeout_ms` is for the transactions that follow. -1 with a message when it cannot be opened
-    // so.
-    int (*open)(void *context, const struct scan_setting *setting, int timeout_ms, struct err *err);
+    // `timeout_ms` is for the transactions that follow; `echo`: the adapter hears its own requests.
+    // -1 with a message when it cannot be opened so.
+    int (*open)(void *context, const struct scan_setting *setting, int timeout_ms, bool echo,
+                struct err *err);
     // Sends a request (NULL: sends nothing) and listens: for `listen_ms` from its end until bytes
     // come, then until they end. What was heard, before and after, goes to the ear. *answer_ms:
     // when the first byte came, -1 where none did. -1 when the line is gone.
@@ -99,6 +100,8 @@ bool scan_setting_found(const struct scan *scan, struct scan_setting *out);
 int scan_found_count(const struct scan *scan);
 // In order of the unit; NULL beyond the last.
 const struct scan_found *scan_found_at(const struct scan *scan, int index);
+// Units that were heard but not asked again yet, where the scan was stopped.
+bool scan_is_heard(const struct scan *scan, int unit);
 // Units from which only noise came: two meters with that number, or a bad line.
 bool scan_is_garbled(const struct scan *scan, int unit);
 // The adapter hears its own requests.

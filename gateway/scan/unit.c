@@ -116,6 +116,21 @@ static bool is_deaf(const struct scan_unit *unit, uint8_t function)
     return answered == 0 && silent >= SCAN_SILENT_MAX;
 }
 
+// A meter whose registers have two bytes has said so once: nothing else tells it from one that has
+// four.
+static bool is_narrow(const struct scan_unit *unit)
+{
+    for (int i = 0; i < unit->words.asked_count; i++)
+        if (unit->words.asked[i].register_size == 4 && unit->words.asked[i].why == WHY_FRAME)
+            return true;
+    return false;
+}
+
+static bool is_worth_asking(const struct scan_unit *unit, const struct request *request)
+{
+    return !is_deaf(unit, request->function) && (request->register_size != 4 || !is_narrow(unit));
+}
+
 // What to ask next for one profile; false when enough is known.
 static bool ask_for(const struct scan_unit *unit, const struct scan_candidate *candidate,
                     struct request *request)
@@ -129,7 +144,7 @@ static bool ask_for(const struct scan_unit *unit, const struct scan_candidate *c
         uint16_t why = find(&unit->words, &whole);
         *request = first_piece(unit, candidate, block);
         uint16_t piece = why == WHY_NONE ? why : find(&unit->words, request);
-        if (piece == SCAN_UNKNOWN && !is_deaf(unit, block->function))
+        if (piece == SCAN_UNKNOWN && is_worth_asking(unit, request))
             return true;
         if (piece != WHY_NONE) {
             if (++refused >= REFUSED_BLOCKS && answered == 0)

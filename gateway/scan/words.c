@@ -82,11 +82,17 @@ static bool is_lost(const struct scan_asked *asked)
     return asked->why != WHY_NONE && asked->why < WHY_EXCEPTION;
 }
 
+// The reply came, with registers of another size.
+static bool is_other_width(const struct scan_asked *asked)
+{
+    return asked->register_size == 4 && asked->why == WHY_FRAME;
+}
+
 bool scan_words_forget_lost(struct scan_words *words)
 {
     int kept = 0;
     for (int i = 0; i < words->asked_count; i++)
-        if (!is_lost(&words->asked[i]))
+        if (!is_lost(&words->asked[i]) || is_other_width(&words->asked[i]))
             words->asked[kept++] = words->asked[i];
     bool any = kept < words->asked_count;
     words->asked_count = kept;
@@ -99,6 +105,16 @@ bool scan_words_refuse(const struct scan_words *words)
         if (words->asked[i].why >= WHY_EXCEPTION)
             return true;
     return false;
+}
+
+void scan_words_share(const struct scan_words *words, int *given, int *refused)
+{
+    *given = 0;
+    *refused = 0;
+    for (int i = 0; i < words->asked_count; i++) {
+        *given += words->asked[i].why == WHY_NONE ? 1 : 0;
+        *refused += words->asked[i].why >= WHY_EXCEPTION ? 1 : 0;
+    }
 }
 
 void scan_words_count(const struct scan_words *words, uint8_t function, int *answered, int *silent)

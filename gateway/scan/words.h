@@ -38,6 +38,9 @@ bool scan_words_forget_lost(struct scan_words *words);
 // Whether it ever refused a request with an exception.
 bool scan_words_refuse(const struct scan_words *words);
 
+// How many requests were answered with registers, and how many refused with an exception.
+void scan_words_share(const struct scan_words *words, int *given, int *refused);
+
 // How many requests of a function were answered, an exception reply counted too, and how many met
 // silence.
 void scan_words_count(const struct scan_words *words, uint8_t function, int *answered, int *silent);

@@ -2,7 +2,8 @@
 """The long fault runs of `make fault`: each prints its figure, its bar and its seed, and exits 1 where the bar is missed.
 
 usage: fault.py --build build [kill9 [--kills N] [--meters N] [--seed N] | outage [--minutes N] [--meters N] |
-       late [--reads N] [--seed N] | damaged [--frames N] [--seed N]]
+       late [--reads N] [--seed N] | damaged [--frames N] [--seed N] |
+       scan [--buses N] [--seed N]]
 """
 import argparse
 import secrets
@@ -15,6 +16,7 @@ import damaged
 import kill9
 import late
 import outage
+import scan
 
 
 def seed_of(arguments):
@@ -64,11 +66,24 @@ def run_damaged(binary, arguments):
     print(f"damaged: seed {seed}", flush=True)
 
 
+def run_scan(binary, arguments):
+    seed = seed_of(arguments)
+    slowest = 0
+    for bus in range(arguments.buses):
+        with tempfile.TemporaryDirectory(prefix="metergate-scan-") as folder:
+            figures = scan.run(Path(folder), binary, seed + bus, say=say)
+        slowest = max(slowest, figures["seconds"])
+        print(f"scan: {figures['meters']} meters found, identified and {figures['values']} values read right in "
+              f"{figures['seconds']} s at 9600 baud (bar {scan.LIMIT_S}), {figures['requests']} frames, least share "
+              f"{figures['worst_share']:.0%}, seed {seed + bus}", flush=True)
+    assert slowest < scan.LIMIT_S, f"the slowest took {slowest} s"
+
+
 def say(text):
     print(text, flush=True)
 
 
-RUNS = {"kill9": run_kill9, "outage": run_outage, "late": run_late, "damaged": run_damaged}
+RUNS = {"kill9": run_kill9, "outage": run_outage, "late": run_late, "damaged": run_damaged, "scan": run_scan}
 
 
 def main():
@@ -80,20 +95,3 @@ def main():
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--reads", type=int, default=1_000_000)
     parser.add_argument("--frames", type=int, default=10_000_000)
-    parser.add_argument("--seed", type=int, help="of what is random in a run; drawn and printed without it")
-    arguments = parser.parse_args()
-    binary = (arguments.build / "metergate").resolve()
-    failed = []
-    for name in [arguments.run] if arguments.run else RUNS:
-        try:
-            RUNS[name](binary, arguments)
-        except Exception:  # each run is told, whatever the others did
-            traceback.print_exc()
-            failed.append(name)
-    for name in failed:
-        print(f"{name}: FAILED")
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

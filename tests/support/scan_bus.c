@@ -147,9 +147,10 @@ static void pass_reply(struct scan_bus *bus, const struct scan_bus_reply *reply)
 
 // ---- the wire -----------------------------------------------------------------------------------
 
-static int bus_open(void *context, const struct scan_setting *setting, int timeout_ms,
+static int bus_open(void *context, const struct scan_setting *setting, int timeout_ms, bool echo,
                     struct err *err)
 {
+    (void)echo; // transactions here have none
     struct scan_bus *bus = context;
     if (setting->baud == bus->refused_baud)
         return err_set(err, "this adapter does not know %d baud", setting->baud);

@@ -1,0 +1,16 @@
+// The result of a scan for people: a table with reasons, and entries for the configuration. Made
+// from its JSON, which is the same whether the gateway or this program has scanned.
+#ifndef METERGATE_CLI_SCAN_TEXT_H
+#define METERGATE_CLI_SCAN_TEXT_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+void scan_text_table(const json_t *result, FILE *out);
+// `links:` and `meters:`, ready to paste; ids are made from the link and the unit. `link_id`: of
+// the gateway's own link, then only `meters:` (NULL: both).
+void scan_text_yaml(const json_t *result, const char *link_id, FILE *out);
+// One line of progress: {"phase", "done", "total", "setting", "unit", "found"}.
+void scan_text_progress(const json_t *progress, FILE *out);
+
+#endif

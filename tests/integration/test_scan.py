@@ -1,0 +1,115 @@
+"""`metergate scan` on a bus nobody knows: meters, settings, profiles and values against the simulator's own account."""
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from lib.gateway import PROFILES, program, run
+from lib.simulated import Simulated
+from lib.wait import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "fault"))
+import scan  # noqa: E402
+
+SEED = int(os.environ.get("SEED", secrets.randbelow(10**9)))
+TWO = {3: "fuxin-totalizer", 7: "eastron-sdm630"}
+
+
+def site(folder, meters=None, baud=9600, stop=1, more=""):
+    lines = "".join(f"  - {{id: m-{unit}, link: bus-1, unit: {unit}, profile: {profile}, capacity: 160, "
+                    f"pattern: constant, strict: true{more}}}\n" for unit, profile in (meters or TWO).items())
+    return Simulated(folder, "site: {seed: 3, utc_offset_min: 480}\nlinks:\n"
+                     f"  - {{id: bus-1, type: rtu, baud: {baud}, parity: N, stop: {stop}}}\nmeters:\n{lines}")
+
+
+def test_an_unknown_bus_is_found_identified_and_read_right(tmp_path):
+    """The short form of `make fault`'s run: three meters of any profiles, at any of these settings."""
+    print(f"SEED={SEED}")
+    figures = scan.run(tmp_path, program(), SEED, meters=3, units=range(1, 11), bauds=(9600, 19200, 38400))
+    assert figures["seconds"] < 90, figures
+
+
+def test_only_what_the_url_says_is_tried(tmp_path):
+    simulated = site(tmp_path, baud=19200)
+    try:
+        url = f"rtu://{simulated.device('bus-1')}?baud=9600&parity=N&stop=1"
+        done = run("scan", "--link", url, "--units", "1-4", "--profiles", PROFILES)
+        assert done.status == 1 and "0 meters found" in done.stdout
+        assert "only 9600 8N1 is tried" in done.stderr and "--all-settings" in done.stderr
+        done = run("scan", "--link", url, "--units", "3", "--profiles", PROFILES, "--all-settings", "--json")
+        assert done.status == 0, done.stderr
+        assert json.loads(done.stdout)["setting"]["baud"] == 19200
+    finally:
+        simulated.stop()
+
+
+def test_a_stop_prints_what_was_found_so_far(tmp_path):
+    simulated = site(tmp_path)
+    try:
+        child = subprocess.Popen([program(), "scan", "--link", f"rtu://{simulated.device('bus-1')}?baud=9600&stop=1&parity=N",
+                                  "--profiles", PROFILES, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: any(frame["hex"].startswith("06") for frame in simulated.frames()), 20, "unit 6 was called")
+        child.send_signal(signal.SIGINT)
+        stdout, stderr = child.communicate(timeout=10)
+        assert child.returncode in (0, 1), stderr
+        result = json.loads(stdout)
+        assert result["complete"] is False
+        assert 3 in result["heard"] + [unit["unit"] for unit in result["units"]]
+    finally:
+        simulated.stop()
+
+
+def test_the_yaml_is_a_configuration(tmp_path):
+    """What --yaml prints passes `check` and reads every value, once the gateway's own keys stand before it."""
+    simulated = site(tmp_path)
+    try:
+        url = f"rtu://{simulated.device('bus-1')}?baud=9600&stop=1&parity=N"
+        done = run("scan", "--link", url, "--units", "1-8", "--profiles", PROFILES, "--yaml")
+        assert done.status == 0, done.stderr
+        document = yaml.safe_load(done.stdout)
+        assert [(meter["unit"], meter["profile"]) for meter in document["meters"]] == list(TWO.items())
+        assert not any("display_checked" in meter for meter in document["meters"])
+        path = tmp_path / "found.yaml"
+        path.write_text("gateway: {id: found, timezone: Asia/Shanghai}\n" + done.stdout)
+        checked = run("check", path, "--profiles", PROFILES)
+        assert checked.status == 0, checked.stdout
+        for meter in document["meters"]:
+            reading = run("read", "--config", path, "--state", tmp_path / "none", "--profiles", PROFILES, meter["id"])
+            assert reading.status == 0, reading.stdout + reading.stderr
+    finally:
+        simulated.stop()
+
+
+def test_the_table_says_why(tmp_path):
+    simulated = site(tmp_path)
+    try:
+        url = f"rtu://{simulated.device('bus-1')}?baud=9600&stop=1&parity=N"
+        done = run("scan", "--link", url, "--units", "3-3", "--profiles", PROFILES)
+        assert done.status == 0
+        assert re.search(r"^ +3 +\d+ +\d+ %  fuxin-totalizer$", done.stdout, re.M), done.stdout
+        assert "agree with each other" in done.stdout and "plausible: volume_base" in done.stdout
+    finally:
+        simulated.stop()
+
+
+def test_tcp_units(meters):
+    """A gateway with two units answers exceptions or nothing for the others; a meter that ignores the number is one."""
+    bus = meters.tcp([1, 9])
+    done = run("scan", "--link", bus.url, "--units", "0-12", "--profiles", PROFILES, "--timeout", 100, "--json")
+    assert done.status == 0, done.stderr
+    assert [unit["unit"] for unit in json.loads(done.stdout)["units"]] == [1, 9]
+
+
+def test_wrong_usage():
+    for arguments in ([], ["--link", "nonsense"], ["--link", "rtu:///dev/null", "--units", "5-2"],
+                      ["--link", "rtu:///dev/null", "--units", "0-5"], ["--link", "rtu:///dev/null", "--json", "--yaml"]):
+        assert run("scan", *arguments).status == 2, arguments
+    done = run("scan", "--link", "rtu:///dev/not-there", "--profiles", PROFILES)
+    assert done.status == 1 and "not there" in done.stderr
