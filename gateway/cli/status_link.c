@@ -17,8 +17,12 @@ static void print_counts(const char *name, const char *unit, const json_t *count
     const char *code;
     json_t *count;
     int printed = 0;
-    json_object_foreach(json_object_get(counts, "exceptions"), code, count) printf(
-        "%s%s: %" JSON_INTEGER_FORMAT, printed++ > 0 ? ", " : "", code, json_integer_value(count));
+    json_object_foreach(json_object_get(counts, "exceptions"), code, count)
+    {
+        printf("%s%s: %" JSON_INTEGER_FORMAT, printed > 0 ? ", " : "", code,
+               json_integer_value(count));
+        printed++;
+    }
     puts(printed > 0 ? "" : "-");
 }
 
@@ -31,8 +35,10 @@ static void print_meters(const json_t *bus)
     printf("\n%-33s %5s %10s %10s %9s %7s %7s %6s %6s  %s\n", "METER", "UNIT", "REQUESTS",
            "REPLIES", "TIMEOUTS", "CRC", "FRAME", "P50 ms", "P99 ms", "EXCEPTIONS");
     json_array_foreach(json_object_get(bus, "meters"), index, meter)
-        print_counts(status_cell(meter, "meter", a), status_cell(meter, "unit", b),
-                     json_object_get(meter, "counts"));
+    {
+        const json_t *counts = json_object_get(meter, "counts");
+        print_counts(status_cell(meter, "meter", a), status_cell(meter, "unit", b), counts);
+    }
     print_counts("all", "", json_object_get(bus, "counts"));
 }
 
