@@ -35,6 +35,7 @@ struct task {
     int low, high;                       // ages, while it is looked for
     int age;                             // the next record to be read
     int searches, failures;
+    int missing;         // first slot without a record after the last pass, -1: there was no pass
     bool one_by_one;     // several records in a request are refused
     int64_t answered_ms; // boot clock: the last record of this ask, 0: none yet
     uint16_t words[FRAME_WORDS_MAX];
@@ -126,6 +127,7 @@ static void begin(struct task *task, struct source *source, const struct archive
     task->source = source;
     task->archive = archive;
     task->searches = task->failures = 0;
+    task->missing = -1;
     task->one_by_one = false;
     task->answered_ms = 0;
     fill_slots(task);
@@ -223,12 +225,14 @@ static void keep_record(struct task *task, int64_t clock_s, const uint16_t *word
     }
 }
 
-// The log moves on by a record each hour: what it moved over is looked for again, once it was not
-// found at the same place twice.
+// The log moves on by a record each hour, also while it is read: what is missing is looked for
+// again, until a pass finds nothing more.
 static void finish_pass(struct task *task)
 {
     int missing = first_missing(task);
-    if (missing >= 0 && missing != task->target && task->searches < SEARCHES_MAX)
+    bool again = missing >= 0 && missing != task->missing && task->searches < SEARCHES_MAX;
+    task->missing = missing;
+    if (again)
         begin_search(task, missing);
     else
         task->stage = STAGE_DELIVER;
