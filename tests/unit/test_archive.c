@@ -267,7 +267,7 @@ static void test_every_form(void **state)
                             .time = times[i >> 1 & 1],
                             .marks = marks[i >> 2 & 1],
                             .value = values[i >> 3 & 1]};
-        rig_start(&form, 160);
+        rig_start(&form, days ? 130 : 50);
         int64_t last = period_start(&calendar, days ? SPAN_DAY : SPAN_HOUR, T0 - 1);
         int64_t from = days ? last - 3 * DAY : last - 23 * HOUR;
         run(from, last);
