@@ -15,6 +15,7 @@ struct pass {
     const struct clock *clock;
     struct reading *reading;
     struct live_link *counters;
+    bool refused;        // a block was answered with an exception
     bool doubt;          // something was lost or damaged in this pass: a late reply may come
     struct doubt *noise; // the meter's, from pass to pass
     bool moved[PROFILE_FIELDS_MAX]; // counters that wait for a third reply

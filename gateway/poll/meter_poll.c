@@ -6,9 +6,13 @@
 
 #define SILENT_BLOCKS_MAX 2 // in a row without an answer, after which the meter is left alone
 #define NARROW_ASKS_MAX 24  // requests in one poll to find what a meter refuses
-#define REFUSED_AGAIN_MS INT64_C(86400000) // what is refused is asked again after a day,
-#define REFUSED_LEAST_MS INT64_C(600000)   // or when the meter comes back, but not at each return
-#define AWAY_POLLS 3                       // polls without an answer, after which it was away
+// What is refused is asked again after a minute, since it may have been a mood of the meter's, then
+// after ever longer, at most a day; and when the meter comes back, but not at each return.
+#define REFUSED_FIRST_MS INT64_C(60000)
+#define REFUSED_GROWTH 8
+#define REFUSED_MOST_MS INT64_C(86400000)
+#define REFUSED_LEAST_MS INT64_C(600000)
+#define AWAY_POLLS 3 // polls without an answer, after which it was away
 
 struct meter_poll {
     const struct meter *meter;
@@ -17,6 +21,7 @@ struct meter_poll {
     struct refusals *refusals; // what the plan leaves out; NULL: nothing
     int64_t learned_ms;        // boot clock: when the last of it was found
     int64_t narrow_from_ms;    // boot clock: nothing is looked into before
+    int64_t again_ms;          // how long what is found next is left out
     int64_t answered_ns;       // boot clock: its last answer, 0 before the first
     struct doubt noise;        // how lately something came damaged
     int away;                  // polls in a row without an answer, up to AWAY_POLLS
@@ -42,31 +47,43 @@ static void forget(struct meter_poll *poll)
     poll->refusals = NULL;
 }
 
+static void grow_pause(struct meter_poll *poll)
+{
+    poll->again_ms *= REFUSED_GROWTH;
+    if (poll->again_ms > REFUSED_MOST_MS)
+        poll->again_ms = REFUSED_MOST_MS;
+}
+
 static void forget_old(struct meter_poll *poll, int64_t now_ms)
 {
-    if (poll->refusals != NULL && now_ms - poll->learned_ms >= REFUSED_AGAIN_MS)
-        forget(poll);
+    if (poll->refusals == NULL || now_ms - poll->learned_ms < poll->again_ms)
+        return;
+    grow_pause(poll); // where it is refused again
+    forget(poll);
 }
 
 // A meter that was away may have been mended, set up anew or exchanged.
-static void note_answer(struct meter_poll *poll, bool answered, int64_t now_ms)
+static void note_answer(struct meter_poll *poll, bool replied, int64_t now_ms)
 {
-    if (!answered) {
+    if (!replied) {
         poll->away += poll->away < AWAY_POLLS ? 1 : 0;
         return;
     }
     if (poll->away == AWAY_POLLS && poll->refusals != NULL &&
-        now_ms - poll->learned_ms >= REFUSED_LEAST_MS)
+        now_ms - poll->learned_ms >= REFUSED_LEAST_MS) {
+        poll->again_ms = REFUSED_FIRST_MS;
         forget(poll);
+    }
     poll->away = 0;
 }
 
 // Plans anew without what was found. A meter that refuses everything is asked as before: one
-// exception for each block shows that it is there, and a day later it is looked into again.
+// exception for each block shows that it is there, and later it is looked into again.
 static void learn(struct meter_poll *poll, int64_t now_ms)
 {
     if (refusals_are_all(poll->refusals, poll->meter->profile)) {
-        poll->narrow_from_ms = now_ms + REFUSED_AGAIN_MS;
+        poll->narrow_from_ms = now_ms + poll->again_ms;
+        grow_pause(poll);
         forget(poll);
         return;
     }
@@ -85,6 +102,7 @@ static bool read_block(struct meter_poll *poll, struct pass *pass, const struct 
                        int retries, int *asks_left, uint16_t *why)
 {
     *why = ask_again(pass, block, retries);
+    pass->refused = pass->refused || *why >= WHY_EXCEPTION;
     if (*why == WHY_UNCONFIRMED) // answered, and marked so
         *why = WHY_NONE;
     if (*why != WHY_NONE)
@@ -122,6 +140,8 @@ static void read_blocks(struct meter_poll *poll, struct pass *pass, int retries,
     }
     if (learned)
         learn(poll, clock_boot_ms(pass->clock));
+    else if (poll->refusals == NULL && !pass->refused && !pass->doubt)
+        poll->again_ms = REFUSED_FIRST_MS; // it has everything
 }
 
 static void read_meter(struct meter_poll *poll, struct wire *wire, int retries, bool once,
@@ -149,9 +169,10 @@ static void read_meter(struct meter_poll *poll, struct wire *wire, int retries, 
     wire_set_pause(wire, meter->profile->limits.pause_ms);
     wake_meter(&pass, poll->answered_ns);
     read_blocks(poll, &pass, retries, once);
-    if (reading->answered)
+    bool replied = reading->answered || pass.refused;
+    if (replied)
         poll->answered_ns = clock_boot_ns(clock);
-    note_answer(poll, reading->answered, clock_boot_ms(clock));
+    note_answer(poll, replied, clock_boot_ms(clock));
     image_decode(meter->profile, &reading->image, meter->unverified, reading->values);
 }
 
@@ -179,6 +200,7 @@ struct meter_poll *meter_poll_new(const struct meter *meter, const struct link_c
     }
     poll->meter = meter;
     poll->cost = *cost;
+    poll->again_ms = REFUSED_FIRST_MS;
     poll->plan = plan_new(meter->profile, cost);
     if (poll->plan == NULL) {
         (void)err_set(err, "no memory for the plan of %s, or a value of %s fits no request",

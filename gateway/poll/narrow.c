@@ -81,7 +81,7 @@ static bool settle_whole(struct narrow *narrow, const struct plan_block *part)
     narrow->added = true;
     log_warn(narrow->pass->meter->id,
              "the meter refuses %d register%s from %d on of function %d with exception %d: its "
-             "values are missing, it is asked again in a day",
+             "values are missing, it is asked again from time to time",
              part->count, part->count == 1 ? "" : "s", part->first, part->function,
              why - WHY_EXCEPTION);
     return true;

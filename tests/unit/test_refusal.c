@@ -195,21 +195,40 @@ static void test_one_register(void **state)
     }
 }
 
-// A day later it is asked again, and has it now.
+#define MINUTE_MS INT64_C(60000)
+
+// Asked again after 1, 8, 64, 512 minutes, and then each day.
 static void test_asked_again(void **state)
 {
     (void)state;
+    static const int64_t pauses_ms[] = {MINUTE_MS, 8 * MINUTE_MS, 64 * MINUTE_MS, 512 * MINUTE_MS,
+                                        DAY_MS,    DAY_MS,        DAY_MS};
     start(row, 8, 8);
     holes.hole[12] = true;
     (void)read_meter(1);
+    for (size_t i = 0; i < sizeof pauses_ms / sizeof pauses_ms[0]; i++) {
+        later_ms += pauses_ms[i] - 20000;
+        assert_int_equal(read_meter(1), 2);
+        assert_int_equal(holes.refusals, 0);
+        later_ms += 21000;
+        assert_in_range(read_meter(1), 4, 12);
+        expect_refused(2, 2);
+    }
+    // It has it now; the next refusal is asked again as soon as the first was.
     holes.hole[12] = false;
-    later_ms = DAY_MS - 60000;
-    assert_int_equal(read_meter(1), 2);
-    expect_refused(2, 2);
-    later_ms = DAY_MS + 60000;
+    later_ms += DAY_MS + 1000;
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(read_meter(1), 1);
+        for (int i = 0; i < 8; i++)
+            expect_good(i);
+    }
+    holes.hole[15] = true;
+    (void)read_meter(1);
+    expect_refused(5, 2);
+    holes.hole[15] = false;
+    later_ms += MINUTE_MS + 1000;
     assert_int_equal(read_meter(1), 1);
-    for (int i = 0; i < 8; i++)
-        expect_good(i);
+    expect_good(5);
 }
 
 // A meter that was away is asked again at its return, but not at each.
@@ -219,8 +238,15 @@ static void test_asked_after_return(void **state)
     start(row, 8, 8);
     holes.hole[12] = true;
     (void)read_meter(0);
+    // Grown to 64 minutes, so that only the return can be the reason.
+    for (int i = 0; i < 2; i++) {
+        later_ms += (i == 0 ? 1 : 8) * MINUTE_MS + 1000;
+        (void)read_meter(0);
+        assert_true(holes.refusals > 0);
+    }
+    int64_t begin_ms = later_ms;
     for (int minutes = 5; minutes <= 15; minutes += 10) {
-        later_ms = minutes * INT64_C(60000);
+        later_ms = begin_ms + minutes * MINUTE_MS;
         holes.fail_ticks = 3;
         for (int i = 0; i < 3; i++) {
             assert_int_equal(read_meter(0), 1);
@@ -316,6 +342,22 @@ static void test_timeout_never_splits(void **state)
     expect_good(2);
 }
 
+// A meter that was silent at first, and of whose only request one register is refused.
+static void test_silent_at_first(void **state)
+{
+    (void)state;
+    start(row, 8, 8);
+    holes.hole[12] = true;
+    holes.fail_ticks = 5;
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(read_meter(0), 1);
+    // The first exception may be a late one; from the second poll on it is looked into.
+    assert_int_equal(read_meter(0), 1);
+    assert_true(read_meter(0) > 2);
+    for (int i = 0; i < 8; i++)
+        i == 2 ? expect_refused(i, 2) : expect_good(i);
+}
+
 // One wrong exception teaches nothing, and costs no value.
 static void test_stray_exception(void **state)
 {
@@ -348,6 +390,10 @@ static void test_everything(void **state)
         for (int i = 0; i < 4; i++)
             expect_refused(i, 2);
     }
+    // After a while it is looked into again, with the same end.
+    later_ms = MINUTE_MS + 1000;
+    assert_true(read_meter(1) > 2);
+    assert_int_equal(read_meter(1), 2);
     memset(holes.hole, 0, sizeof holes.hole);
     assert_int_equal(read_meter(1), 2);
     for (int i = 0; i < 4; i++)
@@ -423,6 +469,7 @@ int main(void)
         cmocka_unit_test_teardown(test_group_is_whole, stop),
         cmocka_unit_test_teardown(test_other_exceptions, stop),
         cmocka_unit_test_teardown(test_timeout_never_splits, stop),
+        cmocka_unit_test_teardown(test_silent_at_first, stop),
         cmocka_unit_test_teardown(test_stray_exception, stop),
         cmocka_unit_test_teardown(test_everything, stop),
         cmocka_unit_test_teardown(test_any_holes, stop),
