@@ -11,6 +11,7 @@ sys.dont_write_bytecode = True
 from lib.broker import Broker  # noqa: E402
 from lib.certificates import Authority  # noqa: E402
 from lib.demo_site import demo_site  # noqa: E402, F401
+from lib.frames import WALK  # noqa: E402
 from lib.gateway import Gateway  # noqa: E402
 from lib.lying_site import lying_site  # noqa: E402, F401
 from lib.meter import Meters  # noqa: E402
@@ -23,10 +24,12 @@ logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # a silent meter is on
 
 def pytest_collection_modifyitems(items):
     """Tests that wait for real minutes go last: what they wait for starts with the session and runs beside the others."""
-    items.sort(key=lambda item: item.get_closest_marker("slow_start") is not None)
+    items.sort(key=lambda item: (item.get_closest_marker("after_all") is not None,
+                                 item.get_closest_marker("slow_start") is not None))
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "after_all: judges what the other tests of the session did")
     config.addinivalue_line("markers", "slow_start(fixture): needs a session fixture that takes minutes to have something")
 
 
@@ -43,6 +46,14 @@ def started_first(request):
             request.getfixturevalue(name)
         except Exception:  # kept by pytest, and told by each test that asks for it
             continue
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_frame():
+    """Whatever ran: no frame that the program sent was anything but a well-formed read."""
+    yield WALK
+    WALK.logs()
+    assert not WALK.faults, "\n".join(WALK.faults[:20])
 
 
 @pytest.fixture

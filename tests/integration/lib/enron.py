@@ -7,6 +7,8 @@ import socket
 import struct
 import threading
 
+from .frames import WALK
+
 
 def crc16(data):
     crc = 0xFFFF
@@ -58,6 +60,7 @@ class EnronMeter:
         frame = self._take(connection, 8 if self.rtu else struct.unpack(">H", head[4:])[0]) if self.rtu or head else b""
         if not frame:
             return False
+        WALK.frame("an Enron meter", head + frame, self.rtu)
         if self.rtu:
             assert crc16(frame[:-2]) == frame[-2:]
         function, first, count = struct.unpack(">BHH", frame[1:6])

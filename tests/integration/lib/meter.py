@@ -17,6 +17,7 @@ from pymodbus.server.async_io import (
 )
 from pymodbus.transaction import ModbusRtuFramer, ModbusSocketFramer
 
+from .frames import WALK
 from .ports import free_port
 
 # One request that was answered: when (Unix seconds), what was asked, and the words that went back (None: an exception).
@@ -102,7 +103,13 @@ class _Manners:
 
 
 class _TcpHandler(_Manners, ModbusConnectedRequestHandler):
-    pass
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        self.walked = WALK.stream("a TCP connection", rtu=isinstance(self.framer, ModbusRtuFramer))
+
+    def data_received(self, data):
+        self.walked.feed(data)
+        super().data_received(data)
 
 
 class _SerialHandler(_Manners, ModbusSingleRequestHandler):
@@ -225,6 +232,7 @@ class PtyPair:
 
     def __init__(self, line=None):
         self._line = line or (lambda to_far, data: [(to_far, data)])
+        self._walked = WALK.stream("a serial line", rtu=True)
         self._masters, self._slaves = [], []
         for _ in range(2):
             master, slave = os.openpty()
@@ -242,7 +250,10 @@ class PtyPair:
             if self._stop_read in ready:
                 return
             for end in ready:
-                for to_far, data in self._line(end == self._masters[0], os.read(end, 4096)):
+                came = os.read(end, 4096)
+                if end == self._masters[0]:
+                    self._walked.feed(came)
+                for to_far, data in self._line(end == self._masters[0], came):
                     os.write(self._masters[1 if to_far else 0], data)
 
     def close(self):

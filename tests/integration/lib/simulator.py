@@ -1,6 +1,8 @@
 """`metergate simulate` as a process: meters that behave like an industrial site."""
 import json
+from pathlib import Path
 
+from .frames import WALK
 from .process import Child
 from .wait import wait_until
 
@@ -9,6 +11,7 @@ class Simulator:
     """Starts a site file. `links`: {link id: URL for a configuration}; `meters`: dictionaries of meter, unit, profile, link."""
 
     def __init__(self, binary, site, folder, profiles=None, options=()):
+        options = list(options) if "--log" in options else [*options, "--log", folder / "frames.log"]
         command = [binary, "simulate", "--site", site, *options] + (["--profiles", profiles] if profiles else [])
         self.child = Child(command, folder, "simulator", cwd=folder)
         try:
@@ -20,6 +23,7 @@ class Simulator:
         # A line {"link", "url", "meters"} for each link, then one that says ready.
         *links, self.ready = self.ready
         self.links = {link["link"]: link["url"] for link in links}
+        WALK.log(Path(options[options.index("--log") + 1]), self.links)
         self.meters = [{**meter, "link": link["link"]} for link in links for meter in link["meters"]]
 
     def _ready(self):
