@@ -7,10 +7,10 @@
 #include <string.h>
 
 // A boundary waits at most 2 x interval + 60 s for its index, and a period is at least as long as
-// the interval and a minute: so at most four stand open, and fewer where the periods are long. At
-// the bound, with room for a short last period of a day, the oldest closes as if its time were up.
+// the interval and a minute: so at most four stand open. At the bound (or without memory for one
+// more) the oldest closes as if its time were up.
 #define OPEN_MAX 6
-#define OPEN_SPARE 3
+#define OPEN_USUAL 2 // there is room for from the beginning: a meter that answers needs no more
 #define WINDOW_MAX_MS 60000
 #define GRACE_MS 60000
 #define RESOLUTION_MAX (MICRO_PER_UNIT * 1000000) // coarser than this is taken as not known
@@ -74,9 +74,10 @@ struct period_builder {
     int64_t newest_ms, newest_due_ms; // of the readings fed
     bool begins;                      // another meter, since the next reading that is in order
     int source_count;
-    struct source *sources; // behind the builder, and behind them open_max x source_count tracks
-    int open_count, open_max;
-    struct open_period open[OPEN_MAX];
+    struct source *sources; // behind the builder, and behind them the usual periods' tracks
+    int open_count, open_room;
+    struct open_period open[OPEN_MAX];         // tracks of the first open_room
+    struct track *more[OPEN_MAX - OPEN_USUAL]; // of the room made later
 };
 
 // --- making ---
@@ -124,12 +125,6 @@ static int64_t wait_ms(const struct schedule *schedule)
     return 2 * schedule->interval_ms + GRACE_MS;
 }
 
-static int open_most(const struct schedule *schedule)
-{
-    int64_t most = wait_ms(schedule) / span_nominal_ms(schedule->span) + OPEN_SPARE;
-    return most < OPEN_MAX ? (int)most : OPEN_MAX;
-}
-
 struct period_builder *period_builder_new(const struct meter *meter,
                                           const struct schedule *schedule,
                                           const struct gas_calendar *calendar,
@@ -137,9 +132,8 @@ struct period_builder *period_builder_new(const struct meter *meter,
 {
     struct source sources[PROFILE_CHANNELS_MAX];
     int count = source_list(meter->profile, sources);
-    int open_max = open_most(schedule);
     size_t sources_size = (size_t)count * sizeof sources[0];
-    size_t tracks_size = (size_t)open_max * (size_t)count * sizeof(struct track);
+    size_t tracks_size = OPEN_USUAL * (size_t)count * sizeof(struct track);
     struct period_builder *builder = calloc(1, sizeof *builder + sources_size + tracks_size);
     if (builder == NULL)
         return NULL;
@@ -150,15 +144,17 @@ struct period_builder *period_builder_new(const struct meter *meter,
     builder->source_count = count;
     builder->sources = (struct source *)(builder + 1);
     memcpy(builder->sources, sources, sources_size);
-    builder->open_max = open_max;
+    builder->open_room = OPEN_USUAL;
     struct track *tracks = (struct track *)(builder->sources + count);
-    for (int i = 0; i < open_max; i++)
+    for (int i = 0; i < OPEN_USUAL; i++)
         builder->open[i].tracks = tracks + (ptrdiff_t)i * count;
     return builder;
 }
 
 void period_builder_free(struct period_builder *builder)
 {
+    for (int i = 0; builder != NULL && i < OPEN_MAX - OPEN_USUAL; i++)
+        free(builder->more[i]);
     free(builder);
 }
 
@@ -177,10 +173,23 @@ static struct open_period *newest_open(struct period_builder *builder)
     return &builder->open[builder->open_count - 1];
 }
 
+// Makes room for one more period. False at the bound, and when memory is short.
+static bool make_room(struct period_builder *builder)
+{
+    if (builder->open_room == OPEN_MAX)
+        return false;
+    struct track *tracks = calloc((size_t)builder->source_count + 1, sizeof *tracks);
+    if (tracks == NULL)
+        return false;
+    builder->more[builder->open_room - OPEN_USUAL] = tracks;
+    builder->open[builder->open_room++].tracks = tracks;
+    return true;
+}
+
 // Appends the period that holds `at_ms`.
 static struct open_period *open_append(struct period_builder *builder, int64_t at_ms)
 {
-    assert(builder->open_count < builder->open_max);
+    assert(builder->open_count < builder->open_room);
     struct open_period *open = &builder->open[builder->open_count++];
     struct track *tracks = open->tracks;
     memset(tracks, 0, (size_t)builder->source_count * sizeof *tracks);
@@ -369,7 +378,7 @@ static void close_oldest(struct period_builder *builder, period_closed *closed, 
     close_reads(builder, &oldest, &period);
     period_judge(&period);
     builder->open_count--;
-    int last = builder->open_max - 1;
+    int last = builder->open_room - 1;
     memmove(builder->open, builder->open + 1, (size_t)last * sizeof builder->open[0]);
     builder->open[last].tracks = oldest.tracks;
     closed(context, &period);
@@ -534,7 +543,7 @@ static void reach(struct period_builder *builder, int64_t at_ms, period_closed *
         open_append(builder, at_ms)->first = true;
     period_builder_expire(builder, at_ms, closed, context);
     while (newest_open(builder)->to_ms <= at_ms) {
-        if (builder->open_count == builder->open_max)
+        if (builder->open_count == builder->open_room && !make_room(builder))
             close_oldest(builder, closed, context);
         open_next(builder);
     }
