@@ -26,7 +26,10 @@ static bool multiply(uint64_t limb[EXACT_LIMBS], uint64_t factor)
 static uint64_t divide(uint64_t limb[EXACT_LIMBS], uint64_t divisor)
 {
     u128 rest = 0;
-    for (int i = EXACT_LIMBS - 1; i >= 0; i--) {
+    int last = EXACT_LIMBS - 1;
+    while (last > 0 && limb[last] == 0)
+        last--;
+    for (int i = last; i >= 0; i--) {
         u128 part = rest << 64 | limb[i];
         limb[i] = (uint64_t)(part / divisor);
         rest = part % divisor;
@@ -46,11 +49,38 @@ static bool shift_left(uint64_t limb[EXACT_LIMBS], int count)
 static bool shift_right(uint64_t limb[EXACT_LIMBS], int count)
 {
     uint64_t lost = 0;
-    if (count > 64 * EXACT_LIMBS)
-        count = 64 * EXACT_LIMBS;
-    for (; count > 0; count -= 32)
-        lost |= divide(limb, UINT64_C(1) << (count < 32 ? count : 32));
+    int whole = count < 64 * EXACT_LIMBS ? count / 64 : EXACT_LIMBS;
+    int bits = count < 64 * EXACT_LIMBS ? count % 64 : 0;
+    for (int i = 0; i < whole; i++)
+        lost |= limb[i];
+    for (int i = 0; i < EXACT_LIMBS; i++)
+        limb[i] = i + whole < EXACT_LIMBS ? limb[i + whole] : 0;
+    if (bits == 0)
+        return lost != 0;
+    lost |= limb[0] << (64 - bits);
+    for (int i = 0; i < EXACT_LIMBS; i++) {
+        uint64_t above = i + 1 < EXACT_LIMBS ? limb[i + 1] : 0;
+        limb[i] = limb[i] >> bits | above << (64 - bits);
+    }
     return lost != 0;
+}
+
+// limbs x 10^count; false when it does not fit.
+static bool multiply_tens(uint64_t limb[EXACT_LIMBS], int count)
+{
+    static const uint64_t tens[] = {
+        UINT64_C(1),         UINT64_C(10),         UINT64_C(100),     UINT64_C(1000),
+        UINT64_C(10000),     UINT64_C(100000),     UINT64_C(1000000), UINT64_C(10000000),
+        UINT64_C(100000000), UINT64_C(1000000000),
+    };
+    const int most = (int)(sizeof tens / sizeof tens[0]) - 1;
+    for (; count >= 2 * most; count -= 2 * most)
+        if (!multiply(limb, tens[most] * tens[most]))
+            return false;
+    for (; count > 0; count -= most)
+        if (!multiply(limb, tens[count < most ? count : most]))
+            return false;
+    return true;
 }
 
 static bool is_zero(const uint64_t limb[EXACT_LIMBS])
@@ -103,9 +133,8 @@ static bool measure(const struct exact_term *term, uint64_t limb[EXACT_LIMBS], b
         return true;
     if (term->tens < -UNIT_TENS || term->tens > TENS_MAX)
         return false;
-    for (int i = -UNIT_TENS; i < term->tens; i++)
-        if (!multiply(limb, 10))
-            return false;
+    if (!multiply_tens(limb, term->tens + UNIT_TENS))
+        return false;
     int twos = term->twos + UNIT_TWOS;
     if (twos < 0) {
         *rest = shift_right(limb, -twos);
