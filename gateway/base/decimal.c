@@ -325,16 +325,16 @@ struct scientific {
     int exponent;
 };
 
-// Returns whether the digits read back as the same number.
-static bool scientific_of(double magnitude, int count, struct scientific *out)
+#define SCIENTIFIC_TEXT_MAX 40
+
+static void scientific_of(double magnitude, int count, struct scientific *out,
+                          char text[static SCIENTIFIC_TEXT_MAX])
 {
-    char text[40];
-    (void)snprintf(text, sizeof text, "%.*e", count - 1, magnitude);
+    (void)snprintf(text, SCIENTIFIC_TEXT_MAX, "%.*e", count - 1, magnitude);
     out->digits[0] = text[0];
     memcpy(out->digits + 1, text + 2, (size_t)count - 1);
     out->count = trim_zeros(out->digits, (size_t)count);
     out->exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
-    return strtod(text, NULL) == magnitude;
 }
 
 static char *put(char *at, const char *bytes, size_t count)
@@ -386,13 +386,12 @@ size_t gauge_print(double number, bool exact, char text[static GAUGE_TEXT_MAX])
     }
     double magnitude = fabs(number);
     struct scientific parts;
-    if (exact) {
-        for (int count = 15; count <= EXACT_DIGITS; count++)
-            if (scientific_of(magnitude, count, &parts))
-                break;
-    } else {
-        (void)scientific_of(magnitude, GAUGE_DIGITS, &parts);
-    }
+    char digits[SCIENTIFIC_TEXT_MAX];
+    int count = exact ? 15 : GAUGE_DIGITS;
+    scientific_of(magnitude, count, &parts, digits);
+    // Until the digits read back as the same number.
+    while (exact && count < EXACT_DIGITS && strtod(digits, NULL) != magnitude)
+        scientific_of(magnitude, ++count, &parts, digits);
     char *at = text;
     if (number < 0)
         *at++ = '-';

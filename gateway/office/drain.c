@@ -184,6 +184,7 @@ static bool drain_lane(struct office *office, enum lane lane, bool *idle)
     struct lane_window *window = &office->lanes[lane];
     uint64_t sent = 0;
     *idle = false;
+    store_view_begin(office->store);
     for (int i = 0; i < TURN_MAX && flying(office) < limit(office, lane); i++) {
         int slot = lane_next(window, office_now(office));
         if (slot < 0 && refill(office, window))
@@ -196,6 +197,7 @@ static bool drain_lane(struct office *office, enum lane lane, bool *idle)
             break;
         sent++;
     }
+    store_view_end(office->store);
     (void)pthread_mutex_lock(&office->mutex);
     office->status.published += sent;
     (void)pthread_mutex_unlock(&office->mutex);

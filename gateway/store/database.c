@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "store/query.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -288,6 +289,19 @@ void store_close(struct store *store)
     buf_release(&store->marks);
     buf_release(&store->body);
     free(store);
+}
+
+// A view that cannot be had is none: each read then has its own.
+void store_view_begin(struct store *store)
+{
+    assert(store->reader);
+    (void)sqlite3_exec(store->db, "BEGIN", NULL, NULL, NULL);
+}
+
+void store_view_end(struct store *store)
+{
+    if (sqlite3_get_autocommit(store->db) == 0)
+        (void)sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL);
 }
 
 const char *store_stream(const struct store *store)

@@ -42,6 +42,12 @@ int store_open(const char *directory, struct store **out, struct err *err);
 int store_open_reader(const char *directory, struct store **out, struct err *err);
 void store_close(struct store *store); // NULL is fine
 
+// One view of the store for several reads that follow at once, so that each of them need not take
+// and give back the file's locks. What is committed meanwhile is seen after its end; the log is not
+// brought home past it, so for a few milliseconds only. Readers only.
+void store_view_begin(struct store *store);
+void store_view_end(struct store *store);
+
 // Identity of the stream: a UUID born with the store.
 const char *store_stream(const struct store *store);
 int64_t store_newest_ms(
