@@ -97,7 +97,7 @@ static int accept_modem(struct wire *wire, int64_t until_ns)
 {
     const struct modem *modem = &wire->settings.modem;
     for (int i = 0; i < CALLERS_MAX; i++) {
-        struct sockaddr_storage from;
+        struct sockaddr_storage from = {0};
         socklen_t size = sizeof from;
         int fd =
             accept4(wire->listen_fd, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
