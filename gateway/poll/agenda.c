@@ -23,9 +23,12 @@ static void set_due(struct agenda *agenda, struct agenda_entry *entry, struct du
     entry->due = due;
     entry->deadline_ms = schedule_deadline_ms(&entry->schedule, &due);
     entry->next_ms = following_ms(entry);
-    int stretch = agenda->shares[entry - agenda->entries].stretch;
-    entry->dropped = stretch > 1 && !entry->owed &&
-                     schedule_number(&entry->schedule, agenda->calendar, &due) % stretch != 0;
+    const struct share *share = &agenda->shares[entry - agenda->entries];
+    entry->dropped = false;
+    if (share->stretch > 1 && !entry->owed) {
+        int64_t number = schedule_number(&entry->schedule, agenda->calendar, &due);
+        entry->dropped = number % share->stretch != share->offset && number % share->per_hour != 0;
+    }
 }
 
 static void advance(struct agenda *agenda, struct agenda_entry *entry)
@@ -117,10 +120,12 @@ struct found {
 static bool goes_before(const struct agenda *agenda, const struct agenda_entry *a,
                         const struct agenda_entry *b)
 {
-    if (a->deadline_ms != b->deadline_ms)
-        return a->deadline_ms < b->deadline_ms;
     int priority = agenda->shares[a - agenda->entries].priority;
     int other = agenda->shares[b - agenda->entries].priority;
+    if (agenda->overloaded && priority != other)
+        return priority > other;
+    if (a->deadline_ms != b->deadline_ms)
+        return a->deadline_ms < b->deadline_ms;
     if (priority != other)
         return priority > other;
     return a->next_ms < b->next_ms; // at one boundary, the shorter interval

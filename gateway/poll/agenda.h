@@ -3,7 +3,7 @@
 //
 // - Of the polls that are due, the one with the earliest deadline (schedule_deadline_ms) goes
 // first,
-//   then the higher priority.
+//   then the higher priority. While the link is overloaded, priority decides before the deadline.
 // - A request that gets nothing is not repeated at once: the meter's next attempt waits behind the
 //   polls that are due, and while any waits, lost requests take no more than a tenth of the time.
 //   So a meter that is dead, or drips, costs its neighbours one response time-out per request.

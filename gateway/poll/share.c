@@ -1,9 +1,12 @@
 #include "poll/share.h"
 
+#include <stdbool.h>
+
 // What a meter takes of an hour at a stretch.
 static int64_t load_us(const struct share *share, int stretch)
 {
-    return share->service_us * (share->per_hour / stretch);
+    bool hour_besides = stretch > 1 && stretch < share->per_hour;
+    return share->service_us * (share->per_hour / stretch + (hour_besides ? 1 : 0));
 }
 
 int64_t share_wanted_us(const struct share *shares, int count)
@@ -90,5 +93,11 @@ void share_out(struct share *shares, int count, int64_t hour_us)
     for (int priority = PRIORITY_MOST; priority >= 1; priority--) {
         aside_us -= class_load_us(shares, count, priority, STRETCH_MOST);
         hour_us -= share_class(shares, count, priority, hour_us - aside_us);
+    }
+    int stretched = 0;
+    for (int i = 0; i < count; i++) {
+        struct share *share = &shares[i];
+        bool free = share->stretch > 1 && share->stretch < share->per_hour;
+        share->offset = free ? stretched++ % share->stretch : 0;
     }
 }

@@ -1,7 +1,8 @@
 // The time of a link shared among its meters when it is not enough for all. Pure.
 //
-// A meter then keeps every n-th of its due times, n a divisor of their number in an hour, so that
-// it keeps the boundary of every hour whatever happens. Those of the highest priority keep all of
+// A meter then keeps every n-th of its due times, n a divisor of their number in an hour, and the
+// boundary of every hour besides. Not all keep the same ones, or they would still come in bursts
+// that the link cannot do in time. Those of the highest priority keep all of
 // theirs as long as the link has the time; what is left goes to the next priority, and so on. Each
 // meter has its due time at the hour set aside before anything else: none starves.
 #ifndef METERGATE_POLL_SHARE_H
@@ -15,7 +16,8 @@ struct share {
     int priority;       // 1 to PRIORITY_MOST
     int per_hour;       // due times in an hour; 0: less often, always keeps them
     int64_t service_us; // what one poll takes of the link's time
-    int stretch;        // out: every so many-th due time is polled
+    int stretch;        // out: every so many-th due time is polled,
+    int offset;         // out: from this one of each hour on; less than stretch
 };
 
 // What the meters take of an hour, in microseconds, when all keep their due times.

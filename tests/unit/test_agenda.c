@@ -255,7 +255,7 @@ static void test_overload_by_priority(void **state)
     (void)state;
     reset();
     for (int i = 0; i < 30; i++)
-        (void)add(1, 33 * i, 50, i < 10 ? 5 : i < 20 ? 3 : 1); // 150 %
+        (void)add(1, 999 - 33 * i, 50, i < 10 ? 5 : i < 20 ? 3 : 1); // 150 %
     sim.count_from_ms = begin_ms + MINUTE;
     run(begin_ms + 61 * MINUTE);
     assert_true(sim.agenda.overloaded);
@@ -312,6 +312,23 @@ static void test_random_overload(void **state)
             if (keeps)
                 assert_int_equal(sim.meters[i].overload, 0);
         }
+    }
+}
+
+// Those that are read less often take turns, so that no second has them all.
+static void test_overload_without_bursts(void **state)
+{
+    (void)state;
+    reset();
+    for (int i = 0; i < 8; i++)
+        (void)add(1, 120 * i, 200, i >= 6 ? 5 : 1); // 160 %
+    sim.count_from_ms = begin_ms + MINUTE;
+    run(begin_ms + 21 * MINUTE);
+    for (int i = 0; i < 8; i++) {
+        assert_true(sim.meters[i].good >= (i >= 6 ? 1199 : 300));
+        if (i >= 6)
+            assert_int_equal(sim.meters[i].overload, 0);
+        assert_true(sim.meters[i].gap_ms <= (i >= 6 ? SECOND + 400 : 4 * SECOND));
     }
 }
 
@@ -486,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_boundary_first),
         cmocka_unit_test(test_overload_by_priority),
         cmocka_unit_test(test_random_overload),
+        cmocka_unit_test(test_overload_without_bursts),
         cmocka_unit_test(test_overload_ends),
         cmocka_unit_test(test_dead_and_dripping),
         cmocka_unit_test(test_retry),
