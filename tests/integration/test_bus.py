@@ -1,5 +1,6 @@
 """A bus with bad meters on it, and a bus that is pulled out. The oracle is what the meters (pymodbus) were asked, and when."""
 import time
+from datetime import datetime
 
 from lib import fuxin
 from lib.site import Site, office_plain
@@ -23,6 +24,10 @@ def polls(requests):
         if not starts or request.at - starts[-1] > INTERVAL_S / 2:
             starts.append(request.at)
     return starts
+
+
+def seconds(text):
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
 
 
 def qualities(office, unit):
@@ -68,3 +73,72 @@ def test_a_dead_and_a_dripping_meter_hurt_no_other(meters, broker, office, gatew
     found = next(request.at for request in bus[DEAD].log if request.at > back)
     wait_until(lambda: "good" in qualities(office, DEAD), INTERVAL_S + 5, "a good reading")
     wait_until(lambda: len(polls([one for one in bus[DEAD].log if one.at >= found])) >= 2, INTERVAL_S + 5, "the next poll")
+
+
+def test_a_pulled_adapter_is_back_within_ten_seconds(meters, broker, office, gateway, tmp_path):
+    """The device comes back under another name, behind the same link in /dev (F-26)."""
+    device = tmp_path / "ttyUSB0"
+
+    def plug_in():
+        bus = meters.serial([1, 2], baud=19200)
+        for unit in (1, 2):
+            fuxin.put(bus[unit])
+        device.symlink_to(bus.url[len("rtu://"):bus.url.index("?")])
+        return bus
+
+    bus = plug_in()
+    site = Site(office=office_plain(broker)).link("hall", f"rtu://{device}?baud=19200&parity=N&stop=1", response_timeout_ms=300)
+    for unit in (1, 2):
+        site.meter(f"m-{unit}", "hall", unit, interval_s=2, **CHECKED)
+    gateway.write(site)
+    gateway.start()
+    wait_until(lambda: all("good" in qualities(office, unit) for unit in (1, 2)), 15, "good readings")
+    for _ in range(2):
+        device.unlink()
+        meters.unplug(bus)
+        gateway.wait_status(lambda status: not status["links"][0]["open"], 10, "the link is said to be down")
+        known = [len(office.of("reading", f"m-{unit}")) for unit in (1, 2)]
+        wait_until(lambda: all(len(office.of("reading", f"m-{unit}")) >= known[unit - 1] + 3 for unit in (1, 2)), 20,
+                   "three due times without the device")
+        assert all(one["channels"]["volume_base"]["why"] == "link-down" for one in office.of("reading", "m-1")[known[0]:])
+        bus = plug_in()
+        back = time.time()
+        wait_until(lambda: all(bus[unit].log for unit in (1, 2)), 12, "both are asked again")
+        for unit in (1, 2):
+            assert bus[unit].log[0].at - back <= 10, f"unit {unit}: {bus[unit].log[0].at - back:.1f} s after its return"
+        gateway.wait_status(lambda status: status["links"][0]["open"], 5, "the link is said to be there")
+
+
+def test_a_full_link_keeps_the_important_meters(meters, broker, office, gateway):
+    """Eight meters a second, a fifth of a second each: 160 % of the link's time."""
+    important, others = (1, 2), (3, 4, 5, 6, 7, 8)
+    bus = meters.tcp([*important, *others])
+    site = Site(office=office_plain(broker)).link("hall", bus.url, response_timeout_ms=3000)
+    for unit in (*important, *others):
+        fuxin.put(bus[unit])
+        bus[unit].delay_s = 0.2
+        site.meter(f"m-{unit}", "hall", unit, priority=5 if unit in important else 1, **CHECKED)
+    gateway.write(site)
+    gateway.start()
+    status = gateway.wait_status(lambda now: now["links"][0]["overloaded"], 30, "the link says that it is full")
+    assert status["links"][0]["load_permille"] > 1400 and 0 < status["links"][0]["stretched"] <= len(others)
+    text = gateway.command("status", "--state", gateway.state).stdout
+    assert "of its time" in text, text
+    begin = time.time() + 2  # what had piled up is done
+    wait_until(lambda: time.time() >= begin + 15, 20, "the meters have been watched")
+    asked = {unit: [one.at for one in bus[unit].log if begin <= one.at <= begin + 15] for unit in (*important, *others)}
+    for unit in important:
+        gaps = [later - earlier for earlier, later in zip(asked[unit], asked[unit][1:])]
+        # A poll cannot be cut short: one that was begun delays the next by its 0.2 s.
+        assert len(asked[unit]) >= 14 and max(gaps) < 1.5, f"unit {unit}: {gaps}"
+        assert "missing" not in [one["channels"]["volume_base"]["quality"] for one in office.of("reading", f"m-{unit}")
+                                 if seconds(one["at"]) > begin]
+    for unit in others:
+        assert 1 <= len(asked[unit]) <= 12, f"unit {unit}: asked {len(asked[unit])} times"
+        reasons = {one["channels"]["volume_base"].get("why") for one in office.of("reading", f"m-{unit}")}
+        assert "overload" in reasons, f"unit {unit}: {reasons}"
+    # What the link cannot do is no silence of a meter.
+    assert not office.of("alert"), office.of("alert")
+    for unit in (*important, *others):
+        bus[unit].delay_s = 0
+    gateway.wait_status(lambda now: not now["links"][0]["overloaded"], 60, "the link has time again")

@@ -197,6 +197,13 @@ class Meters:
                 self._run(self._stop_one(server, task))
         self._servers = [entry for entry in self._servers if entry[0] is not bus.server]
 
+    def unplug(self, bus):
+        """The adapter of a serial bus is pulled out: its device is gone."""
+        self.drop(bus)
+        pair = next(one for one in self._ptys if f"//{one.near}?" in bus.url)
+        self._ptys.remove(pair)
+        pair.close()
+
     @staticmethod
     async def _stop_one(server, task):
         if task is None:
