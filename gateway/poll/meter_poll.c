@@ -108,13 +108,14 @@ static bool read_block(struct meter_poll *poll, struct pass *pass, const struct 
     if (*why != WHY_NONE)
         refuse_fields(pass, block, *why);
     // After doubt an exception may be the late answer to another request.
-    bool look = refusal_is_of_registers(*why) && !pass->doubt && *asks_left > 0 &&
+    bool look = refusal_kind_of(*why) == REFUSAL_REGISTERS && !pass->doubt && *asks_left > 0 &&
                 clock_boot_ms(pass->clock) >= poll->narrow_from_ms;
     return look && narrow_down(pass, block, asks_left, &poll->refusals);
 }
 
-// A meter that is silent must not cost the bus a time-out for each of its blocks; nor, `once`, more
-// than one when it does not answer at all.
+// A meter that is silent must not cost the bus a time-out for each of its blocks, one that is busy
+// or behind a converter without a path not a request for each; nor, `once`, more than one when it
+// does not answer at all.
 static void read_blocks(struct meter_poll *poll, struct pass *pass, int retries, bool once)
 {
     const struct plan *plan = pass->plan;
@@ -135,7 +136,8 @@ static void read_blocks(struct meter_poll *poll, struct pass *pass, int retries,
         silent = why == WHY_TIMEOUT ? silent + 1 : 0;
         bool first_lost =
             i == 0 && (silent > 0 || (once && why != WHY_NONE && why < WHY_EXCEPTION));
-        bool leave = silent >= SILENT_BLOCKS_MAX || first_lost || why == WHY_LINK_DOWN;
+        bool later = refusal_kind_of(why) == REFUSAL_BUSY || refusal_kind_of(why) == REFUSAL_PATH;
+        bool leave = silent >= SILENT_BLOCKS_MAX || first_lost || later || why == WHY_LINK_DOWN;
         given_up = leave ? why : WHY_NONE;
     }
     if (learned)

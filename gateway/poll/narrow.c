@@ -28,7 +28,7 @@ static uint16_t probe(struct narrow *narrow, const struct plan_block *part)
 
 static bool is_settled(uint16_t why)
 {
-    return why == WHY_NONE || refusal_is_of_registers(why);
+    return why == WHY_NONE || refusal_kind_of(why) == REFUSAL_REGISTERS;
 }
 
 static const struct field *block_field(const struct narrow *narrow, const struct plan_block *block,
@@ -72,7 +72,7 @@ static bool cut_well(const struct narrow *narrow, const struct plan_block *block
 static bool settle_whole(struct narrow *narrow, const struct plan_block *part)
 {
     uint16_t why = probe(narrow, part);
-    if (!refusal_is_of_registers(why))
+    if (refusal_kind_of(why) != REFUSAL_REGISTERS)
         return why == WHY_NONE;
     const uint8_t *fields = narrow->pass->plan->fields + part->field_first;
     for (int i = 0; i < part->field_count; i++)
@@ -92,7 +92,7 @@ static bool settle_join(struct narrow *narrow, const struct plan_block *whole,
                         struct refused_join join)
 {
     uint16_t why = probe(narrow, whole);
-    if (!refusal_is_of_registers(why))
+    if (refusal_kind_of(why) != REFUSAL_REGISTERS)
         return why == WHY_NONE;
     refusals_add_join(narrow->found, join);
     narrow->added = true;

@@ -1,8 +1,19 @@
 #include "poll/refusal.h"
 
-bool refusal_is_of_registers(uint16_t why)
+enum refusal_kind refusal_kind_of(uint16_t why)
 {
-    return why >= WHY_EXCEPTION + 1 && why <= WHY_EXCEPTION + 3;
+    if (why < WHY_EXCEPTION)
+        return REFUSAL_NONE;
+    switch (why - WHY_EXCEPTION) {
+    case 1:
+    case 2:
+    case 3: return REFUSAL_REGISTERS;
+    case 5:
+    case 6: return REFUSAL_BUSY;
+    case 10:
+    case 11: return REFUSAL_PATH;
+    default: return REFUSAL_OTHER;
+    }
 }
 
 void refusals_add_join(struct refusals *refusals, struct refused_join join)

@@ -26,10 +26,18 @@ struct refusals {
     struct refused_join joins[REFUSED_JOINS_MAX];
 };
 
-// Whether an exception speaks of the registers asked for (illegal function, address or value). A
-// busy meter (5, 6), a device in trouble (4) or a gateway without a path (10, 11) says nothing of
-// them, nor does a time-out.
-bool refusal_is_of_registers(uint16_t why);
+// What an exception says (application protocol V1.1b3, section 7).
+enum refusal_kind {
+    REFUSAL_NONE,      // no exception at all
+    REFUSAL_REGISTERS, // 1 to 3, illegal function, address, value: of the registers asked for
+    REFUSAL_BUSY,      // 5, 6: of the moment; whatever else is asked now meets the same
+    REFUSAL_PATH,      // 10, 11: a converter does not get through to the meter
+    REFUSAL_OTHER,     // 4, 8, and whatever a maker means by the others: of the device
+};
+
+// No exception is asked again within a poll. After REFUSAL_BUSY and REFUSAL_PATH the rest of the
+// meter is left to the next poll too.
+enum refusal_kind refusal_kind_of(uint16_t why);
 
 // Keeps a join; one that is known already, or too many, change nothing.
 void refusals_add_join(struct refusals *refusals, struct refused_join join);

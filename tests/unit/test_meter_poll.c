@@ -391,7 +391,7 @@ static void test_wake_answered_late(void **state)
             }
             reading_free(reading);
         }
-        assert_in_range(good, 50, 100);
+        assert_in_range(good, 30, 100); // after damage a value needs two replies that agree
         meter_poll_free(poll);
         wire_free(wire);
         fake_stop(fake);
@@ -509,8 +509,8 @@ static void test_retry_reads_over_the_end(void **state)
     fake_stop(fake);
 }
 
-#define LATE_ROUNDS 80
-#define LATE_PERIOD_MS 120 // of the polls: shapes that were lost come free again after 3 s
+#define LATE_ROUNDS 40
+#define LATE_PERIOD_MS 250 // of the polls: shapes that were lost come free again after 3 s
 
 struct lateness {
     unsigned short seed[3];
@@ -560,7 +560,7 @@ static void test_late_replies(void **state)
     }
     (void)fprintf(stderr, "late replies: %d of %d values good, %d late replies, 0 wrong\n", good,
                   10 * LATE_ROUNDS, atomic_load(&lateness.late));
-    assert_in_range(good, 6 * LATE_ROUNDS, 10 * LATE_ROUNDS);
+    assert_in_range(good, 5 * LATE_ROUNDS, 10 * LATE_ROUNDS);
     assert_in_range(atomic_load(&lateness.late), LATE_ROUNDS / 20, LATE_ROUNDS);
     wire_free(wire);
     fake_stop(fake);
