@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #define SILENT_BLOCKS_MAX 2 // in a row without an answer, after which the meter is left alone
-#define NARROW_ASKS_MAX 24  // requests in one poll to find what a meter refuses
+#define NARROW_ASKS_MAX 10  // requests in one poll to find what a meter refuses
 // What is refused is asked again after a minute, since it may have been a mood of the meter's, then
 // after ever longer, at most a day; and when the meter comes back, but not at each return.
 #define REFUSED_FIRST_MS INT64_C(60000)
@@ -21,6 +21,7 @@ struct meter_poll {
     struct refusals *refusals; // what the plan leaves out; NULL: nothing
     int64_t learned_ms;        // boot clock: when the last of it was found
     int64_t narrow_from_ms;    // boot clock: nothing is looked into before
+    bool tidied;               // tentative joins were dropped once
     int64_t again_ms;          // how long what is found next is left out
     int64_t answered_ns;       // boot clock: its last answer, 0 before the first
     struct doubt noise;        // how lately something came damaged
@@ -45,6 +46,7 @@ static void forget(struct meter_poll *poll)
     free(poll->refusals);
     poll->plan = plan;
     poll->refusals = NULL;
+    poll->tidied = false;
 }
 
 static void grow_pause(struct meter_poll *poll)
@@ -77,6 +79,15 @@ static void note_answer(struct meter_poll *poll, bool replied, int64_t now_ms)
     poll->away = 0;
 }
 
+static void plan_anew(struct meter_poll *poll)
+{
+    struct plan *plan = plan_new_without(poll->meter->profile, &poll->cost, poll->refusals);
+    if (plan == NULL)
+        return; // no memory: as before, and what is refused then is found again
+    free(poll->plan);
+    poll->plan = plan;
+}
+
 // Plans anew without what was found. A meter that refuses everything is asked as before: one
 // exception for each block shows that it is there, and later it is looked into again.
 static void learn(struct meter_poll *poll, int64_t now_ms)
@@ -87,12 +98,18 @@ static void learn(struct meter_poll *poll, int64_t now_ms)
         forget(poll);
         return;
     }
-    struct plan *plan = plan_new_without(poll->meter->profile, &poll->cost, poll->refusals);
-    if (plan == NULL)
-        return; // no memory: it is found again
-    free(poll->plan);
-    poll->plan = plan;
+    plan_anew(poll);
     poll->learned_ms = now_ms;
+}
+
+// Everything is answered: what was parted on the way to that may fit together, now that it is known
+// what was refused. Tried once.
+static void tidy(struct meter_poll *poll)
+{
+    if (poll->tidied || !refusals_drop_tentative(poll->refusals))
+        return;
+    poll->tidied = true;
+    plan_anew(poll);
 }
 
 // ---- one poll -----------------------------------------------------------------------------------
@@ -142,8 +159,10 @@ static void read_blocks(struct meter_poll *poll, struct pass *pass, int retries,
     }
     if (learned)
         learn(poll, clock_boot_ms(pass->clock));
-    else if (poll->refusals == NULL && !pass->refused && !pass->doubt)
+    else if (!pass->refused && !pass->doubt && poll->refusals == NULL)
         poll->again_ms = REFUSED_FIRST_MS; // it has everything
+    else if (!pass->refused && !pass->doubt)
+        tidy(poll);
 }
 
 static void read_meter(struct meter_poll *poll, struct wire *wire, int retries, bool once,

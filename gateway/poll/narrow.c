@@ -109,7 +109,7 @@ static bool look_into(struct narrow *narrow, const struct plan_block *part)
     struct plan_block parts[2];
     if (!cut_well(narrow, part, parts))
         return settle_whole(narrow, part);
-    struct refused_join join = {part->function, part->register_size, parts[1].first};
+    struct refused_join join = {part->function, part->register_size, parts[1].first, false};
     narrow->cuts[narrow->cut_count++] = join;
     uint16_t why[2] = {probe(narrow, &parts[0]), WHY_NOT_POLLED};
     if (is_settled(why[0]))
@@ -139,6 +139,7 @@ bool narrow_down(struct pass *pass, const struct plan_block *block, int *asks_le
             continue;
         // Not through: the next poll goes on where this one ended, with smaller blocks.
         for (int i = 0; *asks_left == 0 && i < narrow.cut_count; i++) {
+            narrow.cuts[i].tentative = true;
             refusals_add_join(found, narrow.cuts[i]);
             narrow.added = true;
         }

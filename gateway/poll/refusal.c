@@ -19,13 +19,26 @@ enum refusal_kind refusal_kind_of(uint16_t why)
 void refusals_add_join(struct refusals *refusals, struct refused_join join)
 {
     for (int i = 0; i < refusals->join_count; i++) {
-        const struct refused_join *known = &refusals->joins[i];
+        struct refused_join *known = &refusals->joins[i];
         if (known->function == join.function && known->register_size == join.register_size &&
-            known->at == join.at)
+            known->at == join.at) {
+            known->tentative = known->tentative && join.tentative;
             return;
+        }
     }
     if (refusals->join_count < REFUSED_JOINS_MAX)
         refusals->joins[refusals->join_count++] = join;
+}
+
+bool refusals_drop_tentative(struct refusals *refusals)
+{
+    int kept = 0;
+    for (int i = 0; i < refusals->join_count; i++)
+        if (!refusals->joins[i].tentative)
+            refusals->joins[kept++] = refusals->joins[i];
+    bool any = kept < refusals->join_count;
+    refusals->join_count = kept;
+    return any;
 }
 
 bool refusals_part(const struct refusals *refusals, const struct field *left,

@@ -14,7 +14,8 @@
 struct refused_join {
     uint8_t function;
     uint8_t register_size;
-    uint16_t at; // first register behind it
+    uint16_t at;    // first register behind it
+    bool tentative; // tried on the way to something smaller, and not known to be refused itself
 };
 
 // More joins than values cannot be.
@@ -39,8 +40,10 @@ enum refusal_kind {
 // meter is left to the next poll too.
 enum refusal_kind refusal_kind_of(uint16_t why);
 
-// Keeps a join; one that is known already, or too many, change nothing.
+// Keeps a join; a tentative one that is known already, or too many, change nothing.
 void refusals_add_join(struct refusals *refusals, struct refused_join join);
+// Drops the tentative ones. Whether there were any.
+bool refusals_drop_tentative(struct refusals *refusals);
 // Whether a known join lies between two neighbours.
 bool refusals_part(const struct refusals *refusals, const struct field *left,
                    const struct field *right);
