@@ -26,7 +26,7 @@ static struct config *load(const struct gateway *gateway, struct err *err)
         err_set(err, "no memory to load the configuration");
         return NULL;
     }
-    struct config_search search = {.directory = gateway->profiles[0] ? gateway->profiles : NULL};
+    struct config_search search = gateway_search(gateway);
     struct config *config = NULL;
     if (config_load(gateway->config_path, &search, &config, faults) < 0) {
         char first[FAULT_TEXT_MAX];
@@ -332,6 +332,26 @@ int gateway_read(struct gateway *gateway, const char *meter, struct wire_trace t
     }
     pthread_mutex_unlock(&gateway->reload_lock);
     return result;
+}
+
+int gateway_add_task(struct gateway *gateway, const char *link, const struct bus_task *task,
+                     struct err *err)
+{
+    pthread_mutex_lock(&gateway->reload_lock);
+    int result = -1;
+    int index = config_link_find(gateway->config, link);
+    struct bus *bus = index >= 0 ? gateway->buses[index] : NULL;
+    if (bus)
+        result = bus_add_task(bus, task, err);
+    else
+        err_set(err, "there is no link '%s' now; 'metergate status' lists the links", link);
+    pthread_mutex_unlock(&gateway->reload_lock);
+    return result;
+}
+
+struct config_search gateway_search(const struct gateway *gateway)
+{
+    return (struct config_search){.directory = gateway->profiles[0] ? gateway->profiles : NULL};
 }
 
 // What cannot change while the process runs: the identity of the stream and the C library's one

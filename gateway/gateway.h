@@ -46,6 +46,12 @@ void gateway_metrics_print(struct gateway *gateway, struct buf *out);
 // One test reading of a meter in the running poll cycle. The reading is the caller's.
 int gateway_read(struct gateway *gateway, const char *meter, struct wire_trace trace,
                  struct reading **out, struct err *err);
+// Hands a task of low priority to the link's bus. -1 with a message when there is no such link, or
+// its bus takes none.
+int gateway_add_task(struct gateway *gateway, const char *link, const struct bus_task *task,
+                     struct err *err);
+// Where it seeks profiles.
+struct config_search gateway_search(const struct gateway *gateway);
 // Reads the configuration file again and applies what changed; links that did not change poll on
 // untouched. A broken file, or one that only a restart can apply, changes nothing: -1, and the
 // reason shows in status until a reload succeeds.

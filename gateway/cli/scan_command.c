@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/scan_text.h"
 
+#include "control/control.h"
 #include "scan/line.h"
 #include "scan/report.h"
 #include "scan/shelf.h"
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #define RESULT_MAX (4 * 1024 * 1024)
+#define GATEWAY_TIMEOUT_MS 90000 // without a word: a busy bus gives a scan a turn a minute
 #define PROGRESS_MAX 4096
 #define PROGRESS_TERMINAL_MS 200
 #define PROGRESS_FILE_MS 5000
@@ -34,6 +36,11 @@ static const char help[] =
     "                   without any, all are: the makers' defaults of the profiles and 9600 baud "
     "first\n"
     "  --all-settings   try all settings whatever the URL says\n"
+    "  --state DIR      state directory of a gateway (" STATE_DEFAULT "): where one runs and has "
+    "the\n"
+    "                   link, it scans between its polls, at the link's own settings, the units "
+    "that\n"
+    "                   are not configured\n"
     "  --units A-B      only these unit numbers (1-247; over TCP 0-255, 0, 255 and 1 first)\n"
     "  --timeout MS     over TCP, of each unit, 50 to 30000 (500)\n"
     "  --echo           the adapter hears its own requests (found out by itself as well)\n"
@@ -48,7 +55,8 @@ static const char help[] =
     "metergate reads with functions 1 to 4 and writes nothing to a meter.\n";
 
 struct options {
-    const char *link;
+    const char *link, *state;
+    const char *units; // as given, NULL for all
     struct link_url url;
     struct scan_setting wanted; // from the URL; 0 for what it does not say
     int first_unit, last_unit;  // -1: not given
@@ -110,7 +118,7 @@ static void show_progress(const struct scan *scan, struct shown *shown)
 
 // ---- the result ---------------------------------------------------------------------------------
 
-static int print_result(const struct options *options, const char *link_id, const char *text)
+static int print_result(const struct options *options, const char *text)
 {
     json_t *result = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
     if (result == NULL)
@@ -118,7 +126,7 @@ static int print_result(const struct options *options, const char *link_id, cons
     if (options->json)
         puts(text);
     else if (options->yaml)
-        scan_text_yaml(result, link_id, stdout);
+        scan_text_yaml(result, stdout);
     else
         scan_text_table(result, stdout);
     size_t count = json_array_size(json_object_get(result, "units"));
@@ -180,7 +188,6 @@ static int scan_with(const struct options *options, const struct scan_options *w
     if (scan == NULL)
         return cli_problem("scan", "there is not enough memory");
     scan_line_init(&line, &settings, &clock_system);
-    catch_stop();
     int64_t from_ms = clock_boot_ms(&clock_system);
     int status = run_scan(options, scan, &line, &err);
     int result = EXIT_PROBLEM;
@@ -193,9 +200,9 @@ static int scan_with(const struct options *options, const struct scan_options *w
         scan_progress(scan, &progress);
         buf_init(&text, RESULT_MAX);
         writer_init(&writer, &text);
-        scan_report(scan, options->link, progress.phase == SCAN_DONE,
+        scan_report(scan, options->link, NULL, progress.phase == SCAN_DONE,
                     clock_boot_ms(&clock_system) - from_ms, &writer);
-        int printed = print_result(options, NULL, text.failed ? "" : text.data);
+        int printed = print_result(options, text.failed ? "" : text.data);
         result = status == 0 ? printed : EXIT_PROBLEM;
         buf_release(&text);
     }
@@ -207,6 +214,9 @@ static int scan_with(const struct options *options, const struct scan_options *w
 static int scan_link(const struct options *options)
 {
     struct err err;
+    if (options->url.listen)
+        return cli_problem("scan", "a modem that dials in is scanned through the gateway that it "
+                                   "dials: configure the link, and run the gateway");
     struct scan_shelf *shelf = scan_shelf_new(&options->search, &options->url, tell_skipped, &err);
     if (shelf == NULL)
         return cli_problem("scan", "%s", err.text);
@@ -227,6 +237,55 @@ static int scan_link(const struct options *options)
     }
     int result = scan_with(options, &what);
     scan_shelf_free(shelf);
+    return result;
+}
+
+// ---- through the running gateway ----------------------------------------------------------------
+
+struct watcher {
+    bool terminal, quiet;
+    int64_t at_ms;
+};
+
+static bool watch_gateway(void *context, const char *json)
+{
+    struct watcher *watcher = context;
+    int64_t now_ms = clock_boot_ms(&clock_system);
+    int rest_ms = watcher->terminal ? PROGRESS_TERMINAL_MS : PROGRESS_FILE_MS;
+    json_t *progress = json != NULL ? json_loads(json, 0, NULL) : NULL;
+    if (progress != NULL && !watcher->quiet &&
+        (watcher->at_ms == 0 || now_ms - watcher->at_ms >= rest_ms)) {
+        watcher->at_ms = now_ms;
+        fputs(watcher->terminal ? "\r" : "", stderr);
+        scan_text_progress(progress, stderr);
+        fputs(watcher->terminal ? "\033[K" : "\n", stderr);
+    }
+    json_decref(progress);
+    return !stop_wanted;
+}
+
+// The exit status, or -1 where no gateway has the link.
+static int scan_gateway(const struct options *options)
+{
+    struct err err;
+    struct buf text;
+    struct watcher watcher = {.terminal = isatty(STDERR_FILENO) == 1, .quiet = options->quiet};
+    const struct control_watch watch = {watch_gateway, &watcher};
+    json_t *arguments = json_pack("{s:s, s:s*}", "link", options->link, "units", options->units);
+    buf_init(&text, RESULT_MAX);
+    int result = EXIT_PROBLEM;
+    int status = control_call_stream(options->state, "scan", arguments, GATEWAY_TIMEOUT_MS, &watch,
+                                     &text, &err);
+    if (watcher.terminal && watcher.at_ms != 0)
+        fputs("\r\033[K", stderr);
+    if (status == CONTROL_NOT_RUNNING || (status == 0 && strcmp(text.data, "null") == 0))
+        result = -1;
+    else if (status == 0)
+        result = print_result(options, text.data);
+    else
+        (void)cli_problem("scan", "the gateway that runs on %s: %s", options->state, err.text);
+    buf_release(&text);
+    json_decref(arguments);
     return result;
 }
 
@@ -254,6 +313,7 @@ static int parse_units(const char *text, struct options *options)
         return -1;
     if (*end != '\0')
         return -1;
+    options->units = text;
     options->first_unit = first;
     options->last_unit = last;
     return 0;
@@ -281,9 +341,6 @@ static int check_options(struct options *options)
     if (link_url_parse(options->link, &options->url, &err) != 0)
         return cli_usage("scan", "%s", err.text);
     bool tcp = options->url.kind == LINK_TCP;
-    if (options->url.listen)
-        return cli_usage("scan", "a modem that dials in is scanned through the gateway that it "
-                                 "dials: configure the link first");
     if (options->first_unit >= 0 && !tcp && (options->first_unit < 1 || options->last_unit > 247))
         return cli_usage("scan", "--units are 1-247 on a serial line");
     if (options->json && options->yaml)
@@ -298,6 +355,7 @@ static int take_option(struct options *options, int option)
     char *end = NULL;
     switch (option) {
     case 'l': options->link = optarg; break;
+    case 's': options->state = optarg; break;
     case 'a': options->all_settings = true; break;
     case 'd': options->search.directory = optarg; break;
     case 'e': options->echo = true; break;
@@ -320,14 +378,21 @@ static int take_option(struct options *options, int option)
 
 int scan_main(int argc, char **argv)
 {
-    static const struct option known[] = {
-        {"link", required_argument, NULL, 'l'},     {"units", required_argument, NULL, 'u'},
-        {"all-settings", no_argument, NULL, 'a'},   {"timeout", required_argument, NULL, 't'},
-        {"profiles", required_argument, NULL, 'd'}, {"echo", no_argument, NULL, 'e'},
-        {"rs485", no_argument, NULL, 'r'},          {"json", no_argument, NULL, 'j'},
-        {"yaml", no_argument, NULL, 'y'},           {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0}};
-    struct options options = {.first_unit = -1, .last_unit = -1, .timeout_ms = 500};
+    static const struct option known[] = {{"link", required_argument, NULL, 'l'},
+                                          {"units", required_argument, NULL, 'u'},
+                                          {"state", required_argument, NULL, 's'},
+                                          {"all-settings", no_argument, NULL, 'a'},
+                                          {"timeout", required_argument, NULL, 't'},
+                                          {"profiles", required_argument, NULL, 'd'},
+                                          {"echo", no_argument, NULL, 'e'},
+                                          {"rs485", no_argument, NULL, 'r'},
+                                          {"json", no_argument, NULL, 'j'},
+                                          {"yaml", no_argument, NULL, 'y'},
+                                          {"quiet", no_argument, NULL, 'q'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {NULL, 0, NULL, 0}};
+    struct options options = {
+        .state = STATE_DEFAULT, .first_unit = -1, .last_unit = -1, .timeout_ms = 500};
     int option = 0;
     opterr = 0;
     while ((option = getopt_long(argc, argv, ":h", known, NULL)) != -1) {
@@ -346,5 +411,9 @@ int scan_main(int argc, char **argv)
     if (optind != argc)
         return cli_usage("scan", "'%s' is no option", argv[optind]);
     int result = check_options(&options);
-    return result == EXIT_DONE ? scan_link(&options) : result;
+    if (result != EXIT_DONE)
+        return result;
+    catch_stop();
+    result = scan_gateway(&options);
+    return result >= 0 ? result : scan_link(&options);
 }

@@ -258,8 +258,9 @@ static void put_meter(const json_t *unit, const char *link_id, FILE *out)
     (void)fputs("}\n", out);
 }
 
-void scan_text_yaml(const json_t *result, const char *link_id, FILE *out)
+void scan_text_yaml(const json_t *result, FILE *out)
 {
+    const char *link_id = json_string_value(json_object_get(result, "id"));
     char id[ID_SIZE];
     const json_t *units = json_object_get(result, "units");
     const json_t *unit = NULL;

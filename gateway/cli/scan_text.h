@@ -7,9 +7,9 @@
 #include <stdio.h>
 
 void scan_text_table(const json_t *result, FILE *out);
-// `links:` and `meters:`, ready to paste; ids are made from the link and the unit. `link_id`: of
-// the gateway's own link, then only `meters:` (NULL: both).
-void scan_text_yaml(const json_t *result, const char *link_id, FILE *out);
+// `links:` and `meters:`, ready to paste; ids are made from the link and the unit. Only `meters:`
+// where the gateway has the link already.
+void scan_text_yaml(const json_t *result, FILE *out);
 // One line of progress: {"phase", "done", "total", "setting", "unit", "found"}.
 void scan_text_progress(const json_t *progress, FILE *out);
 

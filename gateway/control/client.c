@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define CHUNK 16384
+#define WATCH_MS 1000 // how often who watches is asked while nothing comes
 
 static int64_t now_ms(void)
 {
@@ -106,27 +107,91 @@ static int receive(int fd, struct buf *in, const char **text, size_t *length, in
     }
 }
 
-// One request and its reply: the reply's text stands in `in`.
-static int exchange(const char *directory, const char *request, struct buf *in, const char **text,
-                    size_t *length, int timeout_ms, struct err *err)
+// The result of a good reply begins after this; our own server writes it so.
+static const char good_head[] = "{\"id\":1,\"ok\":true,\"result\":";
+static const char more_head[] = "{\"id\":1,\"ok\":true,\"more\":true,\"result\":";
+static const char cancel_head[] = "{\"id\":2,"; // the answer to our own cancel
+
+// ---- a call -------------------------------------------------------------------------------------
+
+// One call over its own connection.
+struct call {
+    int fd;
+    struct buf in; // the last frame received stands at its beginning
+    const char *text;
+    size_t length;
+    const struct control_watch *watch; // NULL: only the answer counts
+    bool cancelled;
+};
+
+static int send_request(int fd, const char *request, int64_t until_ms, struct err *err)
 {
-    int64_t until_ms = now_ms() + timeout_ms;
     struct buf out;
-    int fd = -1;
-    int result = connect_socket(directory, &fd, err);
-    if (result != 0)
-        return result;
     buf_init(&out, CONTROL_FRAME_MAX + FRAME_HEAD);
     frame_add(&out, request, strlen(request));
-    if (out.failed)
-        result = err_set(err, "the request is too long");
-    else
-        result = send_all(fd, &out, until_ms, err);
-    if (result == 0)
-        result = receive(fd, in, text, length, until_ms, err);
+    int result =
+        out.failed ? err_set(err, "the request is too long") : send_all(fd, &out, until_ms, err);
     buf_release(&out);
-    (void)close(fd);
     return result;
+}
+
+// Asks who watches whether to go on; a call is cancelled once.
+static int watch_call(struct call *call, const char *json, int64_t until_ms, struct err *err)
+{
+    if (call->watch == NULL || call->watch->more(call->watch->context, json) || call->cancelled)
+        return 0;
+    call->cancelled = true;
+    return send_request(call->fd, "{\"id\":2,\"command\":\"cancel\",\"arguments\":{\"id\":1}}",
+                        until_ms, err);
+}
+
+// What stands between a head and the last brace.
+static char *copy_result(const struct call *call, size_t head)
+{
+    return strndup(call->text + head, call->length - head - 1);
+}
+
+// Waits for the next frame, and asks who watches each second meanwhile.
+static int next_frame(struct call *call, int timeout_ms, struct err *err)
+{
+    int64_t until_ms = now_ms() + timeout_ms;
+    while (call->watch != NULL &&
+           frame_next(call->in.data, call->in.length, CONTROL_FRAME_MAX, &call->text,
+                      &call->length) == 0 &&
+           wait_for(call->fd, POLLIN, now_ms() + WATCH_MS) != 0) {
+        if (now_ms() >= until_ms)
+            break;
+        if (watch_call(call, NULL, until_ms, err) != 0)
+            return -1;
+    }
+    return receive(call->fd, &call->in, &call->text, &call->length, until_ms, err);
+}
+
+static bool begins(const struct call *call, const char *head)
+{
+    size_t length = strlen(head);
+    return call->length > length && memcmp(call->text, head, length) == 0;
+}
+
+// Frames until the answer; it stands in `call`.
+static int await_answer(struct call *call, int timeout_ms, struct err *err)
+{
+    for (;;) {
+        if (next_frame(call, timeout_ms, err) != 0)
+            return -1;
+        bool more = begins(call, more_head);
+        if (!more && !begins(call, cancel_head))
+            return 0;
+        if (more) {
+            char *json = copy_result(call, sizeof more_head - 1);
+            int result = json == NULL ? err_set(err, "not enough memory for the answer")
+                                      : watch_call(call, json, now_ms() + timeout_ms, err);
+            free(json);
+            if (result != 0)
+                return -1;
+        }
+        frame_drop(&call->in, call->length + FRAME_HEAD);
+    }
 }
 
 static char *print_request(const char *command, json_t *arguments)
@@ -140,37 +205,51 @@ static char *print_request(const char *command, json_t *arguments)
     return text;
 }
 
-// The result of a good reply begins after this; our own server writes it so.
-static const char good_head[] = "{\"id\":1,\"ok\":true,\"result\":";
+// Takes the answer apart.
+static int take_answer(const struct call *call, struct buf *result, struct err *err)
+{
+    int status = -1;
+    json_t *reply = json_loadb(call->text, call->length, JSON_REJECT_DUPLICATES, NULL);
+    if (json_is_true(json_object_get(reply, "ok")) && begins(call, good_head)) {
+        const size_t head = sizeof good_head - 1;
+        buf_clear(result);
+        buf_add(result, call->text + head, call->length - head - 1); // without the last brace
+        status = result->failed ? err_set(err, "the answer is too long") : 0;
+    } else {
+        const char *error = json_string_value(json_object_get(reply, "error"));
+        (void)err_set(err, "%s", error != NULL ? error : "the gateway gave no answer");
+    }
+    json_decref(reply);
+    return status;
+}
+
+int control_call_stream(const char *directory, const char *command, json_t *arguments,
+                        int timeout_ms, const struct control_watch *watch, struct buf *result,
+                        struct err *err)
+{
+    struct call call = {.fd = -1, .watch = watch};
+    char *request = print_request(command, arguments);
+    if (request == NULL)
+        return err_set(err, "not enough memory, or a text that is not UTF-8");
+    buf_init(&call.in, CONTROL_FRAME_MAX + FRAME_HEAD);
+    int status = connect_socket(directory, &call.fd, err);
+    if (status == 0) {
+        status = send_request(call.fd, request, now_ms() + timeout_ms, err);
+        if (status == 0)
+            status = await_answer(&call, timeout_ms, err);
+        if (status == 0)
+            status = take_answer(&call, result, err);
+        (void)close(call.fd);
+    }
+    free(request);
+    buf_release(&call.in);
+    return status;
+}
 
 int control_call_text(const char *directory, const char *command, json_t *arguments, int timeout_ms,
                       struct buf *result, struct err *err)
 {
-    struct buf in;
-    const char *text = NULL;
-    size_t length = 0;
-    char *request = print_request(command, arguments);
-    if (request == NULL)
-        return err_set(err, "not enough memory, or a text that is not UTF-8");
-    buf_init(&in, CONTROL_FRAME_MAX + FRAME_HEAD);
-    int status = exchange(directory, request, &in, &text, &length, timeout_ms, err);
-    free(request);
-    if (status == 0) {
-        const size_t head = sizeof good_head - 1;
-        json_t *reply = json_loadb(text, length, JSON_REJECT_DUPLICATES, NULL);
-        if (json_is_true(json_object_get(reply, "ok")) && length > head &&
-            memcmp(text, good_head, head) == 0) {
-            buf_clear(result);
-            buf_add(result, text + head, length - head - 1); // without the last brace
-            status = result->failed ? err_set(err, "the answer is too long") : 0;
-        } else {
-            const char *error = json_string_value(json_object_get(reply, "error"));
-            status = err_set(err, "%s", error != NULL ? error : "the gateway gave no answer");
-        }
-        json_decref(reply);
-    }
-    buf_release(&in);
-    return status;
+    return control_call_stream(directory, command, arguments, timeout_ms, NULL, result, err);
 }
 
 int control_call(const char *directory, const char *command, json_t *arguments, int timeout_ms,

@@ -22,6 +22,9 @@ const struct command command_table[] = {
      command_alerts},
     {"read", ROLE_TECHNICIAN, true, true, "one test reading of a meter",
      "{meter: ID, frames: true or false}", command_read},
+    {"scan", ROLE_TECHNICIAN, true, true,
+     "look for meters on a link that are not configured, and what they are",
+     "{link: ID or URL, units: \"A-B\"}", command_scan},
     {"config-get", ROLE_TECHNICIAN, false, false, "the configuration in force", "{}",
      command_config_get},
     {"reload", ROLE_SPECIALIST, true, true, "read the configuration file again", "{}",
@@ -174,6 +177,8 @@ static const char *subject_of(const json_t *arguments)
     const char *name = json_string_value(json_object_get(arguments, "name"));
     if (name == NULL)
         name = json_string_value(json_object_get(arguments, "meter"));
+    if (name == NULL)
+        name = json_string_value(json_object_get(arguments, "link"));
     return name != NULL ? name : "";
 }
 

@@ -19,13 +19,22 @@ struct principal {
     const char *token; // of a page session, NULL for others
 };
 
+// Where a command that takes long tells how far it is, and learns that nobody waits for it any
+// more.
+struct command_stream {
+    void (*more)(void *context, const struct buf *json); // one JSON value
+    bool (*is_cancelled)(void *context);
+    void *context;
+};
+
 // What a command works on: a running gateway, or (gateway NULL) the store alone, opened for writing
 // under the lock.
 struct command_context {
     struct gateway *gateway;
     struct store *store; // only where gateway is NULL
     const struct clock *clock;
-    struct access *access; // sessions of the page; NULL where only the store is there
+    struct access *access;               // sessions of the page; NULL where only the store is there
+    const struct command_stream *stream; // NULL where nobody watches
 
     // Set by command_call for the command that runs.
     const struct command *command;
@@ -92,7 +101,7 @@ typedef int command_run(struct command_context *context, const struct principal 
                         const json_t *arguments, struct writer *result, struct err *err);
 command_run command_bus, command_metrics;
 command_run command_status, command_live, command_alerts, command_read, command_reload,
-    command_texts, command_config_get, command_audit, command_page_settings;
+    command_texts, command_config_get, command_audit, command_page_settings, command_scan;
 command_run command_login, command_logout, command_session, command_claim_state, command_claim;
 command_run command_user_add, command_user_remove, command_user_list, command_user_passwd;
 

@@ -4,7 +4,11 @@
 //             "background": true}
 //   reply    {"id": N, "ok": true, "result": …}
 //            {"id": N, "ok": false, "code": CODE, "error": TEXT}   codes: enum command_result
-// Replies come when they are ready, not in the order of the requests.
+// Replies come when they are ready, not in the order of the requests. A command that takes long may
+// tell how far it is before:
+//   {"id": N, "ok": true, "more": true, "result": …}
+// {"command": "cancel", "arguments": {"id": N}} ends a command of the same connection and the same
+// person early; it then answers with what it has. So does the end of the connection, to nobody.
 //
 // Local callers are known by SO_PEERCRED: root and the gateway's own user act as leader. A request
 // with a token, or through the door "page", gets what its session's role allows and nothing else.
@@ -39,6 +43,17 @@ int control_call(const char *directory, const char *command, json_t *arguments, 
 // The same; `result` receives the JSON text itself, so that decimals keep all their digits.
 int control_call_text(const char *directory, const char *command, json_t *arguments, int timeout_ms,
                       struct buf *result, struct err *err);
+
+// The same for a command that tells how far it is: `more` gets each such value's text, and false
+// from it cancels the command, whose answer is still waited for. It is called at least once a
+// second with NULL while nothing comes. `timeout_ms` runs from the last frame on.
+struct control_watch {
+    bool (*more)(void *context, const char *json);
+    void *context;
+};
+int control_call_stream(const char *directory, const char *command, json_t *arguments,
+                        int timeout_ms, const struct control_watch *watch, struct buf *result,
+                        struct err *err);
 
 // DIR/lock, held by the process that may write the store. -1 with a message that names the holder's
 // pid. Given back by close(*fd).

@@ -48,8 +48,8 @@ struct control {
     uint64_t clients_seen;
     bool resting; // the listener, for ACCEPT_REST_MS
     struct client clients[CONTROL_CLIENTS_MAX];
-    pthread_mutex_t mutex; // guards the two below
-    struct job *done;
+    pthread_mutex_t mutex; // guards what is below
+    struct job *done, **done_end;
     bool stopping;
 };
 
@@ -58,8 +58,10 @@ static int64_t now_ms(const struct control *control)
     return clock_boot_ms(control->context.clock);
 }
 
-static void drop_client(struct client *client)
+static void drop_client(struct control *control, struct client *client)
 {
+    if (control->workers != NULL)
+        (void)workers_cancel(control->workers, client->number, 0, NULL);
     (void)close(client->fd);
     client->fd = -1;
     buf_release(&client->in);
@@ -78,8 +80,9 @@ static void job_done(void *context, struct job *job)
 {
     struct control *control = context;
     (void)pthread_mutex_lock(&control->mutex);
-    job->next = control->done;
-    control->done = job;
+    job->next = NULL;
+    *control->done_end = job; // in the order in which they came: the last answer comes last
+    control->done_end = &job->next;
     (void)pthread_mutex_unlock(&control->mutex);
     wake(control);
 }
@@ -95,7 +98,7 @@ static void reply(struct control *control, struct client *client, const struct j
     frame_add(&client->out, job->reply.data, job->reply.length);
     if (client->out.failed) {
         log_warn("control", "%s does not take its answers: connection dropped", client->local.name);
-        drop_client(client);
+        drop_client(control, client);
     }
 }
 
@@ -114,12 +117,13 @@ static void deliver(struct control *control)
     (void)pthread_mutex_lock(&control->mutex);
     struct job *job = control->done;
     control->done = NULL;
+    control->done_end = &control->done;
     (void)pthread_mutex_unlock(&control->mutex);
     while (job != NULL) {
         struct job *next = job->next;
         struct client *client = find_client(control, job->client);
         if (client != NULL) {
-            client->jobs--;
+            client->jobs -= job->more ? 0 : 1;
             reply(control, client, job);
         }
         job_free(job);
@@ -170,6 +174,22 @@ static const char *check_request(const json_t *request)
     return NULL;
 }
 
+// Ends another command of the same connection early; not in the table, as it works on none of the
+// gateway's parts.
+static void cancel(struct control *control, struct client *client, struct job *job)
+{
+    json_int_t id = -1;
+    if (json_unpack(job->arguments, "{s:I}", "id", &id) != 0) {
+        job_refuse(job, COMMAND_ARGUMENTS, "the arguments of cancel are {id: NUMBER}");
+    } else {
+        bool any = workers_cancel(control->workers, client->number, id, job->who.name);
+        buf_addf(&job->reply, "{\"id\":%" JSON_INTEGER_FORMAT ",\"ok\":true,\"result\":%s}",
+                 job->id, any ? "true" : "false");
+    }
+    reply(control, client, job);
+    job_free(job);
+}
+
 // Runs the job now, or hands it to a worker.
 static void dispatch(struct control *control, struct client *client, struct job *job)
 {
@@ -177,7 +197,7 @@ static void dispatch(struct control *control, struct client *client, struct job 
     bool refused = command == NULL || job->who.role < command->least;
     bool quick = refused ? access_refusals_full(control->access) : !command->slow;
     if (quick) {
-        job_run(job, &control->context);
+        job_run(job, &control->context, NULL);
     } else if (workers_offer(control->workers, job)) {
         client->jobs++;
         return;
@@ -208,7 +228,10 @@ static void take_request(struct control *control, struct client *client, const c
         (void)snprintf(job->command, sizeof job->command, "%s",
                        json_string_value(json_object_get(request, "command")));
         fill_principal(control, client, request, job);
-        dispatch(control, client, job);
+        if (strcmp(job->command, "cancel") == 0)
+            cancel(control, client, job);
+        else
+            dispatch(control, client, job);
     }
     json_decref(request);
 }
@@ -225,7 +248,7 @@ static void take_frames(struct control *control, struct client *client)
         if (found < 0) {
             log_warn("control", "%s sent a frame that is empty or too long: connection dropped",
                      client->local.name);
-            drop_client(client);
+            drop_client(control, client);
             return;
         }
         if (found == 0)
@@ -246,7 +269,7 @@ static void receive(struct control *control, struct client *client)
         buf_add(&client->in, chunk, (size_t)got);
     OPENSSL_cleanse(chunk, sizeof chunk); // passwords pass here
     if (got <= 0 || client->in.failed) {
-        drop_client(client);
+        drop_client(control, client);
         return;
     }
     take_frames(control, client);
@@ -257,7 +280,7 @@ static void flush(struct control *control, struct client *client)
     ssize_t sent = send(client->fd, client->out.data + client->sent,
                         client->out.length - client->sent, MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-        drop_client(client);
+        drop_client(control, client);
         return;
     }
     if (sent > 0) {
@@ -298,7 +321,7 @@ static void accept_client(struct control *control)
         buf_init(&client->in, CONTROL_FRAME_MAX + FRAME_HEAD + CHUNK);
         buf_init(&client->out, OUT_MAX);
         if (know_peer(fd, &client->local) != 0)
-            drop_client(client);
+            drop_client(control, client);
         return;
     }
     (void)close(fd);
@@ -322,7 +345,7 @@ static void serve_client(struct control *control, struct client *client, short e
     if (client->fd >= 0 && (events & POLLIN))
         receive(control, client);
     else if (client->fd >= 0 && (events & (POLLERR | POLLHUP | POLLNVAL)))
-        drop_client(client);
+        drop_client(control, client);
 }
 
 // Frames that waited for room, clients that are done or too slow.
@@ -336,11 +359,11 @@ static void tend_clients(struct control *control)
             continue;
         bool owes = client->out.length > client->sent;
         if (client->closing && !owes) {
-            drop_client(client);
+            drop_client(control, client);
         } else if (owes && now_ms(control) - client->progress_ms >= CONTROL_SLOW_MS) {
             log_warn("control", "%s takes nothing of its answer: connection dropped",
                      client->local.name);
-            drop_client(client);
+            drop_client(control, client);
         }
     }
 }
@@ -437,6 +460,7 @@ struct control *control_start(const char *directory, const struct command_contex
     }
     (void)pthread_mutex_init(&control->mutex, NULL);
     control->listener = -1;
+    control->done_end = &control->done;
     for (int i = 0; i < CONTROL_CLIENTS_MAX; i++)
         control->clients[i].fd = -1;
     control->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -471,6 +495,7 @@ void control_stop(struct control *control)
         (void)unlink(control->path);
     }
     workers_stop(control->workers);
+    control->workers = NULL;
     while (control->done != NULL) {
         struct job *job = control->done;
         control->done = job->next;
@@ -478,7 +503,7 @@ void control_stop(struct control *control)
     }
     for (int i = 0; i < CONTROL_CLIENTS_MAX; i++)
         if (control->clients[i].fd >= 0)
-            drop_client(&control->clients[i]);
+            drop_client(control, &control->clients[i]);
     access_free(control->access);
     if (control->wake >= 0)
         (void)close(control->wake);

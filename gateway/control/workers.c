@@ -23,6 +23,7 @@ struct workers {
     void *argument;
     int count;
     pthread_t threads[CONTROL_WORKERS];
+    struct job *running[CONTROL_WORKERS]; // NULL: none
 };
 
 struct job *job_new(void)
@@ -56,10 +57,14 @@ void job_refuse(struct job *job, int result, const char *error)
     writer_end(&writer);
 }
 
-void job_run(struct job *job, const struct command_context *context)
+void job_run(struct job *job, const struct command_context *given,
+             const struct command_stream *stream)
 {
     struct buf result;
     struct err err = {""};
+    struct command_context copy = *given;
+    const struct command_context *context = &copy;
+    copy.stream = stream;
     buf_init(&result, CONTROL_FRAME_MAX - REPLY_HEAD_MAX);
     int status = command_call(context, &job->who, job->command, job->arguments, &result, &err);
     if (status != 0) {
@@ -75,7 +80,74 @@ void job_run(struct job *job, const struct command_context *context)
     buf_release(&result);
 }
 
-static struct job *take(struct workers *workers)
+// ---- partial answers ----------------------------------------------------------------------------
+
+struct watch {
+    struct workers *workers;
+    struct job *job;
+};
+
+static void send_more(void *context, const struct buf *json)
+{
+    const struct watch *watch = context;
+    struct job *part = json->failed ? NULL : job_new();
+    if (part == NULL)
+        return; // it is only progress
+    part->client = watch->job->client;
+    part->id = watch->job->id;
+    part->more = true;
+    // The client finds the result by this head (client.c): keep its form.
+    buf_addf(&part->reply,
+             "{\"id\":%" JSON_INTEGER_FORMAT ",\"ok\":true,\"more\":true,\"result\":", part->id);
+    buf_add(&part->reply, json->data, json->length);
+    buf_add_text(&part->reply, "}");
+    if (part->reply.failed)
+        job_free(part);
+    else
+        watch->workers->done(watch->workers->argument, part);
+}
+
+static bool is_cancelled(void *context)
+{
+    const struct watch *watch = context;
+    (void)pthread_mutex_lock(&watch->workers->mutex);
+    bool stopping = watch->workers->stopping;
+    (void)pthread_mutex_unlock(&watch->workers->mutex);
+    return stopping || atomic_load(&watch->job->cancelled);
+}
+
+static bool cancel_one(struct job *job, uint64_t client, json_int_t id, const char *who)
+{
+    bool meant = job != NULL && job->client == client &&
+                 (who == NULL || (job->id == id && strcmp(job->who.name, who) == 0));
+    if (meant)
+        atomic_store(&job->cancelled, true);
+    return meant;
+}
+
+bool workers_cancel(struct workers *workers, uint64_t client, json_int_t id, const char *who)
+{
+    bool any = false;
+    (void)pthread_mutex_lock(&workers->mutex);
+    for (int i = 0; i < CONTROL_WORKERS; i++)
+        any = cancel_one(workers->running[i], client, id, who) || any;
+    for (struct job *job = workers->first; job != NULL; job = job->next)
+        any = cancel_one(job, client, id, who) || any;
+    (void)pthread_mutex_unlock(&workers->mutex);
+    return any;
+}
+
+// ---- the threads --------------------------------------------------------------------------------
+
+static int free_place(const struct workers *workers)
+{
+    int place = 0;
+    while (workers->running[place] != NULL)
+        place++; // there are as many places as workers
+    return place;
+}
+
+static struct job *take(struct workers *workers, int *place)
 {
     (void)pthread_mutex_lock(&workers->mutex);
     while (workers->first == NULL && !workers->stopping)
@@ -86,16 +158,29 @@ static struct job *take(struct workers *workers)
         workers->last = workers->first != NULL ? workers->last : NULL;
         job->next = NULL;
         workers->waiting--;
+        *place = free_place(workers);
+        workers->running[*place] = job;
     }
     (void)pthread_mutex_unlock(&workers->mutex);
     return job;
 }
 
+static void put_away(struct workers *workers, int place)
+{
+    (void)pthread_mutex_lock(&workers->mutex);
+    workers->running[place] = NULL;
+    (void)pthread_mutex_unlock(&workers->mutex);
+}
+
 static void *work(void *argument)
 {
     struct workers *workers = argument;
-    for (struct job *job = take(workers); job != NULL; job = take(workers)) {
-        job_run(job, &workers->context);
+    int place = 0;
+    for (struct job *job = take(workers, &place); job != NULL; job = take(workers, &place)) {
+        struct watch watch = {workers, job};
+        const struct command_stream stream = {send_more, is_cancelled, &watch};
+        job_run(job, &workers->context, &stream);
+        put_away(workers, place);
         workers->done(workers->argument, job);
     }
     return NULL;

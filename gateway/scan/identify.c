@@ -109,9 +109,7 @@ static int ask_pending(struct scan *scan, const struct scan_wire *wire, struct e
         return scan_open(scan, wire, scan->setting, err) != 0 ? -1 : 1;
     }
     // A late exception reply does not say to what: it must not be taken for the next one's.
-    if (reply.why == WHY_TIMEOUT && (scan->refuses || scan->silent < SILENT_NORMAL) &&
-        listen_late(scan, wire, SCAN_QUIET_MS, err) != 0)
-        return -1;
+    scan->listen_due = reply.why == WHY_TIMEOUT && (scan->refuses || scan->silent < SILENT_NORMAL);
     if (reply.why >= WHY_EXCEPTION || !try_again(scan, &reply))
         take_reply(scan, &reply);
     return 1;
@@ -148,6 +146,10 @@ int scan_identify_step(struct scan *scan, const struct scan_wire *wire, struct e
     if (!scan->timed) {
         scan->timed = true;
         return scan_open(scan, wire, scan->setting, err) != 0 ? -1 : 1;
+    }
+    if (scan->listen_due) {
+        scan->listen_due = false;
+        return listen_late(scan, wire, scan->options.quiet_ms, err) != 0 ? -1 : 1;
     }
     if (scan->identifying == NULL)
         return begin_unit(scan, err);

@@ -97,6 +97,7 @@ static void line_transact(void *context, const struct request *request, struct r
     if (!is_serial(line) && !wire_is_open(line->wire))
         (void)wire_open(line->wire, NULL);
     wire_transact(line->wire, request, reply);
+    line->failed = reply->why != WHY_NONE && reply->why < WHY_EXCEPTION;
 }
 
 struct scan_wire scan_line_wire(struct scan_line *line)

@@ -11,6 +11,7 @@ struct scan_line {
     const struct clock *clock;
     struct wire *wire;
     bool borrowed;
+    bool failed; // the last transaction met silence or a spoilt reply
 };
 
 // Opens nothing yet. `settings` of the link; its clock must outlive the line.

@@ -151,13 +151,15 @@ static void print_list(const struct scan *scan, const char *key,
     writer_end(writer);
 }
 
-void scan_report(const struct scan *scan, const char *link, bool complete, int64_t elapsed_ms,
-                 struct writer *writer)
+void scan_report(const struct scan *scan, const char *link, const char *id, bool complete,
+                 int64_t elapsed_ms, struct writer *writer)
 {
     struct scan_setting setting = {0};
     bool known = scan_setting_found(scan, &setting);
     writer_object(writer);
     writer_key_text(writer, "link", link);
+    if (id != NULL)
+        writer_key_text(writer, "id", id);
     print_setting(writer, &setting, known);
     writer_key_bool(writer, "complete", complete);
     writer_key_gauge(writer, "elapsed_s", (double)elapsed_ms / 1000, false);

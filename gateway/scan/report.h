@@ -6,11 +6,13 @@
 #include "base/writer.h"
 #include "scan/scan.h"
 
-// {"link", "setting", "complete", "elapsed_s", "tried", "echo", "other_master", "ignores_unit",
-// "heard": [UNIT …], "garbled": [UNIT …], "units": [{"unit", "answer_ms", "profiles": [best first],
-// "channels"}]} `complete`: the scan came to its end.
-void scan_report(const struct scan *scan, const char *link, bool complete, int64_t elapsed_ms,
-                 struct writer *writer);
+// {"link", "id", "setting", "complete", "elapsed_s", "tried", "echo", "other_master",
+// "ignores_unit", "heard": [UNIT …], "garbled": [UNIT …], "units": [{"unit", "answer_ms",
+// "profiles": [best first], "channels"}]}
+// `id`: of a link that the gateway has, NULL (and no key) for another. `complete`: the scan came to
+// its end.
+void scan_report(const struct scan *scan, const char *link, const char *id, bool complete,
+                 int64_t elapsed_ms, struct writer *writer);
 // {"phase", "done", "total", "setting", "unit", "found"}
 void scan_report_progress(const struct scan *scan, struct writer *writer);
 

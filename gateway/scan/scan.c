@@ -37,6 +37,10 @@ struct scan *scan_new(const struct scan_options *options, const struct clock *cl
     scan->setting = -1;
     if (scan->options.sweep_ms == 0)
         scan->options.sweep_ms = SCAN_SWEEP_MS;
+    if (scan->options.confirm_ms == 0)
+        scan->options.confirm_ms = SCAN_CONFIRM_MS;
+    if (scan->options.quiet_ms == 0)
+        scan->options.quiet_ms = SCAN_QUIET_MS;
     scan_order_start(&scan->order, options->first_unit, options->last_unit);
     if (is_serial(scan) && options->settings.count > 1) {
         scan->phase = SCAN_SEARCH;

@@ -56,6 +56,7 @@ struct scan_options {
     int first_unit, last_unit;
     struct scan_settings settings; // to try; empty where the link has none (TCP)
     int sweep_ms;                  // 0: SCAN_SWEEP_MS
+    int confirm_ms, quiet_ms;      // 0: SCAN_CONFIRM_MS, SCAN_QUIET_MS
     int timeout_ms;                // over TCP, of each request
     bool skip[SCAN_UNITS];         // units that are known already: not asked
     struct scan_candidate *candidates;

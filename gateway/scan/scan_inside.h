@@ -48,6 +48,7 @@ struct scan {
     struct scan_unit *identifying;
     struct request pending, rest; // rest: the second part of one that was cut, count 0 for none
     bool is_pending;
+    bool listen_due;                 // a reply got lost: it may still come
     int silent;                      // requests that the unit did not answer
     bool refuses;                    // it says so with an exception where it has no such register
     int waited_ms;                   // for its late replies

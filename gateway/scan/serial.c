@@ -91,7 +91,7 @@ static int confirm_unit(struct scan *scan, const struct scan_wire *wire, int uni
 {
     int whose = 0;
     uint8_t function = scan->tries < CONFIRM_TRIES ? 3 : 4;
-    int listen_ms = scan->state[unit] == UNIT_HEARD ? SCAN_CONFIRM_MS : SUSPECT_MS;
+    int listen_ms = scan->state[unit] == UNIT_HEARD ? scan->options.confirm_ms : SUSPECT_MS;
     if (call(scan, wire, unit, function, listen_ms, err) != 0)
         return -1;
     bool heard = scan->state[unit] == UNIT_HEARD;
@@ -239,7 +239,7 @@ int scan_sweep_step(struct scan *scan, const struct scan_wire *wire, struct err 
         return 1;
     }
     // What is on its way comes in before anybody is asked twice.
-    if (listen_only(scan, wire, SCAN_QUIET_MS, &late, err) != 0)
+    if (listen_only(scan, wire, scan->options.quiet_ms, &late, err) != 0)
         return -1;
     if (late && scan->tries++ < QUIET_TRIES)
         return 1;

@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
-from lib.gateway import PROFILES, program, run
+from lib.gateway import PROFILES, Gateway, program, run
 from lib.simulated import Simulated
 from lib.wait import wait_until
 
@@ -113,3 +114,111 @@ def test_wrong_usage():
         assert run("scan", *arguments).status == 2, arguments
     done = run("scan", "--link", "rtu:///dev/not-there", "--profiles", PROFILES)
     assert done.status == 1 and "not there" in done.stderr
+
+
+# ---- through the running gateway ---------------------------------------------------------------------------------------
+
+GATEWAY = """
+gateway: {{id: scan-test, timezone: Asia/Shanghai}}
+links:
+  - {{id: bus-1, url: "{url}", response_timeout_ms: 300}}
+meters:
+  - {{id: known-1, link: bus-1, unit: 2, profile: fuxin-totalizer, display_checked: 2026-11-20, interval_s: 1}}
+  - {{id: known-2, link: bus-1, unit: 4, profile: eastron-sdm630, display_checked: 2026-11-20, interval_s: 2}}
+"""
+BUS = {2: "fuxin-totalizer", 4: "eastron-sdm630", 9: "siemens-pac2200", 15: "fuxin-totalizer"}
+
+
+class Running:
+    """A gateway that polls two of the four meters of a bus."""
+
+    def __init__(self, folder):
+        self.simulated = site(folder, BUS)
+        try:
+            self.url = self.simulated.links["bus-1"]["url"]
+            self.gateway = Gateway(folder, GATEWAY.format(url=self.url)).start()
+        except BaseException:
+            self.simulated.stop()
+            raise
+
+    def stop(self):
+        try:
+            self.gateway.stop()
+        finally:
+            self.simulated.stop()
+
+    def counters(self):
+        (link,) = self.gateway.call("status")["links"]
+        return link
+
+    def readings(self):
+        done = run("export", "readings", "--state", self.gateway.state, "--json")
+        assert done.status == 0, done.stderr
+        return done.json_lines()
+
+
+@pytest.fixture
+def running(tmp_path):
+    one = Running(tmp_path)
+    yield one
+    one.stop()
+
+
+def seconds_of(readings, meter):
+    """The second in which each reading of a meter was due, with its quality."""
+    return {reading["at"][:19]: reading["channels"] for reading in readings if reading["meter"] == meter}
+
+
+def test_a_running_gateway_scans_between_its_polls(running):
+    wait_until(lambda: len(running.readings()) >= 4, 30, "the gateway polls")
+    polls = running.counters()
+    done = run("scan", "--link", running.url.split("?")[0], "--state", running.gateway.state, "--units", "1-20", "--json")
+    assert done.status == 0, done.stderr
+    after = running.counters()
+    result = json.loads(done.stdout)
+    assert result["id"] == "bus-1" and result["complete"] is True
+    found = {unit["unit"]: unit["profiles"][0]["profile"] for unit in result["units"]}
+    assert found == {9: "siemens-pac2200", 15: "fuxin-totalizer"}  # units 2 and 4 are configured
+    assert "sweep" in done.stderr or "identify" in done.stderr
+    # Polls kept their due times: each second has its reading, whole and good.
+    wait_until(lambda: len(running.readings()) >= 10, 30, "readings after the scan")
+    one = sorted(seconds_of(running.readings(), "known-1").items())
+    assert len(one) >= int(result["elapsed_s"]) - 1
+    for at, channels in one:
+        assert {value["quality"] for value in channels.values()} == {"good"}, (at, channels)
+    # A busy machine may hold a poll up for the 100 ms from which it counts as late; a scan in the way would each time.
+    assert after["late"] - polls["late"] <= 2 and after["polls"] - polls["polls"] >= 10, (polls, after)
+
+
+def test_the_yaml_of_a_configured_link_has_only_meters(running):
+    done = run("scan", "--link", running.url, "--state", running.gateway.state, "--units", "9", "--yaml")
+    assert done.status == 0, done.stderr
+    document = yaml.safe_load(done.stdout)
+    assert list(document) == ["meters"]
+    assert document["meters"] == [{"id": "bus-1-9", "link": "bus-1", "unit": 9, "profile": "siemens-pac2200"}]
+
+
+def test_a_scan_of_the_gateway_is_cancelled(running):
+    child = subprocess.Popen([program(), "scan", "--link", running.url, "--state", running.gateway.state, "--json"],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: any(frame["hex"].startswith("0a") for frame in running.simulated.frames()), 30, "unit 10 was called")
+    busy = run("scan", "--link", running.url, "--state", running.gateway.state)
+    assert busy.status == 1 and "runs already" in busy.stderr
+    child.send_signal(signal.SIGINT)
+    stdout, stderr = child.communicate(timeout=20)
+    result = json.loads(stdout)
+    assert result["complete"] is False and 9 in result["heard"], (result, stderr)
+    # Nothing of it goes on: only the polled units are asked.
+    last = len(running.simulated.frames())
+    wait_until(lambda: len(running.simulated.frames()) >= last + 8, 20, "the gateway polls on")
+    assert {frame["hex"][:2] for frame in running.simulated.frames()[last:]} == {"02", "04"}
+
+
+def test_who_hangs_up_ends_the_scan(running):
+    child = subprocess.Popen([program(), "scan", "--link", running.url, "--state", running.gateway.state],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(lambda: any(frame["hex"].startswith("03") for frame in running.simulated.frames()), 30, "unit 3 was called")
+    child.kill()
+    child.wait()
+    wait_until(lambda: run("scan", "--link", running.url, "--state", running.gateway.state, "--units", "9",
+                           "--quiet").status == 0, 20, "the next scan may begin")

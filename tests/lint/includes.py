@@ -21,7 +21,7 @@ MAY_USE = {
     "record": {"base", "drivers", "config", "gas", "poll", "detect", "store", "live"},
     "store": {"base", "drivers", "config", "gas", "poll", "detect", "record"},
     "office": {"base", "drivers", "config", "gas", "poll", "detect", "record", "store", "live"},
-    "control": {"base", "drivers", "config", "gas", "poll", "detect", "record", "store", "office", "live", "gateway"},
+    "control": {"base", "drivers", "config", "gas", "poll", "detect", "record", "store", "office", "live", "gateway", "scan"},
     "gateway": None,  # owns every part
     "cli": None,
     "simulator": {"base", "drivers", "config", "cli", "gas"},

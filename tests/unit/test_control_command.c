@@ -74,16 +74,27 @@ static void call_well(enum role role, const char *name, const char *arguments)
 static const struct {
     const char *name;
     enum role least;
-} expected[] = {{"status", ROLE_VIEWER},      {"live", ROLE_VIEWER},
-                {"alerts", ROLE_VIEWER},      {"read", ROLE_TECHNICIAN},
-                {"reload", ROLE_SPECIALIST},  {"texts", ROLE_NONE},
-                {"login", ROLE_NONE},         {"logout", ROLE_NONE},
-                {"session", ROLE_NONE},       {"claim-state", ROLE_NONE},
-                {"claim", ROLE_NONE},         {"user-add", ROLE_LEADER},
-                {"user-remove", ROLE_LEADER}, {"user-list", ROLE_LEADER},
-                {"user-passwd", ROLE_LEADER}, {"config-get", ROLE_TECHNICIAN},
-                {"audit", ROLE_LEADER},       {"page-settings", ROLE_NONE},
-                {"bus", ROLE_VIEWER},         {"metrics", ROLE_NONE}};
+} expected[] = {{"status", ROLE_VIEWER},
+                {"live", ROLE_VIEWER},
+                {"alerts", ROLE_VIEWER},
+                {"read", ROLE_TECHNICIAN},
+                {"scan", ROLE_TECHNICIAN},
+                {"reload", ROLE_SPECIALIST},
+                {"texts", ROLE_NONE},
+                {"login", ROLE_NONE},
+                {"logout", ROLE_NONE},
+                {"session", ROLE_NONE},
+                {"claim-state", ROLE_NONE},
+                {"claim", ROLE_NONE},
+                {"user-add", ROLE_LEADER},
+                {"user-remove", ROLE_LEADER},
+                {"user-list", ROLE_LEADER},
+                {"user-passwd", ROLE_LEADER},
+                {"config-get", ROLE_TECHNICIAN},
+                {"audit", ROLE_LEADER},
+                {"page-settings", ROLE_NONE},
+                {"bus", ROLE_VIEWER},
+                {"metrics", ROLE_NONE}};
 
 static void test_every_command_is_expected(void **state)
 {
