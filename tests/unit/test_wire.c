@@ -5,18 +5,18 @@
 
 #include <cmocka.h>
 
-#include "drivers/late.h"
 #include "drivers/wire.h"
 
 #include "../support/fake_meter.h"
 #include "property.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
-#include <modbus/modbus.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/select.h>
+#include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -132,6 +132,13 @@ enum damage {
     ECHOED,
     NOISE_BEFORE,
     TWO_REPLIES,
+    TRAILING,
+    FIRST_OF_HEADER, // of those that only the header of TCP can have
+    WRONG_PROTOCOL = FIRST_OF_HEADER,
+    NO_LENGTH,
+    SHORT_LENGTH,
+    LONG_LENGTH,
+    HUGE_LENGTH,
     DAMAGE_END,
 };
 
@@ -198,6 +205,15 @@ static void misbehave(void *context, struct fake_answer *answer)
         memcpy(answer->frame + answer->length, answer->frame, answer->length);
         answer->length *= 2;
         break;
+    case TRAILING:
+        answer->frame[answer->length++] = 0;
+        answer->frame[answer->length++] = 0;
+        break;
+    case WRONG_PROTOCOL: answer->frame[3] ^= 1; break;
+    case NO_LENGTH: answer->frame[5] = 0; break;
+    case SHORT_LENGTH: answer->frame[5]--; break;
+    case LONG_LENGTH: answer->frame[5]++; break;
+    case HUGE_LENGTH: answer->frame[4] = 0xFF; break;
     default: break;
     }
 }
@@ -214,7 +230,8 @@ static int expected_why(enum fake_kind kind, enum damage damage)
     case HALF_AND_RESET: return WHY_LINK_DOWN;
     // Bytes behind a TCP reply whose transaction and length are right do not touch it; on a serial
     // line nothing tells which of the bytes are the reply.
-    case TWO_REPLIES: return tcp ? WHY_NONE : WHY_FRAME;
+    case TWO_REPLIES:
+    case TRAILING: return tcp ? WHY_NONE : WHY_FRAME;
     default: return WHY_FRAME;
     }
 }
@@ -251,6 +268,8 @@ static void test_damage(void **state)
     for (int kind = FAKE_TCP; kind <= FAKE_PTY; kind++) {
         for (int damage = SILENCE; damage < DAMAGE_END; damage++) {
             bool hang_up = damage == RESET || damage == HALF_AND_RESET;
+            if (kind != FAKE_TCP && damage >= FIRST_OF_HEADER)
+                break;
             if (kind != FAKE_PTY || !hang_up) // a terminal's other end: test_unplugged
                 check_damage((enum fake_kind)kind, (enum damage)damage);
         }
@@ -305,6 +324,39 @@ static void test_idle_close(void **state)
     expect_good(wire, (struct request){17, 3, 100, 8}, 2);
     wire_free(wire);
     fake_stop(fake);
+}
+
+// A port that takes no connection and refuses none: the wait for it has the same end as one for a
+// reply.
+static void test_no_handshake(void **state)
+{
+    (void)state;
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(listener, 0), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &size), 0);
+    int others[4]; // more than the backlog holds
+    for (int i = 0; i < 4; i++) {
+        others[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        (void)connect(others[i], (struct sockaddr *)&address, size);
+    }
+    struct wire_settings settings = {
+        .url = {.kind = LINK_TCP, .address = "127.0.0.1", .port = ntohs(address.sin_port)},
+        .response_timeout_ms = TIMEOUT_MS};
+    struct wire *wire = wire_new(&settings, &clock_system);
+    assert_non_null(wire);
+    struct err err = {""};
+    int64_t start_ms = now_ms();
+    assert_int_equal(wire_open(wire, &err), -1);
+    assert_in_range(now_ms() - start_ms, TIMEOUT_MS - 1, TIMEOUT_MS + SLACK_MS);
+    assert_non_null(strstr(err.text, "timed out"));
+    wire_free(wire);
+    for (int i = 0; i < 4; i++)
+        close(others[i]);
+    close(listener);
 }
 
 // ---- links that are not there -------------------------------------------------------------------
@@ -488,65 +540,6 @@ static void test_babble(void **state)
 
 // ---- late replies -------------------------------------------------------------------------------
 
-static void test_late_list(void **state)
-{
-    (void)state;
-    struct late late;
-    late_init(&late, 100);
-    struct request asked = {7, 3, 100, 4};
-    assert_false(late_blocks(&late, &asked, 0));
-    late_add(&late, &asked, 0);
-    assert_true(late_blocks(&late, &asked, 1));
-    assert_true(late_blocks(&late, &(struct request){7, 3, 500, 4}, 1)); // another register
-    assert_false(late_blocks(&late, &(struct request){7, 3, 100, 5}, 1));
-    assert_false(late_blocks(&late, &(struct request){7, 4, 100, 4}, 1));
-    assert_false(late_blocks(&late, &(struct request){8, 3, 100, 4}, 1));
-    assert_true(late_blocks(&late, &asked, 2999999999));
-    assert_false(late_blocks(&late, &asked, 3000000000)); // 12 time-outs, 3 s at least
-
-    // Bits: requests of 1 to 8 have replies of one shape.
-    late_add(&late, &(struct request){7, 1, 0, 3}, 0);
-    assert_true(late_blocks(&late, &(struct request){7, 1, 0, 8}, 1));
-    assert_false(late_blocks(&late, &(struct request){7, 1, 0, 9}, 1));
-}
-
-// A reply of the shape that was seen need not be the one that was waited for.
-static void test_late_reply_seen(void **state)
-{
-    (void)state;
-    struct late late;
-    late_init(&late, 100);
-    struct request asked = {7, 3, 100, 4};
-    uint8_t reply[24] = {7, 3, 8};
-    size_t length = fake_seal(reply, 11);
-    assert_int_equal(late_reply_size(&late, reply, length), 0);
-    late_add(&late, &asked, 0);
-    assert_int_equal(late_reply_size(&late, reply, 2), 0);
-    assert_int_equal(late_reply_size(&late, reply, 3), length);
-    assert_true(late_reply_is_whole(reply, length));
-    reply[4] ^= 1;
-    assert_false(late_reply_is_whole(reply, length));
-    assert_true(late_blocks(&late, &asked, 1));
-    uint8_t exception[8] = {7, 0x83, 2};
-    length = fake_seal(exception, 3);
-    assert_int_equal(late_reply_size(&late, exception, length), 5);
-    assert_true(late_reply_is_whole(exception, 5));
-    assert_true(late_expects(&late, &(struct request){7, 3, 0, 1}));
-    assert_false(late_expects(&late, &(struct request){7, 4, 0, 1}));
-}
-
-// While the list is full nothing is asked, so that nothing is forgotten.
-static void test_late_full(void **state)
-{
-    (void)state;
-    struct late late;
-    late_init(&late, 100);
-    for (int i = 0; i <= LATE_MAX; i++)
-        late_add(&late, &(struct request){(uint8_t)(i + 1), 3, 100, 4}, 0);
-    assert_true(late_blocks(&late, &(struct request){200, 4, 0, 1}, 1));
-    assert_false(late_blocks(&late, &(struct request){200, 4, 0, 1}, 3000000001));
-}
-
 // A request of the shape that may still be answered is not sent at all.
 static void test_held_back(void **state)
 {
@@ -567,107 +560,25 @@ static void test_held_back(void **state)
     fake_stop(fake);
 }
 
-struct lateness {
-    unsigned short seed[3];
-    double most; // time-outs
-};
-
-static void delay_a_fifth(void *context, struct fake_answer *answer)
-{
-    struct lateness *lateness = context;
-    if (erand48(lateness->seed) < 0.2) {
-        double timeouts = 1.05 + erand48(lateness->seed) * (lateness->most - 1.05);
-        answer->delay_ms = (int)(TIMEOUT_MS * timeouts);
-    }
-}
-
-static struct lateness random_lateness(double most)
-{
-    return (struct lateness){{(unsigned short)random_u64(), (unsigned short)random_u64(), 1}, most};
-}
-
-// What one poll does to a line: ask, and again in other shapes until something answers. Returns 1
-// for a good reply, with the register that its words claim in `first`.
-static int ask_around(struct wire *wire, struct request request, struct reply *reply)
-{
-    for (int i = 0; i < 3; i++) {
-        while (!wire_may_ask(wire, &request) && request.count < 60)
-            request.count++;
-        wire_transact(wire, &request, reply);
-        if (reply->why == WHY_NONE)
-            return 1;
-    }
-    return 0;
-}
-
-// 20 % of the replies come 1 to 10 time-outs late. A good reply is of the register that was asked
-// and of the very request: its tick is the last one that the meter has seen.
-static void test_late_replies(void **state)
-{
-    (void)state;
-    struct lateness lateness = random_lateness(10);
-    struct fake_meter *fake = fake_start(FAKE_PTY, delay_a_fifth, &lateness);
-    struct wire *wire = open_wire(FAKE_PTY, fake);
-    int good = 0;
-    int late = 0;
-    for (int round = 0; round < 150; round++) {
-        struct request request = {17, 3, (uint16_t)random_between(0, 200), 4};
-        struct reply reply;
-        uint64_t before = fake_ticks(fake);
-        int answered = ask_around(wire, request, &reply);
-        uint64_t after = fake_ticks(fake);
-        late += answered == 0 || after > before + 1 ? 1 : 0;
-        if (answered == 1) {
-            good++;
-            assert_int_equal(reply.words[0], fake_word(request.first, after));
-            assert_int_equal(reply.words[3], fake_word(request.first + 3, after));
-        }
-    }
-    (void)fprintf(stderr, "late replies: %d of 150 polls good, %d met a late one, 0 wrong\n", good,
-                  late);
-    assert_in_range(good, 100, 150);
-    assert_in_range(late, 10, 80);
-    wire_free(wire);
-    fake_stop(fake);
-}
-
-// The same meter read by libmodbus alone takes late replies for answers: the test above can see
-// what it looks for.
-static void test_late_replies_seen_by_libmodbus(void **state)
-{
-    (void)state;
-    struct lateness lateness = random_lateness(2);
-    struct fake_meter *fake = fake_start(FAKE_PTY, delay_a_fifth, &lateness);
-    modbus_t *context = modbus_new_rtu(fake_device(fake), 115200, 'N', 8, 1);
-    assert_int_equal(modbus_set_slave(context, 17), 0);
-    assert_int_equal(modbus_set_response_timeout(context, 0, TIMEOUT_MS * 1000), 0);
-    assert_int_equal(modbus_connect(context), 0);
-    int wrong = 0;
-    for (int round = 0; round < 60; round++) {
-        uint16_t words[4] = {0};
-        int first = (int)random_between(0, 200);
-        if (modbus_read_registers(context, first, 4, words) == 4 && words[0] >> 8 != first)
-            wrong++;
-    }
-    (void)fprintf(stderr, "late replies: libmodbus alone took %d of 60 wrong\n", wrong);
-    assert_in_range(wrong, 1, 60);
-    modbus_close(context);
-    modbus_free(context);
-    fake_stop(fake);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),          cmocka_unit_test(test_trace),
-        cmocka_unit_test(test_damage),        cmocka_unit_test(test_bytewise),
-        cmocka_unit_test(test_idle_close),    cmocka_unit_test(test_unplugged),
-        cmocka_unit_test(test_device_in_use), cmocka_unit_test(test_high_descriptor),
-        cmocka_unit_test(test_interrupt),     cmocka_unit_test(test_silence),
-        cmocka_unit_test(test_bauds),         cmocka_unit_test(test_babble),
-        cmocka_unit_test(test_late_list),     cmocka_unit_test(test_late_reply_seen),
-        cmocka_unit_test(test_late_full),     cmocka_unit_test(test_held_back),
-        cmocka_unit_test(test_late_replies),  cmocka_unit_test(test_late_replies_seen_by_libmodbus),
+        cmocka_unit_test(test_good),
+        cmocka_unit_test(test_trace),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_bytewise),
+        cmocka_unit_test(test_idle_close),
+        cmocka_unit_test(test_no_handshake),
+        cmocka_unit_test(test_unplugged),
+        cmocka_unit_test(test_device_in_use),
+        cmocka_unit_test(test_high_descriptor),
+        cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_bauds),
+        cmocka_unit_test(test_babble),
+
+        cmocka_unit_test(test_held_back),
+
     };
     random_start("test_wire");
     return cmocka_run_group_tests_name("drivers/wire", tests, NULL, NULL);
