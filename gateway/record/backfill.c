@@ -195,7 +195,7 @@ static int was_exchanged(const struct filling *filling, const struct side *side,
     return side->exchanged || (found == 1 && strcmp(before, after) != 0);
 }
 
-static int judge_side(struct filling *filling, struct side *side, bool is_last, struct err *err)
+static int prepare_side(struct filling *filling, struct side *side, struct err *err)
 {
     const struct profile *profile = filling->tracked->meter->profile;
     int channel = profile_channel_find(profile, side->value->channel->name);
@@ -208,11 +208,24 @@ static int judge_side(struct filling *filling, struct side *side, bool is_last, 
     if (side->gap.after.at_ms == 0)
         return 0;
     int exchanged = was_exchanged(filling, side, err);
-    if (exchanged < 0)
-        return -1;
     side->exchanged = exchanged == 1;
-    if (!side->exchanged)
-        side->verdict = gap_close(&side->gap, is_last);
+    return exchanged < 0 ? -1 : 0;
+}
+
+// `is_last`: no anchor will come on the right any more.
+static int judge(struct filling *filling, bool is_last, struct err *err)
+{
+    bool telling = false;
+    for (int i = 0; i < filling->side_count; i++) {
+        if (prepare_side(filling, &filling->sides[i], err) != 0)
+            return -1;
+        telling = telling || gap_is_telling(&filling->sides[i].gap);
+    }
+    for (int i = 0; i < filling->side_count; i++) {
+        struct side *side = &filling->sides[i];
+        if (side->gap.after.at_ms != 0 && !side->exchanged)
+            side->verdict = gap_close(&side->gap, is_last || telling);
+    }
     return 0;
 }
 
@@ -410,9 +423,8 @@ static int fill(struct filling *filling, struct backfill_status *status, struct 
         return -1;
     bool has_right = gap_is_settled(last->known, last->quality);
     bool is_last = has_right || rows->count > RUN_OF_INDICES_MAX;
-    for (int i = 0; i < filling->side_count; i++)
-        if (judge_side(filling, &filling->sides[i], is_last, err) != 0)
-            return -1;
+    if (judge(filling, is_last, err) != 0)
+        return -1;
     if (amend_periods(filling, err) != 0 || keep_rows(filling, err) != 0)
         return -1;
     tracked->archives[number].needs_right = any_side(filling, GAP_WAITS, false);

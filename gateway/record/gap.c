@@ -238,15 +238,32 @@ static enum gap_verdict close_increments(struct gap *gap, bool is_last)
     return verdict == GAP_NOTHING && open && !is_last ? GAP_WAITS : verdict;
 }
 
-enum gap_verdict gap_close(struct gap *gap, bool is_last)
+static bool can_be_judged(const struct gap *gap)
 {
     const struct gap_slot *first = first_wanted(gap);
-    if (first == NULL || first->before.at_ms == 0 || gap->after.at_ms <= first->before.at_ms)
+    return first != NULL && first->before.at_ms != 0 && gap->after.at_ms > first->before.at_ms;
+}
+
+bool gap_is_telling(const struct gap *gap)
+{
+    if (gap->increments || !can_be_judged(gap))
+        return false;
+    for (int i = 0; i < gap->count; i++) {
+        const struct gap_slot *slot = &gap->slots[i];
+        if (anchor_agrees(gap, slot) == AGREES && anchor_width(slot) >= gap->resolution)
+            return true;
+    }
+    return false;
+}
+
+enum gap_verdict gap_close(struct gap *gap, bool is_last)
+{
+    if (!can_be_judged(gap))
         return GAP_NOTHING;
     if (gap->increments)
         return close_increments(gap, is_last);
     switch (indices_agree(gap)) {
-    case AGREES: return fill_indices(gap);
+    case AGREES: return is_last || gap_is_telling(gap) ? fill_indices(gap) : GAP_WAITS;
     case DISAGREES: return estimate(gap);
     case UNKNOWN: break;
     }

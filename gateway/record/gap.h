@@ -11,6 +11,9 @@
 // A log that disagrees is not used at all: what is missing is then estimated linearly between our
 // own readings, as a boundary is that was only just missed.
 //
+// An anchor at which nothing flowed tells little: a log that is an hour off may agree with it too.
+// Where there is no other one, it waits for that on the right of the gap.
+//
 // Tolerance: the resolution of the log's values, the time between the two readings that enclose an
 // anchor, and what flowed in GAP_CLOCK_MS at the mean rate of the gap, since the meter closes its
 // hours by its own clock.
@@ -54,12 +57,16 @@ struct gap {
 enum gap_verdict {
     GAP_FILLED,    // from the log
     GAP_ESTIMATED, // the log disagrees: what was unknown is estimated
-    GAP_WAITS,     // no anchor to compare with yet: one may come on the right
+    GAP_WAITS,     // no anchor that tells enough yet: one may come on the right
     GAP_NOTHING,   // nothing to fill, or the log has nothing of it
 };
 
 // An index that was measured, read back or given by a person: it stands.
 bool gap_is_settled(bool known, uint8_t quality);
+
+// Whether the log agrees with an anchor at which the counter was moving. Counters of one log share
+// its clock: where one of them tells, it tells for all.
+bool gap_is_telling(const struct gap *gap);
 
 // Judges the log and fills the slots that are not settled; sets `changed` in those that it changed.
 // `is_last`: no further anchor will come on the right, so nothing waits.

@@ -127,7 +127,7 @@ def test_a_gap_is_read_back(outage):
     assert day["channels"]["volume_base"]["delta"] is not None
     # what was measured is as it was
     good = [one for one in outage.gateway.export("readings") if one["channels"]["volume_base"]["quality"] == "good"]
-    assert len(good) > 10
+    assert len(good) >= 3
     for one in good:
         assert abs(one["channels"]["volume_base"]["value"] - m3(LogMeter.index(milliseconds(one["at"]) / 1000))) < 1
     verified = outage.gateway.verify()

@@ -86,6 +86,7 @@ struct rig {
     int refused_from;    // registers from here on are refused; 0: none
     int registers_most;  // in a request; 0: any number
     atomic_bool is_silent;
+    atomic_int delay_ms;
 };
 
 static struct rig rig;
@@ -119,6 +120,7 @@ static void behave(void *context, struct fake_answer *out)
         out->length = 9;
         return;
     }
+    out->delay_ms = atomic_load(&meter->delay_ms);
     memcpy(out->frame, answer.bytes, answer.length);
     out->length = answer.length;
 }
@@ -368,6 +370,27 @@ static void test_waiting(void **state)
     rig_end();
 }
 
+// Of the link's time it takes a fifth at most.
+static void test_pace(void **state)
+{
+    (void)state;
+    struct err err;
+    rig_start(&hours, 30);
+    atomic_store(&rig.delay_ms, 20);
+    rig.ask = (struct archive_ask){.meter = "m1", .from_ms = T0 - 9 * HOUR, .to_ms = T0};
+    for (int i = 0; rig.rows == NULL; i++) {
+        assert_true(i < REQUESTS_MAX);
+        assert_int_equal(wire_open(rig.wire, &err), 0);
+        int before = atomic_load(&rig.requests);
+        int64_t now_ms = clock_boot_ms(&clock_system);
+        int64_t next_ms = rig.task.step(rig.task.context, rig.wire, now_ms);
+        if (atomic_load(&rig.requests) > before)
+            assert_true(next_ms >= now_ms + 5 * 20);
+    }
+    all_must_be_right(10, false);
+    rig_end();
+}
+
 // A link whose meters keep no log has nothing to do.
 static void test_without_a_log(void **state)
 {
@@ -476,15 +499,11 @@ static int group_set_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_form),
-        cmocka_unit_test(test_a_short_log),
-        cmocka_unit_test(test_the_log_moves_on),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_waiting),
-        cmocka_unit_test(test_without_a_log),
-        cmocka_unit_test(test_stamps),
-        cmocka_unit_test(test_stamps_by_hand),
-        cmocka_unit_test(test_the_clock_changes),
+        cmocka_unit_test(test_every_form),       cmocka_unit_test(test_a_short_log),
+        cmocka_unit_test(test_the_log_moves_on), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_waiting),          cmocka_unit_test(test_pace),
+        cmocka_unit_test(test_without_a_log),    cmocka_unit_test(test_stamps),
+        cmocka_unit_test(test_stamps_by_hand),   cmocka_unit_test(test_the_clock_changes),
     };
     random_start("test_archive");
     return cmocka_run_group_tests(tests, group_set_up, NULL);

@@ -287,6 +287,28 @@ static void test_an_unfinished_log_waits(void **state)
     assert_int_equal(rig_close(&rig, true), GAP_NOTHING);
 }
 
+// Where nothing flowed around the anchor a log that is an hour off agrees with it: such an anchor
+// waits for the next one, and there the log fails.
+static void test_a_quiet_anchor(void **state)
+{
+    (void)state;
+    for (int late = 0; late <= 1; late++) {
+        rig.model.minutes = 12 * 60;
+        for (int i = 0; i <= rig.model.minutes; i++) // a furnace from hour 3.5 on
+            rig.model.index[i] = 5000 * MICRO + (i > 210 ? i - 210 : 0) * MICRO;
+        rig_make(&rig, 6, one_outage, 1, START + 6 * HOUR + 20 * MINUTE);
+        log_indices(&rig, late * HOUR, 1);
+        assert_false(gap_is_telling(&rig.gap));
+        assert_int_equal(rig_close(&rig, false), GAP_WAITS);
+        must_be_sound(&rig);
+        rig_make(&rig, 7, one_outage, 1, START + 7 * HOUR + 5 * MINUTE);
+        log_indices(&rig, late * HOUR, 1);
+        assert_int_equal(gap_is_telling(&rig.gap), late == 0);
+        assert_int_equal(rig_close(&rig, true), late == 0 ? GAP_FILLED : GAP_ESTIMATED);
+        must_be_sound(&rig);
+    }
+}
+
 // A hole in a log of indices: the others are used. In one of increments nothing is.
 static void test_a_hole_in_the_log(void **state)
 {
@@ -359,6 +381,7 @@ int main(void)
         cmocka_unit_test(test_any_outages),
         cmocka_unit_test(test_a_wrong_log_is_not_used),
         cmocka_unit_test(test_an_unfinished_log_waits),
+        cmocka_unit_test(test_a_quiet_anchor),
         cmocka_unit_test(test_a_hole_in_the_log),
         cmocka_unit_test(test_what_stands),
         cmocka_unit_test(test_any_log),
