@@ -44,7 +44,7 @@ struct fake_meter {
     sem_t done; // an order to unplug or plug in was carried out
     int wake[2];
     int listener; // -1: none
-    int slave;    // kept open, so that the terminal outlives each client
+    int slave;    // kept open: the terminal outlives each client, its name is nobody else's
     int port;
     char device[64];
     atomic_ullong ticks, connections;
@@ -241,10 +241,6 @@ static void pull_plug(struct fake_meter *fake)
         close(fake->listener);
         fake->listener = -1;
     }
-    if (fake->slave >= 0) {
-        close(fake->slave);
-        fake->slave = -1;
-    }
     for (int i = 0; i < CLIENTS_MAX; i++)
         if (fake->clients[i].fd >= 0)
             close_client(fake, i);
@@ -351,6 +347,8 @@ void fake_stop(struct fake_meter *fake)
     wake(fake);
     (void)pthread_join(fake->thread, NULL);
     (void)sem_destroy(&fake->done);
+    if (fake->slave >= 0)
+        close(fake->slave);
     close(fake->wake[0]);
     close(fake->wake[1]);
     free(fake);
