@@ -6,6 +6,7 @@
 // Of the link's time, for polls while it is overloaded: the rest lets it catch up.
 #define OVERLOAD_BUDGET_PERCENT 95
 #define OVERLOAD_ENDS_PERMILLE 900
+#define OVERLOAD_JUDGED 2   // in a row: a few slow polls are no overload
 #define CALM_TIMEOUTS 9     // after a lost request, for polls that wait
 #define SERVICE_SMOOTHING 8 // a poll counts one part in so many
 
@@ -56,15 +57,13 @@ void agenda_init(struct agenda *agenda, int64_t wall_ms, int64_t boot_ms)
 
 // ---- the load -----------------------------------------------------------------------------------
 
-// What probes and retries of meters that do not answer take of an hour.
+// What probes of meters that do not answer take of an hour, once their pause has grown.
 static int64_t probes_us(const struct agenda *agenda)
 {
     int64_t sum_us = 0;
-    for (int i = 0; i < agenda->count; i++) {
-        const struct probe *probe = &agenda->entries[i].probe;
-        if (probe->misses > 0)
-            sum_us += HOUR_US / (agenda->timeout_ms + probe->pause_ms) * agenda->timeout_ms;
-    }
+    for (int i = 0; i < agenda->count; i++)
+        if (probe_is_silent(&agenda->entries[i].probe, agenda->retries))
+            sum_us += HOUR_US / (agenda->timeout_ms + PROBE_MOST_MS) * agenda->timeout_ms;
     return sum_us;
 }
 
@@ -75,7 +74,9 @@ static void judge_load(struct agenda *agenda, int64_t boot_ms)
     int64_t wanted_us = share_wanted_us(agenda->shares, agenda->count) + lost_us;
     agenda->load_permille = (int)(wanted_us / (HOUR_US / 1000));
     bool before = agenda->overloaded;
-    agenda->overloaded = agenda->load_permille > (before ? OVERLOAD_ENDS_PERMILLE : 1000);
+    bool over = agenda->load_permille > (before ? OVERLOAD_ENDS_PERMILLE : 1000);
+    agenda->over_row = over ? agenda->over_row + (agenda->over_row < OVERLOAD_JUDGED ? 1 : 0) : 0;
+    agenda->overloaded = agenda->over_row == OVERLOAD_JUDGED || (before && over);
     if (agenda->overloaded) {
         int64_t hour_us = HOUR_US / 100 * OVERLOAD_BUDGET_PERCENT - lost_us;
         share_out(agenda->shares, agenda->count, hour_us);

@@ -48,6 +48,7 @@ struct agenda {
     // The agenda's:
     int64_t calm_ms; // boot clock: while polls wait, no probe before
     bool overloaded;
+    int over_row; // judgements in a row that found too little time
     int64_t judge_at_ms;
     int load_permille; // what all due times and probes take, or would take, of the link's time
 };

@@ -378,6 +378,7 @@ static void test_dead_and_dripping(void **state)
                 continue;
             }
             assert_int_equal(sim.meters[i].missing + sim.meters[i].overload, 0);
+            assert_false(sim.agenda.overloaded);
             assert_true(sim.meters[i].late_ms <= TIMEOUT_MS + 20 + burst_ms);
             assert_true(sim.meters[i].gap_ms <= interval_s * SECOND + TIMEOUT_MS + 20 + burst_ms);
         }
@@ -393,6 +394,24 @@ static void test_dead_and_dripping(void **state)
         assert_true(sim.meters[7].good >= 1);
         assert_int_equal(sim.meters[19].good, 0);
     }
+}
+
+// Noise on the line, which many meters have to be asked again for, is no lack of time.
+static void test_noise_is_no_overload(void **state)
+{
+    (void)state;
+    reset();
+    for (int i = 0; i < 20; i++) {
+        (void)add(5, 45 * i, 20, 3);
+        sim.meters[i].dead_ms = begin_ms + (20 + i) * SECOND;
+        sim.meters[i].alive_ms = sim.meters[i].dead_ms + 5 * SECOND;
+    }
+    for (int s = 1; s < 80; s++) {
+        run(begin_ms + s * SECOND);
+        assert_false(sim.agenda.overloaded);
+    }
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(sim.meters[i].overload, 0);
 }
 
 // A lost request is repeated for the same due time, after the polls that wait.
@@ -506,6 +525,7 @@ int main(void)
         cmocka_unit_test(test_overload_without_bursts),
         cmocka_unit_test(test_overload_ends),
         cmocka_unit_test(test_dead_and_dripping),
+        cmocka_unit_test(test_noise_is_no_overload),
         cmocka_unit_test(test_retry),
         cmocka_unit_test(test_all_back_together),
         cmocka_unit_test(test_link_back),
