@@ -1,15 +1,19 @@
 """A bus with bad meters on it, and a bus that is pulled out. The oracle is what the meters (pymodbus) were asked, and when."""
 import time
+from collections import Counter
 from datetime import datetime
+
+import pytest
 
 from lib import fuxin
 from lib.site import Site, office_plain
+from lib.stalls import Stalls
 from lib.wait import wait_until
 
 CHECKED = {"display_checked": "2026-11-20"}
 METERS, DEAD, DRIPPING = 30, 11, 23
 INTERVAL_S, TIMEOUT_S = 5, 0.5
-DRIP_S = 0.2                        # between two bytes: a reply takes longer than an interval
+DRIP_S, DRIP_BYTES = 0.2, 6         # a byte now and then, for longer than the time-out
 WATCHED_S = 30
 # How late a healthy meter may be asked: after one request that gets nothing, one that a byte of the dripping meter fell
 # into, and the polls that piled up behind them.
@@ -34,15 +38,23 @@ def qualities(office, unit):
     return [body["channels"]["volume_base"]["quality"] for body in office.of("reading", f"m-{unit}")]
 
 
-def test_a_dead_and_a_dripping_meter_hurt_no_other(meters, broker, office, gateway):
+@pytest.fixture
+def stalls():
+    watch = Stalls()
+    yield watch
+    watch.stop()
+
+
+def test_a_dead_and_a_dripping_meter_hurt_no_other(meters, broker, office, gateway, stalls):
     units = range(1, METERS + 1)
     bus = meters.serial(units, baud=115200)
-    site = Site(office=office_plain(broker)).link("hall", bus.url, response_timeout_ms=int(TIMEOUT_S * 1000))
+    site = Site(office=office_plain(broker)).link("hall", bus.url, response_timeout_ms=int(TIMEOUT_S * 1000),
+                                                  retries=2)
     for unit in units:
         fuxin.put(bus[unit])
         site.meter(f"m-{unit}", "hall", unit, interval_s=INTERVAL_S, **CHECKED)
     bus[DEAD].silent = True
-    bus[DRIPPING].drip_s = DRIP_S
+    bus[DRIPPING].drip_s, bus[DRIPPING].drip_bytes = DRIP_S, DRIP_BYTES
     gateway.write(site)
     gateway.start()
     healthy = [unit for unit in units if unit not in (DEAD, DRIPPING)]
@@ -52,13 +64,16 @@ def test_a_dead_and_a_dripping_meter_hurt_no_other(meters, broker, office, gatew
     wait_until(lambda: time.time() >= end, WATCHED_S + 5, "the meters have been watched")
     for unit in healthy:
         starts = polls(bus[unit].log)[1:]
-        gaps = [later - earlier for earlier, later in zip(starts, starts[1:])]
+        gaps = [later - earlier - stalls.between(earlier, later) for earlier, later in zip(starts, starts[1:])]
         assert len(gaps) >= WATCHED_S // INTERVAL_S - 1, f"unit {unit}: {gaps}"
         assert max(gaps) <= INTERVAL_S + TOLERANCE_S, f"unit {unit}: {gaps}"
-        assert set(qualities(office, unit)) == {"good"}, f"unit {unit}: {qualities(office, unit)}"
-    for unit in (DEAD, DRIPPING):  # a poll and its retry, then single requests at pauses that grow
+    # A byte of the dripping meter falls into a reply now and then. Such a reply is asked for again, and from then on values
+    # need a second one that agrees: where a byte falls into that, they are suspect.
+    seen = Counter(quality for unit in healthy for quality in qualities(office, unit))
+    assert seen["missing"] <= 0.01 * sum(seen.values()) and seen["good"] >= 0.95 * sum(seen.values()), seen
+    for unit in (DEAD, DRIPPING):  # a poll and its retries, then single requests at pauses that grow
         asked = [request.at for request in bus[unit].log]
-        pauses = [later - earlier for earlier, later in zip(asked[1:], asked[2:])]
+        pauses = [later - earlier for earlier, later in zip(asked[2:], asked[3:])]
         assert 3 <= len(pauses) <= 7, f"unit {unit}: {pauses}"
         assert all(pause >= least for pause, least in zip(pauses, PAUSES_S)), f"unit {unit}: {pauses}"
         # Every due time is a reading all the same.
@@ -109,7 +124,7 @@ def test_a_pulled_adapter_is_back_within_ten_seconds(meters, broker, office, gat
         gateway.wait_status(lambda status: status["links"][0]["open"], 5, "the link is said to be there")
 
 
-def test_a_full_link_keeps_the_important_meters(meters, broker, office, gateway):
+def test_a_full_link_keeps_the_important_meters(meters, broker, office, gateway, stalls):
     """Eight meters a second, a fifth of a second each: 160 % of the link's time."""
     important, others = (1, 2), (3, 4, 5, 6, 7, 8)
     bus = meters.tcp([*important, *others])
@@ -128,7 +143,7 @@ def test_a_full_link_keeps_the_important_meters(meters, broker, office, gateway)
     wait_until(lambda: time.time() >= begin + 15, 20, "the meters have been watched")
     asked = {unit: [one.at for one in bus[unit].log if begin <= one.at <= begin + 15] for unit in (*important, *others)}
     for unit in important:
-        gaps = [later - earlier for earlier, later in zip(asked[unit], asked[unit][1:])]
+        gaps = [later - earlier - stalls.between(earlier, later) for earlier, later in zip(asked[unit], asked[unit][1:])]
         # A poll cannot be cut short: one that was begun delays the next by its 0.2 s.
         assert len(asked[unit]) >= 14 and max(gaps) < 1.5, f"unit {unit}: {gaps}"
         assert "missing" not in [one["channels"]["volume_base"]["quality"] for one in office.of("reading", f"m-{unit}")

@@ -39,7 +39,8 @@ class Meter(IModbusSlaveContext):
         self.refused = set()      # (function, register) that answer exception 2
         self.silent = False       # answers nothing
         self.delay_s = 0          # answers so much later
-        self.drip_s = 0           # between two bytes of a reply
+        self.drip_s = 0           # between two bytes of a reply,
+        self.drip_bytes = None    # which ends after so many
         self.log = []             # Request, in order
         self.before_read = None   # called with (meter, function, first, count) before words are taken
 
@@ -85,7 +86,7 @@ class _Manners:
             return
         if meter.drip_s:
             loop = asyncio.get_running_loop()
-            for i, byte in enumerate(self.framer.buildPacket(message)):
+            for i, byte in enumerate(self.framer.buildPacket(message)[:meter.drip_bytes]):
                 loop.call_later(i * meter.drip_s, self._send_byte, bytes([byte]))
             return
         if meter.delay_s:
