@@ -95,7 +95,8 @@ static void list_add(struct list *list, const char *channel, const char *value, 
 static void list_add_number(struct list *list, const struct channel *channel, double number)
 {
     char value[32];
-    (void)snprintf(value, sizeof value, "%.6g", number);
+    int digits = channel->kind == CHANNEL_COUNTER ? 12 : 6;
+    (void)snprintf(value, sizeof value, "%.*g", digits, number);
     list_add(list, channel->name, value, channel->unit);
 }
 
