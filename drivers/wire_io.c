@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
-#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -114,5 +114,7 @@ void wire_show(const struct wire *wire, bool sent, const uint8_t *bytes, size_t 
 void reply_fail(struct reply *reply, enum why why, const char *detail)
 {
     reply->why = (uint16_t)why;
-    (void)snprintf(reply->detail, sizeof reply->detail, "%s", detail);
+    size_t length = strnlen(detail, sizeof reply->detail - 1);
+    memcpy(reply->detail, detail, length);
+    reply->detail[length] = '\0';
 }

@@ -108,7 +108,7 @@ uint16_t ask(struct pass *pass, const struct plan_block *block, int extra)
     if (reply.why == WHY_NONE)
         take_words(pass, block, &request, &reply);
     else
-        (void)snprintf(pass->reading->detail, sizeof pass->reading->detail, "%s", reply.detail);
+        memcpy(pass->reading->detail, reply.detail, sizeof pass->reading->detail);
     return reply.why;
 }
 

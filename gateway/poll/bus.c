@@ -1,5 +1,6 @@
 #include "poll/bus_inside.h"
 
+#include "base/heap.h"
 #include "config/config.h"
 
 #include <stdio.h>

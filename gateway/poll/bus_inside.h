@@ -44,6 +44,7 @@ struct bus {
     pthread_t thread;
     pthread_mutex_t mutex;
     sem_t wake;            // of the thread
+    bool went_deep;        // the thread's own: a failure has used more of its stack than polls do
     pthread_cond_t change; // of those who wait for a job or for the last of them to leave
     // Guarded by the mutex:
     bool stop;

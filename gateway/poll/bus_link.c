@@ -81,6 +81,7 @@ bool bus_open_link(struct bus *bus, bool at_once)
     bool was_open = wire_is_open(bus->wire);
     if (!was_open && !at_once && clock_boot_ms(bus->settings.clock) < bus->retry_at_ms)
         return false;
+    bus->went_deep = bus->went_deep || !was_open;
     if (!try_open(bus))
         return false;
     bus->counters.reconnects += !was_open && bus->opened ? 1 : 0;

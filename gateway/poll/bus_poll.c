@@ -14,6 +14,7 @@ void bus_read_meter(struct bus *bus, const struct bus_meter *meter, bool test,
         (test ? meter_poll_read : meter_poll_try)(meter->poll, bus->wire, bus->link->retries, clock,
                                                   reading, &bus->counters);
         bus_settle_link(bus, reading);
+        bus->went_deep = bus->went_deep || reading->detail[0] != '\0';
         return;
     }
     reading_refuse(reading, WHY_LINK_DOWN);
