@@ -37,7 +37,7 @@ class Outage:
 
     def write(self, office):
         self.gateway.write(Site(office=office).link("hall", self.bus.url)
-                           .meter("one", "hall", 1, profile=str(PROFILE)))
+                           .meter("one", "hall", 1, profile=str(PROFILE), interval_s=3))
 
     def boundary(self, hours):
         return 1000 * (self.first + hours * HOUR_S)
@@ -47,13 +47,16 @@ class Outage:
         self.meter.shift_s = int(at - time.time())
         self.gateway.environment = self.clock.environment(self.meter.shift_s)
 
-    def before(self):
-        self.set_clock(self.first - 8)
+    def before(self, lead_s):
+        """From so long before 04:00 on. Whether 04:00 was measured: a machine that is busy may miss it."""
+        self.set_clock(self.first - lead_s)
         self.gateway.start()
-        wait_until(lambda: any(milliseconds(one["to"]) == self.boundary(0) and
-                               one["channels"]["volume_base"]["end"] is not None for one in self.periods("hour")),
-                   60, "the first hour closes with an index")
+
+        def closed():
+            return [one for one in self.periods("hour") if milliseconds(one["to"]) == self.boundary(0)]
+        first = wait_until(closed, lead_s + 60, "the hour of 04:00 closes")[0]["channels"]["volume_base"]
         self.gateway.kill()
+        return first["quality"] == "good"
 
     def after(self):
         self.set_clock(self.first + AWAY_S)
@@ -85,7 +88,12 @@ def killed(tmp_path_factory):
     one = Outage(Gateway(folder, None), meters, int(four.timestamp()), WallClock(folder))
     try:
         one.write({"url": f"mqtt://127.0.0.1:{free_port()}", "summary_minutes": 1, "raw_readings": True})
-        one.before()
+        for lead_s in (8, 20, 60):
+            if one.before(lead_s):
+                break
+            shutil.rmtree(one.gateway.state)
+        else:
+            pytest.fail("04:00 was never measured: the machine is too busy")
     finally:
         if one.gateway.child:
             one.gateway.stop()
@@ -127,7 +135,7 @@ def test_a_gap_is_read_back(outage):
     assert day["channels"]["volume_base"]["delta"] is not None
     # what was measured is as it was
     good = [one for one in outage.gateway.export("readings") if one["channels"]["volume_base"]["quality"] == "good"]
-    assert len(good) >= 3
+    assert len(good) >= 2
     for one in good:
         assert abs(one["channels"]["volume_base"]["value"] - m3(LogMeter.index(milliseconds(one["at"]) / 1000))) < 1
     verified = outage.gateway.verify()

@@ -24,7 +24,7 @@
 #define DAY (24 * HOUR)
 #define T0 INT64_C(1795442400000) // 2026-11-23T14:00:00Z
 #define RATE 36                   // m3/h: 0.01 m3 a second
-#define TIMEOUT_MS 100
+#define TIMEOUT_MS 500
 #define REQUESTS_MAX 200
 
 // ---- profiles -----------------------------------------------------------------------------------
