@@ -30,6 +30,7 @@
 #define HELPED_FEWEST 500 // and at least one of so many
 #define HELPED_LEAST 1000 // of the frames must have met a helped one for each that was believed
 #define PASSED_GOOD_MOST 0.01
+#define LAG_MOST_MS 2500 // drivers/late.h: no reply comes later than 3 s
 
 // What the meter sent for a request.
 enum sent {
@@ -376,7 +377,14 @@ static void judge_field(struct reader *reader, const struct reading *reading, in
     const struct field *field = &reading->meter->profile->fields[index];
     if (is_wrong(reader, reading, index) && !has_passing(reader, reading->meter->unit, field)) {
         (void)atomic_fetch_add(&wrong_otherwise, 1);
-        tell(reader, "a value that no request of this poll brought", reader->odd.serial);
+        char what[120];
+        const uint16_t *words = reading->image.words + field->place;
+        (void)snprintf(what, sizeof what,
+                       "register %d (why %d) has %04x %04x %04x, which no request of this poll "
+                       "brought; lag so far %d ms",
+                       field->first, why, words[0], words[1], words[field->words - 1],
+                       odd_lag_ms(reader->side->lines));
+        tell(reader, what, reader->odd.serial);
     }
 }
 
@@ -523,6 +531,11 @@ static int print_result(double seconds)
                   atomic_load(&good) > 0;
     if (!tested)
         (void)fprintf(stderr, "the run was blind: too little passed the checks\n");
+    if (lag_ms > LAG_MOST_MS)
+        (void)fprintf(stderr,
+                      "the machine was too busy: the meters were up to %d ms late, more "
+                      "than the wire reckons with\n",
+                      lag_ms);
     bool held = atomic_load(&believed_failing) == 0 && atomic_load(&wrong_otherwise) == 0 &&
                 (double)called_good <= PASSED_GOOD_MOST * (double)passing;
     return held && tested ? 0 : 1;

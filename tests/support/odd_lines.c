@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 #define EVENTS_MAX 64
-#define HIGH_FD 1100 // our descriptors go here: libmodbus can only use those below 1024
+#define HIGH_FD 1100  // our descriptors go here: libmodbus can only use those below 1024
+#define ASKED_MAX 512 // requests of a line that may be under way
 #define LISTENER 0x10000
 #define WAKE 0x20000
 #define TIMER 0x30000
@@ -42,6 +43,8 @@ struct line {
     int64_t last_us; // ports: a stream keeps its order
     char device[64];
     uint64_t serial, random;
+    atomic_llong asked_us[ASKED_MAX]; // by serial
+    atomic_ullong asked_serial[ASKED_MAX];
     uint8_t bytes[512];
     size_t length;
 };
@@ -349,12 +352,17 @@ static void send_one(struct odd_lines *lines, struct waiting *waiting)
     free(waiting);
 }
 
+static void note_lag(struct odd_lines *lines, int64_t from_us)
+{
+    int64_t lag_us = now_us() - from_us;
+    if (lag_us > atomic_load(&lines->lag_us))
+        atomic_store(&lines->lag_us, lag_us);
+}
+
 static void send_due(struct odd_lines *lines)
 {
     while (lines->waiting_count > 0 && lines->waiting[0]->at_us <= now_us()) {
-        int64_t lag_us = now_us() - lines->waiting[0]->at_us;
-        if (lag_us > atomic_load(&lines->lag_us))
-            atomic_store(&lines->lag_us, lag_us);
+        note_lag(lines, lines->waiting[0]->at_us);
         send_one(lines, heap_take(lines));
     }
     struct itimerspec at = {0};
@@ -381,6 +389,9 @@ static void take_bytes(struct odd_lines *lines, int index)
     while (line->length >= size) {
         struct odd_request request;
         make_request(lines, index, line->bytes, &request);
+        // The reader may not have said yet that it asked: then there is no lag.
+        if (atomic_load(&line->asked_serial[request.serial % ASKED_MAX]) == request.serial)
+            note_lag(lines, atomic_load(&line->asked_us[request.serial % ASKED_MAX]));
         line->length -= size;
         memmove(line->bytes, line->bytes + size, line->length);
         lines->behaviour(lines->context, &request);
@@ -513,6 +524,12 @@ void odd_stop(struct odd_lines *lines)
     close(lines->wake[0]);
     close(lines->wake[1]);
     free(lines);
+}
+
+void odd_asked(struct odd_lines *lines, int line, uint64_t serial)
+{
+    atomic_store(&lines->lines[line].asked_us[serial % ASKED_MAX], now_us());
+    atomic_store(&lines->lines[line].asked_serial[serial % ASKED_MAX], serial);
 }
 
 int odd_lag_ms(const struct odd_lines *lines)

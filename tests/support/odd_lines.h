@@ -44,7 +44,9 @@ void odd_stop(struct odd_lines *lines);
 const char *odd_device(const struct odd_lines *lines, int line); // pty
 int odd_port(const struct odd_lines *lines, int line);           // the others
 
-// How much later than it was meant to be something was sent, at the worst.
+// From a reader: the request with that serial goes out now.
+void odd_asked(struct odd_lines *lines, int line, uint64_t serial);
+// How late a request was seen, or something was sent, at the worst.
 int odd_lag_ms(const struct odd_lines *lines);
 
 // For the behaviour alone: sends bytes after a while. Over TCP only as long as the connection that

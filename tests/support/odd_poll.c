@@ -32,6 +32,7 @@ static void note_frame(void *context, bool is_sent, const uint8_t *bytes, size_t
     must(length == (tcp ? 12U : 8U) && reader->sent_count < ODD_SENT_MAX, "a strange request");
     settle_last(reader);
     reader->serial = odd_next_serial(tcp, reader->serial, bytes);
+    odd_asked(reader->lines, reader->line, reader->serial);
     const uint8_t *at = bytes + (tcp ? 6 : 0);
     reader->sent[reader->sent_count++] = (struct odd_sent){.unit = at[0],
                                                            .function = at[1],
