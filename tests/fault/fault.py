@@ -95,3 +95,21 @@ def main():
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--reads", type=int, default=1_000_000)
     parser.add_argument("--frames", type=int, default=10_000_000)
+    parser.add_argument("--buses", type=int, default=3)
+    parser.add_argument("--seed", type=int, help="of what is random in a run; drawn and printed without it")
+    arguments = parser.parse_args()
+    binary = (arguments.build / "metergate").resolve()
+    failed = []
+    for name in [arguments.run] if arguments.run else RUNS:
+        try:
+            RUNS[name](binary, arguments)
+        except Exception:  # each run is told, whatever the others did
+            traceback.print_exc()
+            failed.append(name)
+    for name in failed:
+        print(f"{name}: FAILED")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
