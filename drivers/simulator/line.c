@@ -79,10 +79,26 @@ void line_used(struct line *line, const struct ask *ask, int64_t now_ns)
 
 // ---- out ----------------------------------------------------------------------------------------
 
+// A meter that drips does not hold a serial bus: others answer between its bytes, which fall where
+// they fall. Over TCP one endpoint sends one frame after the other.
+static bool drips(const struct line *line, const struct waiting *waiting)
+{
+    return line->kind != LINK_TCP && waiting->byte_ns > line->speed->char_ns;
+}
+
+// It hears no request before its reply has left.
+static bool is_dripping(const struct line *line, int meter)
+{
+    for (const struct waiting *at = line->waiting; at != NULL; at = at->next)
+        if (at->meter == meter && drips(line, at))
+            return true;
+    return false;
+}
+
 int line_reply(struct line *line, const struct answer *answer, int meter, int64_t now_ns)
 {
-    struct waiting *waiting =
-        line->waiting_count < LINE_REPLIES_MAX ? calloc(1, sizeof *waiting) : NULL;
+    bool room = line->waiting_count < LINE_REPLIES_MAX && !is_dripping(line, meter);
+    struct waiting *waiting = room ? calloc(1, sizeof *waiting) : NULL;
     if (waiting == NULL)
         return -1;
     const struct wire_speed *speed = line->speed;
@@ -100,14 +116,25 @@ int line_reply(struct line *line, const struct answer *answer, int meter, int64_
     return 0;
 }
 
-// The reply on the wire, else the one that may go first.
+// When it has something to send: its turn, or its next byte.
+static int64_t wants_ns(const struct waiting *waiting)
+{
+    if (waiting->begin_ns == 0)
+        return waiting->ready_ns;
+    return waiting->begin_ns + (int64_t)(waiting->sent + 1) * waiting->byte_ns;
+}
+
+// The reply that has something to send first: one that drips, the one on the wire, or where there
+// is none on the wire, one that may begin.
 static struct waiting *next_reply(const struct line *line)
 {
-    struct waiting *next = line->waiting;
+    struct waiting *next = NULL;
+    struct waiting *on_wire = NULL;
+    for (struct waiting *at = line->waiting; at != NULL && on_wire == NULL; at = at->next)
+        on_wire = at->begin_ns != 0 && !drips(line, at) ? at : NULL;
     for (struct waiting *at = line->waiting; at != NULL; at = at->next) {
-        if (at->begin_ns != 0)
-            return at;
-        if (at->ready_ns < next->ready_ns)
+        bool may = on_wire == NULL || at == on_wire || drips(line, at);
+        if (may && (next == NULL || wants_ns(at) < wants_ns(next)))
             next = at;
     }
     return next;
@@ -117,7 +144,7 @@ static void begin(struct line *line, struct waiting *waiting)
 {
     struct wire_speed *speed = line->speed;
     waiting->begin_ns = waiting->ready_ns;
-    if (speed->char_ns > 0) {
+    if (speed->char_ns > 0 && !drips(line, waiting)) {
         int64_t silent_ns = speed->free_ns + speed->silent_ns; // between any two frames
         waiting->begin_ns = silent_ns > waiting->ready_ns ? silent_ns : waiting->ready_ns;
         speed->free_ns = waiting->begin_ns + (int64_t)waiting->answer.length * waiting->byte_ns;

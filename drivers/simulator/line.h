@@ -2,7 +2,8 @@
 // time is handed in, writing is the caller's.
 //
 // On a paced line a request takes the time of its own bytes, then comes the silence of 3.5
-// characters that ends a frame, then the reply leaves byte by byte at the line's speed.
+// characters that ends a frame, then the reply leaves byte by byte at the line's speed. A dripping
+// reply takes no line: its bytes fall between and into the others.
 #ifndef METERGATE_DRIVERS_SIMULATOR_LINE_H
 #define METERGATE_DRIVERS_SIMULATOR_LINE_H
 
@@ -54,7 +55,8 @@ void line_came(struct line *line, size_t length, int64_t now_ns);
 enum ask_found line_ask(struct line *line, int64_t now_ns, struct ask *ask);
 void line_used(struct line *line, const struct ask *ask, int64_t now_ns);
 
-// Queues a reply to a request that ended at line_used. -1 when too many wait or memory is short.
+// Queues a reply to a request that ended at line_used. -1 when too many wait, the meter still drips
+// the one before, or memory is short.
 int line_reply(struct line *line, const struct answer *answer, int meter, int64_t now_ns);
 
 // The reply whose bytes may leave now, and how many of them; NULL when none.

@@ -182,6 +182,42 @@ static void test_rubbish_ends_with_silence(void **state)
     send_request(due_ns);
 }
 
+// A meter that drips a byte each 400 ms: another one is answered at its own time meanwhile, and the
+// drip goes on.
+static void test_a_drip_holds_no_bus(void **state)
+{
+    (void)state;
+    start(LINK_RTU, 9600, 10);
+    send_request(0);
+    answer.byte_ms = 400;
+    assert_int_equal(line_reply(&line, &answer, 1, 0), 0);
+    send_request(500 * MS);
+    assert_int_equal(line_reply(&line, &answer, 1, 500 * MS), -1); // it hears nothing meanwhile
+    send_request(1000 * MS);
+    answer.byte_ms = 0;
+    answer.length = 9;
+    assert_int_equal(line_reply(&line, &answer, 2, 1000 * MS), 0);
+    size_t of[3] = {0};
+    int64_t end_ns[3] = {0};
+    int64_t now_ns = 0;
+    while (now_ns != DUE_NEVER) {
+        size_t length = 0;
+        struct waiting *waiting = NULL;
+        while ((waiting = line_ready(&line, now_ns, &length)) != NULL) {
+            of[waiting->meter] += length;
+            end_ns[waiting->meter] = now_ns;
+            if (line_sent(waiting, length))
+                line_drop(&line, waiting);
+        }
+        now_ns = line_due_ns(&line, now_ns);
+    }
+    assert_int_equal(of[1], 45);
+    assert_int_equal(of[2], 9);
+    int64_t asked_ns = 1000 * MS + 8 * CHAR_9600 + speed.silent_ns;
+    assert_in_range(end_ns[2], asked_ns + 9 * CHAR_9600, asked_ns + 9 * CHAR_9600 + 2 * MS);
+    assert_in_range(end_ns[1], 45 * 400 * MS, 45 * 400 * MS + 100 * MS);
+}
+
 static void test_heap(void **state)
 {
     (void)state;
@@ -214,6 +250,7 @@ int main(void)
         cmocka_unit_test(test_tcp_is_at_once_and_late_is_late),
         cmocka_unit_test(test_queue_is_bounded),
         cmocka_unit_test(test_rubbish_ends_with_silence),
+        cmocka_unit_test(test_a_drip_holds_no_bus),
         cmocka_unit_test(test_heap),
     };
     random_start("test_simulator_line");
