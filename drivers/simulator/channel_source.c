@@ -171,7 +171,7 @@ double source_gauge(const char *channel, const struct model_settings *settings,
         return left > 0 ? left : 0;
     }
     case CLOCK: return floor((double)at_ms / 1000);
-    case NET: return (double)(state->measured.micro / 1000) / 1000;
+    case NET: return floor((double)state->measured.micro / 1000) / 1000;
     case VELOCITY: return settings->capacity > 0 ? row->factor * flow / settings->capacity : 0;
     case VOLTAGE: return row->factor - sag;
     case CURRENT: return flow * APPARENT * row->factor * 1000 / (230.4 - sag);

@@ -7,11 +7,11 @@
 #include <string.h>
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
-#define REFUSED_BITS 30     // where none of a profile's registers is answered
-#define IMPLAUSIBLE_BITS -6 // a number that such a channel cannot have
-#define BROKEN_BITS -9      // words that are no number of that type
-#define DEFAULT_BITS 2      // the line has the maker's default setting
-#define ORDER_BITS 6        // evidence that another word order must bring
+#define REFUSED_BITS 30       // where none of a profile's registers is answered
+#define IMPLAUSIBLE_BITS (-6) // a number that such a channel cannot have
+#define BROKEN_BITS (-9)      // words that are no number of that type
+#define DEFAULT_BITS 2        // the line has the maker's default setting
+#define ORDER_BITS 6          // evidence that another word order must bring
 // Runs of registers that a profile names: what each says where most others are refused. They are
 // not independent.
 #define RUNS_MOST 6

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
-#define STEP_BACK_BITS -15
+#define STEP_BACK_BITS (-15)
 #define SAME_TOTAL_BITS 12
 #define BASE_KPA 101.325 // the base of most meters; another one is within the tolerance
 #define BASE_K 293.15
