@@ -50,6 +50,8 @@ void scan_text_progress(const json_t *progress, FILE *out)
     int total = number_of(progress, "total");
     const char *phase = text_of(progress, "phase");
     (void)fprintf(out, "%-8s %s", phase, setting_of(progress, setting));
+    if (number_of(progress, "unit") < 0) // nothing was asked yet
+        return;
     if (strcmp(phase, "identify") == 0)
         (void)fprintf(out, " unit %d, %d of %d", number_of(progress, "unit"),
                       number_of(progress, "done") + 1, total);
@@ -107,6 +109,25 @@ static void put_fit(const json_t *unit, const json_t *fit, bool first, FILE *out
     }
 }
 
+// The share that is left for a meter that no profile describes.
+static double share_of_none(const json_t *fits)
+{
+    double none = 1;
+    size_t i = 0;
+    const json_t *fit = NULL;
+    json_array_foreach(fits, i, fit)
+    {
+        none -= json_number_value(json_object_get(fit, "share"));
+    }
+    return none;
+}
+
+// Whether the best of them is worth a line in the configuration.
+static bool is_likely(const json_t *fits)
+{
+    return json_array_size(fits) > 0 && share_of_none(fits) <= 0.5;
+}
+
 static void put_unit(const json_t *unit, FILE *out)
 {
     const json_t *fits = json_object_get(unit, "profiles");
@@ -119,6 +140,10 @@ static void put_unit(const json_t *unit, FILE *out)
                           ? "answers, but no profile fits: write one (README, profiles)"
                           : "answers; not identified yet");
     }
+    if (json_array_size(fits) > 0 && !is_likely(fits))
+        (void)fprintf(out, "%4d  %6d  %4.0f %%  most likely none of the profiles; the nearest:\n",
+                      number_of(unit, "unit"), number_of(unit, "answer_ms"),
+                      100 * share_of_none(fits));
     json_array_foreach(fits, i, fit)
     {
         double share = json_number_value(json_object_get(fit, "share"));
@@ -245,13 +270,18 @@ static void put_meter(const json_t *unit, const char *link_id, FILE *out)
         return;
     }
     double share = json_number_value(json_object_get(fit, "share"));
-    if (share < SURE)
+    const char *mark = "-";
+    if (!is_likely(json_object_get(unit, "profiles"))) {
+        (void)fprintf(out, "  # unit %d has most likely none of the profiles; the best, %.0f %%:\n",
+                      number, 100 * share);
+        mark = "# -";
+    } else if (share < SURE)
         (void)fprintf(out, "  # maybe, %.0f %%: compare with the meter's type plate\n",
                       100 * share);
     if (json_object_get(fit, "units") != NULL)
         (void)fputs("  # the units are set in the meter: look there\n", out);
-    (void)fprintf(out, "  - {id: %.*s-%d, link: %s, unit: %d, profile: %s", ID_SIZE - 6, link_id,
-                  number, link_id, number, text_of(fit, "profile"));
+    (void)fprintf(out, "  %s {id: %.*s-%d, link: %s, unit: %d, profile: %s", mark, ID_SIZE - 6,
+                  link_id, number, link_id, number, text_of(fit, "profile"));
     if (text_of(fit, "word_order")[0] != '\0')
         (void)fprintf(out, ", word_order: %s", text_of(fit, "word_order"));
     put_open_units(fit, out);
@@ -281,7 +311,12 @@ void scan_text_yaml(const json_t *result, FILE *out)
                 out);
     if (link_id == NULL)
         put_link(result, id, slowest_ms, out);
-    (void)fputs("meters:\n", out);
+    bool some = false;
+    json_array_foreach(units, i, unit)
+    {
+        some = some || is_likely(json_object_get(unit, "profiles"));
+    }
+    (void)fputs(some ? "meters:\n" : "meters: []\n", out);
     json_array_foreach(units, i, unit)
     {
         put_meter(unit, link_id != NULL ? link_id : id, out);
