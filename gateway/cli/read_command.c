@@ -15,6 +15,7 @@
 #define FRAMES_MAX (256 * 1024) // of JSON: some hundred frames
 #define TIMEOUT_DEFAULT_MS 500
 #define UNITS_MAX 8
+#define POLLS_MAX 10 // of one reading
 #define GATEWAY_TIMEOUT_MS 60000
 
 static const char help[] =
@@ -242,7 +243,9 @@ static int read_over(const struct options *options, struct wire *wire, struct co
     writer_array(&frames.writer);
     if (options->frames)
         wire_set_trace(wire, (struct wire_trace){.frame = keep_frame, .context = &frames});
-    meter_poll_read(poll, wire, retries, &clock_system, reading, NULL);
+    // A meter that refuses a part is understood in steps; here nobody reads it again in a minute.
+    for (int i = 0; i < POLLS_MAX && (i == 0 || meter_poll_has_learned(poll)); i++)
+        meter_poll_read(poll, wire, retries, &clock_system, reading, NULL);
     writer_end(&frames.writer);
     struct buf text;
     buf_init(&text, RESULT_MAX);

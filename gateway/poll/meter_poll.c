@@ -22,6 +22,7 @@ struct meter_poll {
     int64_t learned_ms;        // boot clock: when the last of it was found
     int64_t narrow_from_ms;    // boot clock: nothing is looked into before
     bool tidied;               // tentative joins were dropped once
+    bool learned;              // in the last poll: it may have left out what can be read
     int64_t again_ms;          // how long what is found next is left out
     int64_t answered_ns;       // boot clock: its last answer, 0 before the first
     struct doubt noise;        // how lately something came damaged
@@ -157,6 +158,7 @@ static void read_blocks(struct meter_poll *poll, struct pass *pass, int retries,
         bool leave = silent >= SILENT_BLOCKS_MAX || first_lost || later || why == WHY_LINK_DOWN;
         given_up = leave ? why : WHY_NONE;
     }
+    poll->learned = learned;
     if (learned)
         learn(poll, clock_boot_ms(pass->clock));
     else if (!pass->refused && !pass->doubt && poll->refusals == NULL)
@@ -207,6 +209,11 @@ void meter_poll_try(struct meter_poll *poll, struct wire *wire, int retries,
                     const struct clock *clock, struct reading *reading, struct live_link *counters)
 {
     read_meter(poll, wire, retries, true, clock, reading, counters);
+}
+
+bool meter_poll_has_learned(const struct meter_poll *poll)
+{
+    return poll->learned;
 }
 
 // ---- making it ----------------------------------------------------------------------------------

@@ -29,4 +29,8 @@ void meter_poll_read(struct meter_poll *poll, struct wire *wire, int retries,
 void meter_poll_try(struct meter_poll *poll, struct wire *wire, int retries,
                     const struct clock *clock, struct reading *reading, struct live_link *counters);
 
+// Whether the last poll found out something of what the meter refuses. It asks for that in steps,
+// so the next poll may give values that this one left out.
+bool meter_poll_has_learned(const struct meter_poll *poll);
+
 #endif
