@@ -38,6 +38,10 @@ static void print_bus(const struct config *config, int link, const struct live_l
     writer_key_text(writer, "link", config->links[link].id);
     writer_key_text(writer, "url", config->links[link].url_text);
     writer_key_bool(writer, "open", counters->open);
+    if (config->links[link].second_url_text[0] != '\0') {
+        writer_key_text(writer, "second_url", config->links[link].second_url_text);
+        writer_key_bool(writer, "on_second", counters->on_second);
+    }
     writer_key_text(writer, "error", counters->error);
     writer_key_gauge(writer, "busy_percent", health_busy_percent(health), false);
     writer_key(writer, "counts");
@@ -167,24 +171,52 @@ static void print_responses(struct gateway *gateway, const char *link, struct bu
     health_unref(health);
 }
 
+// The figures of a link that are not about single requests. The format wants all samples of one
+// name together.
+enum link_metric { LINK_UP, LINK_SECOND, LINK_BUSY, LINK_LOAD, POLLS, POLLS_LATE, POLLS_LEFT_OUT };
+
+static const struct {
+    const char *name, *type, *meaning;
+} link_metrics[] = {
+    [LINK_UP] = {"link_up", "gauge", "1 while the link's device or connection is open."},
+    [LINK_SECOND] = {"link_on_second", "gauge", "1 while the link goes over its second address."},
+    [LINK_BUSY] = {"link_busy_ratio", "gauge", "Part of the last minute that the link was busy."},
+    [LINK_LOAD] = {"link_load_ratio", "gauge", "Part of the link's time that its meters want."},
+    [POLLS] = {"polls_total", "counter", "Due polls done."},
+    [POLLS_LATE] = {"polls_late_total", "counter", "Due polls done later than their tolerance."},
+    [POLLS_LEFT_OUT] = {"polls_left_out_total", "counter",
+                        "Due polls for which the link had no time."},
+};
+
+static void print_link(enum link_metric metric, const char *id, const struct live_link *counters,
+                       struct health *health, struct buf *out)
+{
+    line(out, "metergate_%s{link=\"%s\"} ", link_metrics[metric].name, id);
+    switch (metric) {
+    case LINK_UP: line(out, "%d\n", counters->open); break;
+    case LINK_SECOND: line(out, "%d\n", counters->open && counters->on_second); break;
+    case LINK_BUSY: line(out, "%.4f\n", health_busy_percent(health) / 100); break;
+    case LINK_LOAD: line(out, "%.3f\n", counters->load_permille / 1000.); break;
+    case POLLS: line(out, "%" PRIu64 "\n", counters->polls); break;
+    case POLLS_LATE: line(out, "%" PRIu64 "\n", counters->late); break;
+    case POLLS_LEFT_OUT: line(out, "%" PRIu64 "\n", counters->dropped); break;
+    }
+}
+
 static void print_links(struct gateway *gateway, const struct config *config, struct buf *out)
 {
-    head(out, "link_up", "gauge", "1 while the link's device or connection is open.");
-    head(out, "link_busy_ratio", "gauge", "Part of the last minute that the link was busy.");
-    head(out, "polls_total", "counter", "Due polls done.");
-    head(out, "polls_late_total", "counter", "Due polls done later than their tolerance.");
-    for (int i = 0; i < config->link_count; i++) {
-        const char *id = config->links[i].id;
-        struct live_link counters;
-        struct health *health = NULL;
-        if (!live_link_get(gateway->live, id, &counters, &health))
-            continue;
-        line(out, "metergate_link_up{link=\"%s\"} %d\n", id, counters.open);
-        line(out, "metergate_link_busy_ratio{link=\"%s\"} %.4f\n", id,
-             health_busy_percent(health) / 100);
-        line(out, "metergate_polls_total{link=\"%s\"} %" PRIu64 "\n", id, counters.polls);
-        line(out, "metergate_polls_late_total{link=\"%s\"} %" PRIu64 "\n", id, counters.late);
-        health_unref(health);
+    for (int metric = LINK_UP; metric <= POLLS_LEFT_OUT; metric++) {
+        head(out, link_metrics[metric].name, link_metrics[metric].type,
+             link_metrics[metric].meaning);
+        for (int i = 0; i < config->link_count; i++) {
+            const char *id = config->links[i].id;
+            struct live_link counters;
+            struct health *health = NULL;
+            if (!live_link_get(gateway->live, id, &counters, &health))
+                continue;
+            print_link((enum link_metric)metric, id, &counters, health, out);
+            health_unref(health);
+        }
     }
 }
 

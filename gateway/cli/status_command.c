@@ -162,11 +162,14 @@ static void print_alerts(const json_t *alerts)
     }
 }
 
-// Why a link is not there, or has not enough time.
+// Why a link is not there, has not enough time, or goes another way.
 static const char *trouble_of(json_t *link, char text[static CELL_SIZE])
 {
+    bool open = json_is_true(json_object_get(link, "open"));
     if (!json_is_true(json_object_get(link, "overloaded")))
-        return status_cell(link, "error", text);
+        return open && json_is_true(json_object_get(link, "on_second"))
+                   ? "on its second address"
+                   : status_cell(link, "error", text);
     (void)snprintf(text, CELL_SIZE,
                    "its meters want %" JSON_INTEGER_FORMAT " %% of its time: %" JSON_INTEGER_FORMAT
                    " are read less often",

@@ -83,6 +83,9 @@ void status_link_print(const json_t *bus)
     printf("Link     %s, %s, %s; busy %.1f %% of the last minute\n", status_cell(bus, "link", a),
            status_cell(bus, "url", b), open ? "open" : "closed",
            json_number_value(json_object_get(bus, "busy_percent")));
+    if (open && json_is_true(json_object_get(bus, "on_second")))
+        printf("         over its second address, %s: the first is not reached or silent\n",
+               status_cell(bus, "second_url", c));
     if (json_string_length(json_object_get(bus, "error")) > 0)
         printf("         %s\n", status_cell(bus, "error", c));
     print_meters(bus);

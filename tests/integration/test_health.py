@@ -1,4 +1,5 @@
 """How the links do: what `status`, the page's commands and /metrics say, beside what pymodbus was asked and answered."""
+import itertools
 import os
 
 import pytest
@@ -125,6 +126,10 @@ def test_metrics(site):
     assert found["metergate_exceptions_total", (("code", "2"), ("link", "hall"), ("meter", "refuses"))] >= 1
     assert found["metergate_link_up", (("link", "hall"),)] == 1
     assert 0 < found["metergate_link_busy_ratio", (("link", "hall"),)] < 0.6
+    names = [line.partition("{")[0] for line in body.decode().splitlines() if line[:1] not in ("", "#")]
+    runs = [name for name, _ in itertools.groupby(names)
+            if not name.startswith("metergate_response_seconds")]  # one name of a histogram after the other, link by link
+    assert len(runs) == len(set(runs)) and "metergate_link_load_ratio" in runs, "the format wants a name's samples together"
     buckets = [value for (name, _), value in found.items() if name == "metergate_response_seconds_bucket"]
     assert buckets == sorted(buckets)
     assert buckets[-1] == found["metergate_response_seconds_count", (("link", "hall"),)]

@@ -2,6 +2,7 @@
 import pytest
 
 from lib import fuxin
+from lib.gateway import run
 from lib.modem import Modem
 from lib.ports import free_port
 from lib.site import Site, office_plain
@@ -70,3 +71,5 @@ def test_second_address(meters, broker, office, gateway):
     office.wait_for("reading", "one", is_good, count=before + 2, deadline_s=20)
     assert second[3].log
     assert link_of(gateway)["on_second"] is True
+    assert "on its second address" in run("status", "--state", gateway.state).stdout
+    assert f"over its second address, {second.url}" in run("status", "--state", gateway.state, "--link", "hall").stdout
