@@ -56,11 +56,16 @@ def test_counts_are_those_of_the_meters(site):
     before = {unit: len(bus[unit].log) for unit in (1, 2)}
     told = counts(gateway)
     after = {unit: len(bus[unit].log) for unit in (1, 2)}
-    # Between two looks at the meters' own logs lies what was told; one answer may still be on its way.
-    assert before[1] - 1 <= told["well"]["replies"] <= after[1]
-    assert before[2] - 1 <= told["refuses"]["exceptions"].get("2", 0) <= after[2]
+    # Between two looks at the meters' own logs lies what was told; one answer may still be on its way. Each request
+    # that a meter saw was answered in time, or, on a busy machine, too late.
+    for unit, name in ((1, "well"), (2, "refuses")):
+        assert before[unit] - 1 <= told[name]["requests"], (before, told)
+        assert told[name]["requests"] - told[name]["timeouts"] <= after[unit], (told, after)
+    answered = {name: told[name]["replies"] + sum(told[name]["exceptions"].values()) for name in told}
+    assert all(answered[name] + told[name]["timeouts"] == told[name]["requests"] for name in told), told
+    assert told["well"]["exceptions"] == {} and set(told["refuses"]["exceptions"]) == {"2"}
     assert told["refuses"]["replies"] == 0 and told["silent"]["replies"] == 0
-    assert told["silent"]["timeouts"] >= 2 and told["well"]["timeouts"] == 0
+    assert told["silent"]["timeouts"] >= 2
     # pymodbus waits 30 ms before it answers: nothing in a bucket below that.
     slow = {entry["up_to"]: entry["count"] for entry in told["well"]["histogram"]}
     assert sum(slow.values()) == told["well"]["replies"]
