@@ -162,8 +162,23 @@ static void put_units_of(const json_t *result, const char *key, const char *text
     }
 }
 
+static void put_configured(const json_t *result, FILE *out)
+{
+    const json_t *units = json_object_get(result, "configured");
+    size_t i = 0;
+    const json_t *unit = NULL;
+    json_array_foreach(units, i, unit)
+    {
+        (void)fprintf(out, "%s%d", i == 0 ? "in the configuration already, not asked: unit " : ", ",
+                      (int)json_integer_value(unit));
+    }
+    if (json_array_size(units) > 0)
+        (void)fputc('\n', out);
+}
+
 static void put_remarks(const json_t *result, FILE *out)
 {
+    put_configured(result, out);
     put_units_of(result, "heard", "was heard, but not asked again yet", out);
     put_units_of(result, "garbled",
                  "answers, but spoilt: two meters with this number, or a bad line", out);

@@ -13,7 +13,16 @@
 // One at a time: a second one would only make both slower.
 static atomic_flag busy = ATOMIC_FLAG_INIT;
 
-// By id, or by a URL that leads to the same device or address. -1 without.
+static bool is_same_path(const struct link_url *url, const struct link_url *wanted)
+{
+    if (url->kind != wanted->kind)
+        return false;
+    return url->kind == LINK_RTU
+               ? strcmp(url->device, wanted->device) == 0
+               : url->port == wanted->port && strcmp(url->address, wanted->address) == 0;
+}
+
+// By id, or by a URL that leads to the same device or address, be it the second one. -1 without.
 static int find_link(const struct config *config, const char *link)
 {
     struct link_url wanted;
@@ -22,11 +31,9 @@ static int find_link(const struct config *config, const char *link)
     if (link_url_parse(link, &wanted, NULL) != 0)
         return -1;
     for (int i = 0; i < config->link_count; i++) {
-        const struct link_url *url = &config->links[i].url;
-        bool device = url->kind == LINK_RTU && wanted.kind == LINK_RTU;
-        if (device ? strcmp(url->device, wanted.device) == 0
-                   : url->kind == wanted.kind && url->port == wanted.port &&
-                         strcmp(url->address, wanted.address) == 0)
+        const struct config_link *at = &config->links[i];
+        bool second = at->second_url_text[0] != '\0' && is_same_path(&at->second_url, &wanted);
+        if (second || is_same_path(&at->url, &wanted))
             return i;
     }
     return -1;

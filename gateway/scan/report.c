@@ -151,6 +151,12 @@ static void print_list(const struct scan *scan, const char *key,
     writer_end(writer);
 }
 
+// In the configuration already, and so not asked.
+static bool is_configured(const struct scan *scan, int unit)
+{
+    return scan_options_of(scan)->skip[unit];
+}
+
 void scan_report(const struct scan *scan, const char *link, const char *id, bool complete,
                  int64_t elapsed_ms, struct writer *writer)
 {
@@ -167,6 +173,7 @@ void scan_report(const struct scan *scan, const char *link, const char *id, bool
     writer_key_bool(writer, "echo", scan_has_echo(scan));
     writer_key_bool(writer, "other_master", scan_has_other_master(scan));
     writer_key_bool(writer, "ignores_unit", scan_ignores_unit(scan));
+    print_list(scan, "configured", is_configured, writer);
     print_list(scan, "heard", scan_is_heard, writer);
     print_list(scan, "garbled", scan_is_garbled, writer);
     writer_key(writer, "units");

@@ -17,10 +17,11 @@ static char *printed(bool yaml, double first, double second)
 {
     json_error_t error;
     json_t *result = json_pack_ex(
-        &error, 0, "{s:s, s:b, s:i, s:[{s:i, s:i, s:b, s:[{s:s, s:f, s:[]}, {s:s, s:f, s:[]}]}]}",
-        "link", "tcp://192.0.2.1:502", "complete", 1, "seconds", 1, "units", "unit", 4, "answer_ms",
-        20, "identified", 1, "profiles", "profile", "one", "share", first, "reasons", "profile",
-        "two", "share", second, "reasons");
+        &error, 0,
+        "{s:s, s:b, s:f, s:[ii], s:[{s:i, s:i, s:b, s:[{s:s, s:f, s:[]}, {s:s, s:f, s:[]}]}]}",
+        "link", "tcp://192.0.2.1:502", "complete", 1, "elapsed_s", 1.0, "configured", 3, 12,
+        "units", "unit", 4, "answer_ms", 20, "identified", 1, "profiles", "profile", "one", "share",
+        first, "reasons", "profile", "two", "share", second, "reasons");
     assert_non_null(result);
     char *text = NULL;
     size_t size = 0;
@@ -61,11 +62,19 @@ static void test_one_of_two(void **state)
     assert_says(printed(true, 0.99, 0.01), "maybe", false);
 }
 
+static void test_configured_meters_are_named(void **state)
+{
+    (void)state;
+    assert_says(printed(false, 0.99, 0.01), "in the configuration already, not asked: unit 3, 12\n",
+                true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_likely_none),
         cmocka_unit_test(test_one_of_two),
+        cmocka_unit_test(test_configured_meters_are_named),
     };
     return cmocka_run_group_tests_name("cli/scan_text", tests, NULL, NULL);
 }
