@@ -182,6 +182,26 @@ def test_a_restart_asks_once_and_changes_nothing(outage):
     assert outage.meter.log_requests == asked, "nothing is missing any more"
 
 
+def test_killed_while_reading_back(outage):
+    """Whatever was stored when it was killed, the next one ends with each hour exactly as the meter held it."""
+    for asked in (1, 3):
+        outage.set_clock(outage.first + AWAY_S if asked == 1 else outage.meter.now())
+        outage.meter.log_requests = 0
+        outage.gateway.start()
+        wait_until(lambda: outage.meter.log_requests >= asked, 60, "it reads back")
+        outage.gateway.kill()
+        assert outage.gateway.verify().status == 0
+    outage.set_clock(outage.meter.now())
+    outage.gateway.start()
+    wait_until(lambda: [hour["quality"] for hour in outage.hours().values()] == 3 * ["archive"], 60,
+               lambda: f"the gap is filled: {outage.hours()}")
+    hours = [hour for _, hour in sorted(outage.hours().items())]
+    assert [hour["end"] for hour in hours] == [m3(LogMeter.index(outage.boundary(i) // 1000)) for i in (1, 2, 3)]
+    assert [hour["start"] for hour in hours[1:]] == [hour["end"] for hour in hours[:-1]]
+    assert sum(hour["delta"] for hour in hours) == hours[-1]["end"] - hours[0]["start"]
+    assert outage.gateway.verify().status == 0
+
+
 def test_a_log_that_is_an_hour_off_is_not_used(outage):
     outage.meter.log_late_s = HOUR_S
     outage.after()
