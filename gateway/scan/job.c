@@ -193,6 +193,8 @@ void scan_job_cancel(struct scan_job *job)
 {
     (void)pthread_mutex_lock(&job->mutex);
     job->cancelled = true;
+    job->ended = true; // no step touches it any more; a full link may take long to drop the task
+    (void)pthread_cond_broadcast(&job->change);
     (void)pthread_mutex_unlock(&job->mutex);
 }
 

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import secrets
+import select
 import signal
 import subprocess
 import sys
@@ -132,8 +133,8 @@ BUS = {2: "fuxin-totalizer", 4: "eastron-sdm630", 9: "siemens-pac2200", 15: "fux
 class Running:
     """A gateway that polls two of the four meters of a bus."""
 
-    def __init__(self, folder):
-        self.simulated = site(folder, BUS)
+    def __init__(self, folder, baud=9600):
+        self.simulated = site(folder, BUS, baud=baud)
         try:
             self.url = self.simulated.links["bus-1"]["url"]
             self.gateway = Gateway(folder, GATEWAY.format(url=self.url)).start()
@@ -212,6 +213,22 @@ def test_a_scan_of_the_gateway_is_cancelled(running):
     last = len(running.simulated.frames())
     wait_until(lambda: len(running.simulated.frames()) >= last + 8, 20, "the gateway polls on")
     assert {frame["hex"][:2] for frame in running.simulated.frames()[last:]} == {"02", "04"}
+
+
+def test_a_scan_of_a_full_link_ends_at_once(tmp_path):
+    """A link without time gives a scan a turn once a minute; to end it does not wait for that."""
+    running = Running(tmp_path, baud=600)
+    try:
+        wait_until(lambda: running.counters()["overloaded"], 90, "the link is full")
+        child = subprocess.Popen([program(), "scan", "--link", running.url, "--state", running.gateway.state, "--json"],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: select.select([child.stderr], [], [], 0)[0], 20, "the gateway tells how far it is")
+        child.send_signal(signal.SIGINT)
+        stdout, _ = child.communicate(timeout=15)
+        result = json.loads(stdout)
+        assert result["complete"] is False and result["configured"] == [2, 4]
+    finally:
+        running.stop()
 
 
 def test_who_hangs_up_ends_the_scan(running):
