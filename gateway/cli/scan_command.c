@@ -107,7 +107,7 @@ static void show_progress(const struct scan *scan, struct shown *shown)
     struct writer writer;
     buf_init(&text, PROGRESS_MAX);
     writer_init(&writer, &text);
-    scan_report_progress(scan, &writer);
+    scan_report_progress(scan, 0, &writer);
     json_t *progress = text.failed ? NULL : json_loads(text.data, 0, NULL);
     (void)fputs(shown->terminal ? "\r" : "", stderr);
     scan_text_progress(progress, stderr);

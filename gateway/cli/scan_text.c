@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <string.h>
 
+#define FULL_AFTER_S 10 // without a turn of a scan on a running gateway
 #define SETTING_SIZE 32
 #define WIDTH 100 // columns of a reason's line
 #define INDENT 8
@@ -50,6 +51,13 @@ void scan_text_progress(const json_t *progress, FILE *out)
     int total = number_of(progress, "total");
     const char *phase = text_of(progress, "phase");
     (void)fprintf(out, "%-8s %s", phase, setting_of(progress, setting));
+    if (number_of(progress, "waits_s") >= FULL_AFTER_S) {
+        (void)fprintf(out,
+                      " waits for %d s: the link is full of polls; give its meters a longer "
+                      "interval_s while it is scanned",
+                      number_of(progress, "waits_s"));
+        return;
+    }
     if (number_of(progress, "unit") < 0) // nothing was asked yet
         return;
     if (strcmp(phase, "identify") == 0)

@@ -46,6 +46,8 @@ static void print_histogram(const json_t *counts)
 {
     size_t index;
     json_t *bucket;
+    if (status_number(counts, "requests") == 0)
+        return;
     printf("\nRESPONSE TIME\n");
     json_array_foreach(json_object_get(counts, "histogram"), index, bucket)
     {
@@ -64,6 +66,8 @@ static void print_frames(const json_t *frames)
     char text[CELL_SIZE];
     size_t index;
     json_t *frame;
+    if (json_array_size(frames) == 0)
+        return;
     printf("\nNEWEST FRAMES\n");
     json_array_foreach(frames, index, frame)
     {

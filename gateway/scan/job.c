@@ -22,6 +22,7 @@ struct scan_job {
     char id[ID_SIZE], url[CONFIG_PATH_MAX]; // of the link
     const struct clock *clock;
     int64_t started_ms;
+    int64_t stepped_ms;   // boot clock: of the newest step
     int64_t link_down_ms; // boot clock: since then it could not be opened, 0 while it can
     struct scan_shelf *shelf;
     struct scan *scan;
@@ -85,7 +86,7 @@ struct scan_job *scan_job_new(const struct config *config, int link, int first_u
     job->scan = scan;
     job->shelf = shelf;
     job->clock = clock;
-    job->started_ms = clock_boot_ms(clock);
+    job->started_ms = job->stepped_ms = clock_boot_ms(clock);
     job->references = 2;
     // Silence costs a whole time-out.
     job->timeout_ms = settings.response_timeout_ms;
@@ -131,6 +132,7 @@ static int64_t step_once(struct scan_job *job, struct wire *wire, int64_t now_ms
     if (wire == NULL)
         return wait_for_link(job, now_ms);
     job->link_down_ms = 0;
+    job->stepped_ms = now_ms;
     scan_line_borrow(&job->line, wire);
     const struct scan_wire line = scan_line_wire(&job->line);
     int result = scan_step(job->scan, &line, &job->err);
@@ -201,7 +203,8 @@ void scan_job_cancel(struct scan_job *job)
 void scan_job_progress(struct scan_job *job, struct writer *writer)
 {
     (void)pthread_mutex_lock(&job->mutex);
-    scan_report_progress(job->scan, writer);
+    int64_t waits_ms = clock_boot_ms(job->clock) - job->stepped_ms;
+    scan_report_progress(job->scan, (int)(waits_ms / 1000), writer);
     (void)pthread_mutex_unlock(&job->mutex);
 }
 

@@ -184,7 +184,7 @@ void scan_report(const struct scan *scan, const char *link, const char *id, bool
     writer_end(writer);
 }
 
-void scan_report_progress(const struct scan *scan, struct writer *writer)
+void scan_report_progress(const struct scan *scan, int waits_s, struct writer *writer)
 {
     struct scan_progress progress;
     scan_progress(scan, &progress);
@@ -195,5 +195,6 @@ void scan_report_progress(const struct scan *scan, struct writer *writer)
     print_setting(writer, &progress.setting, true);
     writer_key_int(writer, "unit", progress.unit);
     writer_key_int(writer, "found", progress.found);
+    writer_key_int(writer, "waits_s", waits_s);
     writer_end(writer);
 }

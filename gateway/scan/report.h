@@ -13,8 +13,9 @@
 // its end.
 void scan_report(const struct scan *scan, const char *link, const char *id, bool complete,
                  int64_t elapsed_ms, struct writer *writer);
-// {"phase", "done", "total", "setting", "unit", "found"}
-void scan_report_progress(const struct scan *scan, struct writer *writer);
+// {"phase", "done", "total", "setting", "unit", "found", "waits_s"}; `waits_s`: for a turn on a
+// link that a gateway polls.
+void scan_report_progress(const struct scan *scan, int waits_s, struct writer *writer);
 
 // "9600 8N1"
 #define SCAN_SETTING_TEXT_MAX 24

@@ -222,7 +222,14 @@ def test_a_scan_of_a_full_link_ends_at_once(tmp_path):
         wait_until(lambda: running.counters()["overloaded"], 90, "the link is full")
         child = subprocess.Popen([program(), "scan", "--link", running.url, "--state", running.gateway.state, "--json"],
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        wait_until(lambda: select.select([child.stderr], [], [], 0)[0], 20, "the gateway tells how far it is")
+        told = bytearray()
+
+        def says_full():
+            if select.select([child.stderr], [], [], 0)[0]:
+                told.extend(os.read(child.stderr.fileno(), 4096))
+            return b"the link is full of polls" in told
+
+        wait_until(says_full, 60, lambda: f"it says why it waits: {told.decode()}")
         child.send_signal(signal.SIGINT)
         stdout, _ = child.communicate(timeout=15)
         result = json.loads(stdout)
