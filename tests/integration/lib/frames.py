@@ -83,7 +83,7 @@ class Walk:
             lines = path.read_text().split("\n")[:-1]
             for line in lines[state[1]:]:
                 entry = json.loads(line)
-                if entry["dir"] != "out":  # "in", and "none" for a request that nobody answers
+                if entry["dir"] == "in":  # "none" says that nobody answers the "in" before it
                     self.frame(f"{path.name} {entry['link']}", bytes.fromhex(entry["hex"]), entry["link"] in state[0])
             state[1] = len(lines)
 
