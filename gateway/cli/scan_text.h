@@ -10,7 +10,7 @@ void scan_text_table(const json_t *result, FILE *out);
 // `links:` and `meters:`, ready to paste; ids are made from the link and the unit. Only `meters:`
 // where the gateway has the link already.
 void scan_text_yaml(const json_t *result, FILE *out);
-// One line of progress: {"phase", "done", "total", "setting", "unit", "found"}.
+// One line of progress, of what scan_report_progress makes.
 void scan_text_progress(const json_t *progress, FILE *out);
 
 #endif
