@@ -263,6 +263,8 @@ int store_verify(struct store *store, void (*fault)(void *context, const char *t
 // Deletes raw readings older than `before_ms` that need not be sent any more, at most `max` rows:
 // one step of retention. Returns how many.
 int store_retain(struct store *store, int64_t before_ms, int max, struct err *err);
+// The part of it that is readings.
+int store_reading_retain(struct store *store, int64_t before_ms, int max, struct err *err);
 
 // Text by key for small state that must survive ("clean_stop", "claim"); "gateway" holds the
 // gateway's id for exports, "stream" belongs to the store.
