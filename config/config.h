@@ -80,6 +80,7 @@ struct config_office {
     int summary_minutes; // 1, 5, 15, 30, 60; default 15
     bool raw_readings;
     bool accept_unsubscribed; // unsubscribed: accept
+    bool keep_unconfirmed;    // acknowledge: office
     char command_key[CONFIG_PATH_MAX];
 };
 

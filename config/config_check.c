@@ -211,6 +211,7 @@ static void check_office(const struct load *load, struct draft *draft)
     struct config_office *office = &draft->config.office;
     office->present = map != NULL;
     office->accept_unsubscribed = draft->unsubscribed == 1;
+    office->keep_unconfirmed = draft->acknowledge == 1;
     if (office->client_id[0] == '\0')
         memcpy(office->client_id, draft->config.gateway_id, sizeof draft->config.gateway_id);
     if (map == NULL || map->kind != NODE_MAP)

@@ -62,6 +62,7 @@ static const struct schema gateway_schema = {
 
 static const char *const summary_minutes[] = {"1", "5", "15", "30", "60", NULL};
 static const char *const unsubscribed[] = {"hold", "accept", NULL};
+static const char *const acknowledge[] = {"puback", "office", NULL};
 
 static const struct key office_keys[] = {
     {.name = "url",
@@ -132,6 +133,14 @@ static const struct key office_keys[] = {
      .help = "When the broker says that nobody subscribes: hold the message, or accept it as sent "
              "(for a broker whose rule engine consumes).",
      .restarts = RESTARTS_OFFICE},
+    {.name = "acknowledge",
+     .type = TYPE_CHOICE,
+     KEY_IN(struct draft, acknowledge),
+     .standard = "puback",
+     .choices = acknowledge,
+     .help = "What lets a sent row go when it is old: puback, the broker's acknowledgement; "
+             "office, head office's command feed-acknowledge, which says what its database has.",
+     .restarts = RESTARTS_NOTHING},
     {.name = "command_key",
      KEY_TEXT(struct draft, config.office.command_key),
      .form = "a path",

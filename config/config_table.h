@@ -22,6 +22,7 @@ struct draft {
     struct config config;
     char gas_day_start[8];
     int unsubscribed; // 0 hold, 1 accept
+    int acknowledge;  // 0 puback, 1 office
     struct list links, meters;
 };
 

@@ -109,7 +109,8 @@ struct revision_task {
 static int keep_revision(struct store *store, void *argument, struct err *err)
 {
     const struct revision_task *task = argument;
-    if (store_setting_put(store, GATEWAY_SETTING, task->config->gateway_id, err) < 0)
+    if (store_setting_put(store, GATEWAY_SETTING, task->config->gateway_id, err) < 0 ||
+        store_keep_unconfirmed(store, task->config->office.keep_unconfirmed, err) < 0)
         return -1;
     return store_revision_add(store, task->config->revision, task->config->text,
                               task->config->text_length, task->who, task->at_ms, err);

@@ -87,6 +87,7 @@ static void print_lanes(const struct office_status *office, struct writer *write
         writer_object(writer);
         writer_key_int(writer, "last", last);
         writer_key_int(writer, "acknowledged", state->acknowledged);
+        writer_key_int(writer, "confirmed", state->confirmed);
         writer_key_int(writer, "waiting", last - state->acknowledged);
         writer_key(writer, "oldest");
         if (state->oldest_at_ms)

@@ -131,12 +131,14 @@ static void print_office(json_t *office)
         printf("         %s\n", status_cell(office, "error", a));
     const char *name;
     json_t *lane;
-    printf("         %-10s %12s %10s  %s\n", "LANE", "ACKNOWLEDGED", "WAITING", "OLDEST");
+    printf("         %-10s %12s %12s %10s  %s\n", "LANE", "ACKNOWLEDGED", "CONFIRMED", "WAITING",
+           "OLDEST");
     json_object_foreach(json_object_get(office, "lanes"), name, lane)
     {
-        printf("         %-10.10s %12" JSON_INTEGER_FORMAT " %10" JSON_INTEGER_FORMAT "  %s\n",
-               name, status_number(lane, "acknowledged"), status_number(lane, "waiting"),
-               status_cell(lane, "oldest", a));
+        printf("         %-10.10s %12" JSON_INTEGER_FORMAT " %12" JSON_INTEGER_FORMAT
+               " %10" JSON_INTEGER_FORMAT "  %s\n",
+               name, status_number(lane, "acknowledged"), status_number(lane, "confirmed"),
+               status_number(lane, "waiting"), status_cell(lane, "oldest", a));
     }
 }
 

@@ -9,6 +9,7 @@ static void add_queue(struct writer *writer, const struct outbox_state lanes[sta
         writer_object(writer);
         writer_key_int(writer, "last", lanes[lane].last);
         writer_key_int(writer, "acknowledged", lanes[lane].acknowledged);
+        writer_key_int(writer, "confirmed", lanes[lane].confirmed);
         writer_end(writer);
     }
     writer_end(writer);

@@ -21,7 +21,7 @@ static int make_stream(struct store *store, struct err *err)
 // lacks: an hour or gas day whose end index is not measured, so that gaps are found without a look
 // at every period.
 // lane: retained_high, retained_count: seqs that retention took away, so that a hole is either one
-// of those, named by a gap, or a fault.
+// of those, named by a gap, or a fault. confirmed: what head office says that its own database has.
 static const struct step {
     const char *sql;
     int (*run)(struct store *store, struct err *err);
@@ -79,6 +79,7 @@ static const struct step {
     {"ALTER TABLE period ADD COLUMN lacks INTEGER NOT NULL DEFAULT 0;"
      "CREATE INDEX period_lacking ON period(meter, span, from_ms) WHERE lacks = 1;",
      NULL},
+    {"ALTER TABLE lane ADD COLUMN confirmed INTEGER NOT NULL DEFAULT 0;", NULL},
 };
 #define VERSION_KNOWN ((int64_t)(sizeof steps / sizeof steps[0]))
 

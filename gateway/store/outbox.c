@@ -91,10 +91,11 @@ int store_outbox_state(struct store *store, enum lane lane, struct outbox_state 
                        struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_LANE_STATE,
-                    "SELECT last, acknowledged, (SELECT at_ms FROM outbox WHERE lane = ?1"
-                    " AND seq > acknowledged ORDER BY seq LIMIT 1) FROM lane WHERE lane = ?1",
-                    err) != 0)
+    if (query_begin(
+            &query, store, SLOT_LANE_STATE,
+            "SELECT last, acknowledged, confirmed, (SELECT at_ms FROM outbox WHERE lane = ?1"
+            " AND seq > acknowledged ORDER BY seq LIMIT 1) FROM lane WHERE lane = ?1",
+            err) != 0)
         return -1;
     query_int(&query, lane);
     int found = query_row(&query, err);
@@ -102,7 +103,8 @@ int store_outbox_state(struct store *store, enum lane lane, struct outbox_state 
         return found < 0 ? -1 : err_set(err, "%s has no lane %d", store->path, (int)lane);
     *out = (struct outbox_state){.last = query_get_int(&query, 0),
                                  .acknowledged = query_get_int(&query, 1),
-                                 .oldest_at_ms = query_get_int(&query, 2)};
+                                 .confirmed = query_get_int(&query, 2),
+                                 .oldest_at_ms = query_get_int(&query, 3)};
     query_end(&query);
     return 0;
 }

@@ -192,11 +192,27 @@ int store_outbox_next(struct store *store, enum lane lane, int64_t after,
 // Acknowledged up to and with seq.
 int store_outbox_acknowledge(struct store *store, enum lane lane, int64_t seq, struct err *err);
 struct outbox_state {
-    int64_t last, acknowledged; // seq
+    int64_t last, acknowledged; // seq; acknowledged by the broker
+    int64_t confirmed;          // seq: head office's own database has everything up to it
     int64_t oldest_at_ms;       // of the first unacknowledged message, 0 when none waits
 };
 int store_outbox_state(struct store *store, enum lane lane, struct outbox_state *out,
                        struct err *err);
+
+// Entries of a lane with seq in [first, last] that are still stored, in order, whatever was
+// acknowledged; returns how many, at most `max`, -1 on failure.
+int store_outbox_range(struct store *store, enum lane lane, int64_t first, int64_t last,
+                       struct outbox_entry *entries, int max, struct err *err);
+// Head office says that its own database has everything of the lane up to and with seq. Never goes
+// back; -1 for a seq that was never given.
+int store_outbox_confirm(struct store *store, enum lane lane, int64_t seq, struct err *err);
+// Whether rows stay until head office has confirmed them (`office.acknowledge: office`), or until
+// the broker has acknowledged them. Kept in the store, so that whoever opens it does the same.
+int store_keep_unconfirmed(struct store *store, bool keep, struct err *err);
+// Up to and with which seq the rows of a lane may go: the broker has acknowledged them, and head
+// office has confirmed them where store_keep_unconfirmed says so. What lies behind it may go only
+// when the size limit forces it, and is then named in a gap.
+int store_lane_kept(struct store *store, enum lane lane, int64_t *seq, struct err *err);
 
 // Messages that will never come.
 struct stored_gap {

@@ -75,6 +75,7 @@ static const char contract[] =
     "  summary_minutes: 15\n"
     "  raw_readings: false\n"
     "  unsubscribed: accept\n"
+    "  acknowledge: office\n"
     "  command_key: /etc/metergate/office-command.pub\n"
     "web: {listen: \"0.0.0.0:8443\"}\n"
     "store: {raw_days: 90, max_size_mb: 4096, commit_ms: 1000}\n"
@@ -189,6 +190,7 @@ static void test_contract(void **state)
     assert_string_equal(config->office.certificate, certificate);
     assert_string_equal(config->office.client_id, "site-042");
     assert_true(config->office.accept_unsubscribed);
+    assert_true(config->office.keep_unconfirmed);
     assert_int_equal(config->office.summary_minutes, 15);
     assert_true(config->detect.no_answer && config->detect.link_down);
     assert_false(config->detect.over_range);

@@ -324,16 +324,17 @@ static void test_state(void **state)
 {
     (void)state;
     struct page page;
-    struct feed_state now = {.at_ms = instant("2026-11-23T08:20:00.000Z"),
-                             .online = true,
-                             .software = "1.0.0-gabc",
-                             .boot = ALERT_B,
-                             .clock_known = true,
-                             .revision = "0123456789abcdef",
-                             .office = "no-subscriber",
-                             .lanes = {[LANE_ALERT] = {.last = 41, .acknowledged = 40},
-                                       [LANE_LIVE] = {.last = 912, .acknowledged = 912},
-                                       [LANE_BACKFILL] = {.last = 7, .acknowledged = 0}}};
+    struct feed_state now = {
+        .at_ms = instant("2026-11-23T08:20:00.000Z"),
+        .online = true,
+        .software = "1.0.0-gabc",
+        .boot = ALERT_B,
+        .clock_known = true,
+        .revision = "0123456789abcdef",
+        .office = "no-subscriber",
+        .lanes = {[LANE_ALERT] = {.last = 41, .acknowledged = 40, .confirmed = 20},
+                  [LANE_LIVE] = {.last = 912, .acknowledged = 912, .confirmed = 456},
+                  [LANE_BACKFILL] = {.last = 7, .acknowledged = 0}}};
     page_init(&page);
     feed_state(&page.writer, &origin, &now);
     check_golden(&page, "state");
@@ -366,19 +367,20 @@ static void test_health(void **state)
 {
     (void)state;
     struct page page;
-    struct feed_health health = {.at_ms = instant("2026-11-23T08:20:00.000Z"),
-                                 .uptime_s = 3600,
-                                 .memory_bytes = 9437184,
-                                 .store_bytes = 1048576,
-                                 .disk_free_bytes = INT64_C(9007199254740993),
-                                 .readings = 60000,
-                                 .rounds = 3600,
-                                 .refused = 0,
-                                 .waiting = 3,
-                                 .published = 1000,
-                                 .acknowledged = 990,
-                                 .reconnects = 1,
-                                 .lanes = {[LANE_LIVE] = {.last = 912, .acknowledged = 902}}};
+    struct feed_health health = {
+        .at_ms = instant("2026-11-23T08:20:00.000Z"),
+        .uptime_s = 3600,
+        .memory_bytes = 9437184,
+        .store_bytes = 1048576,
+        .disk_free_bytes = INT64_C(9007199254740993),
+        .readings = 60000,
+        .rounds = 3600,
+        .refused = 0,
+        .waiting = 3,
+        .published = 1000,
+        .acknowledged = 990,
+        .reconnects = 1,
+        .lanes = {[LANE_LIVE] = {.last = 912, .acknowledged = 902, .confirmed = 451}}};
     page_init(&page);
     feed_health(&page.writer, &origin, &health);
     check_golden(&page, "health");

@@ -254,9 +254,9 @@ def fill_site(gateway):
         row("power", "Main switchboard", "hall-1", 9, "siemens-pac2200", now, True, power)]
     gateway.office = {"url": "mqtts://mqtt.example.com:8883", "state": "online", "error": None, "since": old, "mqtt": 5,
                       "published": 4123, "acknowledged": 4120, "reconnects": 2,
-                      "lanes": {"alert": {"last": 4, "acknowledged": 4, "waiting": 0, "oldest": None},
-                                "live": {"last": 2210, "acknowledged": 2207, "waiting": 3, "oldest": now},
-                                "backfill": {"last": 90210, "acknowledged": 77001, "waiting": 13209, "oldest": old}}}
+                      "lanes": {"alert": {"last": 4, "acknowledged": 4, "confirmed": 0, "waiting": 0, "oldest": None},
+                                "live": {"last": 2210, "acknowledged": 2207, "confirmed": 2100, "waiting": 3, "oldest": now},
+                                "backfill": {"last": 90210, "acknowledged": 77001, "confirmed": 0, "waiting": 13209, "oldest": old}}}
     gateway.open_alerts = [{
         "schema": "alert/1", "at": old, "link": "tunnel", "id": "5f0c9e0e-0000-4000-8000-000000000001",
         "kind": "link-down", "severity": "critical", "state": "open", "since": old,
