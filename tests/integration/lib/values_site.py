@@ -18,6 +18,7 @@ from .office import Office
 from .site import Site, office_plain
 
 SEED = 20261123
+PATIENCE_MS = 3000  # these meters share an interpreter with all other tests
 # Entry of the table of what is on the site: quality and why are what every value of the meter must have.
 Case = namedtuple("Case", "meter profile served quality why")
 Values = namedtuple("Values", "gateway office cases faulty tcp")
@@ -91,7 +92,8 @@ def values_site(tmp_path_factory):
         odd.put(fuxin.FUNCTION, 23, [0x1234, 0x5A78, 0x9012])  # a digit above 9
         checked = {"display_checked": "2026-11-20"}
         site = Site(office=office_plain(broker))
-        site.link("tcp", tcp.url).link("serial", serial.url).link("over-tcp", over_tcp.url)
+        for link, bus in (("tcp", tcp), ("serial", serial), ("over-tcp", over_tcp)):
+            site.link(link, bus.url, response_timeout_ms=PATIENCE_MS)
         site.link("silent", silent.url, response_timeout_ms=200)
         site.meter("fx", "tcp", 1, **checked).meter("fx-unverified", "tcp", 2)
         site.meter("tms", "tcp", 3, "fd-tms", units={"flow_base": "m3/h", "volume_base": "m3"}, **checked)
