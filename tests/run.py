@@ -2,6 +2,9 @@
 """Runs the unit tests (cmocka programs) and the integration tests (pytest) and adds up what they say.
 
 Ends with one line "N passed, N failed, N skipped" and exits 1 when anything failed or nothing ran.
+
+A test marked `timing` compares the program with the wall clock, on a machine that has other work. One that failed is run
+once more, alone; what passes only then is counted as passed and named as unsteady. Every other failure stands.
 """
 import argparse
 import os
@@ -19,6 +22,7 @@ SANITIZERS = {
     "LSAN_OPTIONS": f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0",
 }
 UNIT_LIMIT_S = 300  # of one unit test program
+AGAIN_MAX = 5       # tests that are run once more; where more failed it is no hiccup
 
 
 class Count:
@@ -55,29 +59,46 @@ def run_unit(build, pattern, count):
             print(output, flush=True)
 
 
-def run_pytest(build, release, pattern, count):
-    folders = [str(ROOT / "tests" / name) for name in ("integration", "browser") if (ROOT / "tests" / name).is_dir()]
+def pytest_run(targets, options, environment):
+    """Runs pytest; its exit status, and of each test its id, how it ended, and whether it is marked `timing`."""
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "--durations=10", "-p", "no:cacheprovider",
-                   f"--junit-xml={report}", *folders]
-        if pattern:
-            command += ["-k", pattern]
-        environment = {**os.environ, **SANITIZERS, "METERGATE": str(build / "metergate"),
-                       "METERGATE_RELEASE": str(release / "metergate"), "PYTHONDONTWRITEBYTECODE": "1"}
+                   f"--junit-xml={report}", *options, *targets]
         status = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
         if not report.exists():
             print(f"pytest ended with {status} and wrote no report")
-            count.failed += 1
-            return
-        for suite in ElementTree.parse(report).getroot().iter("testsuite"):
-            tests, skipped = int(suite.get("tests")), int(suite.get("skipped"))
-            failed = int(suite.get("failures")) + int(suite.get("errors"))
-            count.passed += tests - failed - skipped
-            count.failed += failed
-            count.skipped += skipped
-        if status not in (0, 5) and count.failed == 0:
-            count.failed += 1
+            return status, {}
+        ends = {}
+        for case in ElementTree.parse(report).getroot().iter("testcase"):
+            notes = {one.get("name"): one.get("value") for one in case.iter("property")}
+            name = notes.get("id", f"{case.get('classname')}::{case.get('name')}")
+            end = "failed" if case.find("failure") is not None or case.find("error") is not None else \
+                  "skipped" if case.find("skipped") is not None else "passed"
+            if ends.get(name, ("passed",))[0] != "failed":  # a test and its end may be two entries
+                ends[name] = (end, "timing" in notes)
+        return status, ends
+
+
+def run_pytest(build, release, pattern, count):
+    folders = [str(ROOT / "tests" / name) for name in ("integration", "browser") if (ROOT / "tests" / name).is_dir()]
+    environment = {**os.environ, **SANITIZERS, "METERGATE": str(build / "metergate"),
+                   "METERGATE_RELEASE": str(release / "metergate"), "PYTHONDONTWRITEBYTECODE": "1"}
+    status, ends = pytest_run(folders, ["-k", pattern] if pattern else [], environment)
+    again = [name for name, (end, timing) in ends.items() if end == "failed" and timing]
+    if 0 < len(again) <= AGAIN_MAX:
+        print(f"once more, alone: {' '.join(again)}", flush=True)
+        _, second = pytest_run(again, [], environment)
+        for name in again:
+            if second.get(name, ("failed",))[0] == "passed":
+                ends[name] = ("passed", True)
+                print(f"unsteady: {name} passed only when it ran alone", flush=True)
+    found = [end for end, _ in ends.values()]
+    count.passed += found.count("passed")
+    count.failed += found.count("failed")
+    count.skipped += found.count("skipped")
+    if not ends or (status not in (0, 1, 5) and "failed" not in found):
+        count.failed += 1
 
 
 def main():

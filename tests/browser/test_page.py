@@ -8,6 +8,8 @@ from selenium.webdriver.common.keys import Keys
 from lib.fake_gateway import CLAIM_CODE, PASSWORD, Raw, stamp
 from lib.wait import wait_until
 
+pytestmark = pytest.mark.timing
+
 DEADLINE_S = 30
 NARROW, WIDE = 360, 1280
 SHAPES = [(NARROW, "en", False), (WIDE, "en", False), (NARROW, "zh", False), (WIDE, "zh", False), (WIDE, "en", True),

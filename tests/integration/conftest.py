@@ -26,10 +26,15 @@ def pytest_collection_modifyitems(items):
     """Tests that wait for real minutes go last: what they wait for starts with the session and runs beside the others."""
     items.sort(key=lambda item: (item.get_closest_marker("after_all") is not None,
                                  item.get_closest_marker("slow_start") is not None))
+    for item in items:  # for tests/run.py
+        item.user_properties.append(("id", item.nodeid))
+        if item.get_closest_marker("timing"):
+            item.user_properties.append(("timing", "yes"))
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "after_all: judges what the other tests of the session did")
+    config.addinivalue_line("markers", "timing: compares with the wall clock; run once more, alone, where it failed")
     config.addinivalue_line("markers", "slow_start(fixture): needs a session fixture that takes minutes to have something")
 
 

@@ -2,10 +2,14 @@
 import re
 from datetime import datetime
 
+import pytest
+
 from lib import fuxin
 from lib import registers as r
 from lib.site import Site, office_plain
 from lib.wait import wait_until
+
+pytestmark = pytest.mark.timing
 
 CHECKED = {"display_checked": "2026-11-20"}
 CHINESE = re.compile("[\u4e00-\u9fff]")

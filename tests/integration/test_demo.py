@@ -15,7 +15,7 @@ from lib.gateway import program
 from lib.process import Child
 from lib.wait import wait_until
 
-pytestmark = pytest.mark.slow_start("demo_site")
+pytestmark = [pytest.mark.slow_start("demo_site"), pytest.mark.timing]
 
 
 

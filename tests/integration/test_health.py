@@ -12,6 +12,8 @@ from lib.ports import free_port, listens
 from lib.site import Site
 from lib.wait import wait_until
 
+pytestmark = pytest.mark.timing
+
 CHECKED = {"display_checked": "2026-11-20"}
 TOKEN = "s3cret-token-of-16-or-more"
 

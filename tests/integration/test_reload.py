@@ -7,6 +7,8 @@ from lib.gateway import PROFILES
 from lib.site import Site, office_plain
 from lib.wait import wait_until
 
+pytestmark = pytest.mark.timing
+
 CHECKED = {"display_checked": "2026-11-20"}
 
 

@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "fault"))
 import scan  # noqa: E402
 
+pytestmark = pytest.mark.timing
+
 SEED = int(os.environ.get("SEED", secrets.randbelow(10**9)))
 TWO = {3: "fuxin-totalizer", 7: "eastron-sdm630"}
 

@@ -13,6 +13,8 @@ from lib.gateway import PROFILES, run
 from lib.site import Site, office_plain
 from lib.wait import wait_until
 
+pytestmark = pytest.mark.timing
+
 SEED = int(os.environ.get("SEED", time.time_ns() % 10**9))
 CHECKED = {"display_checked": "2026-11-20"}
 
