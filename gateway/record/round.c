@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "record/book.h"
+#include "record/upkeep.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -12,11 +13,8 @@
 #define BACK_OFF_MAX_MS 30000
 #define ALONE_AFTER 3 // attempts with a whole round, then each reading alone
 #define DROP_AFTER 10 // attempts with one reading alone, though the store takes other rows
-#define RETAIN_EVERY_MS 60000
-#define RETAIN_ROWS 1000
 #define GATHER_MAX_MS 100
 #define GATHER_SHARE 10 // of commit_ms
-#define DAY_MS (INT64_C(24) * 3600 * 1000)
 
 struct round {
     struct recorder_settings settings;
@@ -35,7 +33,7 @@ struct round {
     bool failed;
     int attempts;
     int64_t retry_boot_ms, back_off_ms;
-    int64_t retain_boot_ms;
+    struct upkeep upkeep;
     struct round_status status;
 };
 
@@ -356,27 +354,6 @@ static int work(struct round *round, int64_t until_ms, bool hurry, struct err *e
     return begin(round, err) != 0 ? -1 : commit(round, err);
 }
 
-// Old readings go in rounds of their own: once a minute, or at once again while there are many.
-static void retain(struct round *round)
-{
-    int64_t now = boot_now(round);
-    if (round->begun || now < round->retain_boot_ms)
-        return;
-    struct err err;
-    int64_t before = wall_now(round) - round->config->store_raw_days * DAY_MS;
-    int gone = -1;
-    if (store_round_begin(round->store, &err) == 0) {
-        gone = store_retain(round->store, before, RETAIN_ROWS, &err);
-        if (gone < 0)
-            store_round_cancel(round->store);
-        else if (store_round_commit(round->store, &err) != 0)
-            gone = -1;
-    }
-    if (gone < 0)
-        log_warn("recorder", "old readings stay: %s", err.text);
-    round->retain_boot_ms = gone == RETAIN_ROWS ? now : now + RETAIN_EVERY_MS;
-}
-
 void round_step(struct round *round, int64_t until_ms, bool hurry)
 {
     struct err err;
@@ -396,7 +373,8 @@ void round_step(struct round *round, int64_t until_ms, bool hurry)
         fail(round, &err);
         return;
     }
-    retain(round);
+    if (!round->begun)
+        upkeep_step(&round->upkeep, round->store, round->config, boot_now(round), wall_now(round));
 }
 
 static int64_t soonest(int64_t wait, int64_t at_ms, int64_t now_ms)
@@ -416,7 +394,7 @@ int64_t round_wait_ms(const struct round *round)
     if (round->begun)
         wait = soonest(wait, round->begun_boot_ms + round->config->store_commit_ms, now);
     else
-        wait = soonest(wait, round->retain_boot_ms, now);
+        wait = soonest(wait, upkeep_due_ms(&round->upkeep), now);
     if (round->acknowledged_boot_ms != 0)
         wait = soonest(wait, round->acknowledged_boot_ms + round->config->store_commit_ms, now);
     return soonest(wait, book_deadline(round->book), wall_now(round));
@@ -515,7 +493,7 @@ struct round *round_open(const struct recorder_settings *settings, struct err *e
     int64_t newest = store_newest_ms(round->store);
     round->floor_ms = newest > clock_floor_ms() ? newest : clock_floor_ms();
     round->started_boot_ms = boot_now(round);
-    round->retain_boot_ms = round->started_boot_ms + RETAIN_EVERY_MS;
+    upkeep_init(&round->upkeep, round->started_boot_ms);
     round->status.clock_known = clock_is_known(settings->clock, round->floor_ms);
     if (!round->status.clock_known) {
         (void)strncpy(round->status.error, "the time is not known yet: readings wait for it",

@@ -80,6 +80,9 @@ static const struct step {
      "CREATE INDEX period_lacking ON period(meter, span, from_ms) WHERE lacks = 1;",
      NULL},
     {"ALTER TABLE lane ADD COLUMN confirmed INTEGER NOT NULL DEFAULT 0;", NULL},
+    {"CREATE INDEX alert_change_of_alert ON alert_change(alert);"
+     "CREATE INDEX gap_of_lane ON gap(of_lane, first);",
+     NULL},
 };
 #define VERSION_KNOWN ((int64_t)(sizeof steps / sizeof steps[0]))
 

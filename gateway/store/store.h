@@ -281,6 +281,22 @@ int store_verify(struct store *store, void (*fault)(void *context, const char *t
 int store_retain(struct store *store, int64_t before_ms, int max, struct err *err);
 // The part of it that is readings.
 int store_reading_retain(struct store *store, int64_t before_ms, int max, struct err *err);
+// The same of closed periods of one span, by their beginning, with all their versions; of alerts,
+// by their end, with all their changes; of gaps. The newest of each stays, and so does what the
+// office has not acknowledged. Return how many; the audit chain is never shortened.
+int store_period_retain(struct store *store, enum span span, int64_t before_ms, int max,
+                        struct err *err);
+int store_alert_retain(struct store *store, int64_t before_ms, int max, struct err *err);
+int store_gap_retain(struct store *store, int64_t before_ms, int max, struct err *err);
+
+// What the store takes on disk. The free pages are part of the file and are filled again first.
+struct store_space {
+    int64_t file_bytes, free_bytes, log_bytes;
+};
+int store_space(struct store *store, struct store_space *out, struct err *err);
+// Gives back at most `pages` free pages (of 4 KiB) to the disk, in a transaction of its own:
+// between rounds.
+int store_vacuum(struct store *store, int pages, struct err *err);
 
 // Text by key for small state that must survive ("clean_stop", "claim"); "gateway" holds the
 // gateway's id for exports, "stream" belongs to the store.

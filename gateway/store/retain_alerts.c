@@ -1,0 +1,138 @@
+// Retention of alerts and gaps. An alert goes with all of its changes, when it has been closed for
+// long and the office has all of them. A gap that goes leaves its count with its lane. The newest
+// of both stays, so that no number comes twice.
+#include "store/leave.h"
+#include "store/query.h"
+
+#include <stdlib.h>
+
+// ?1: before, ?2: how many, ?3 to ?5: what is kept.
+static int numbers_find(struct store *store, const struct leaving *leaving, enum slot slot,
+                        const char *sql, int64_t before_ms, int64_t *list, int max, struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, store, slot, sql, err) != 0)
+        return -1;
+    query_int(&query, before_ms);
+    query_int(&query, max);
+    leave_bind(&query, leaving);
+    int count = 0;
+    int more;
+    while ((more = query_row(&query, err)) == 1)
+        list[count++] = query_get_int(&query, 0);
+    return more == 0 ? count : -1;
+}
+
+typedef int number_remove(struct store *store, int64_t number, struct leaving *leaving,
+                          struct err *err);
+
+// How many went, -1.
+static int remove_old(struct store *store, enum slot slot, const char *sql, int64_t before_ms,
+                      int max, number_remove *remove, struct err *err)
+{
+    struct leaving leaving;
+    if (before_ms <= 0 || max <= 0)
+        return 0;
+    int64_t *list = calloc((size_t)max, sizeof *list);
+    if (list == NULL)
+        return err_set(err, "out of memory");
+    int count = leave_begin(store, &leaving, err) != 0
+                    ? -1
+                    : numbers_find(store, &leaving, slot, sql, before_ms, list, max, err);
+    int result = count;
+    for (int i = 0; i < count && result >= 0; i++)
+        if (remove(store, list[i], &leaving, err) != 0)
+            result = -1;
+    free(list);
+    return result < 0 || leave_end(store, &leaving, err) != 0 ? -1 : count;
+}
+
+// --- alerts ---
+
+static int alert_remove(struct store *store, int64_t number, struct leaving *leaving,
+                        struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, store, SLOT_ALERT_CHANGES_REMOVE,
+                    "DELETE FROM alert_change WHERE alert = ?1 RETURNING lane, seq", err) != 0)
+        return -1;
+    query_int(&query, number);
+    int more;
+    while ((more = query_row(&query, err)) == 1) {
+        if (leave_message(store, leaving, query_get_int(&query, 0), query_get_int(&query, 1),
+                          err) != 0) {
+            query_end(&query);
+            return -1;
+        }
+    }
+    if (more < 0 || query_begin(&query, store, SLOT_ALERT_REMOVE,
+                                "DELETE FROM alert WHERE number = ?1", err) != 0)
+        return -1;
+    query_int(&query, number);
+    return query_run(&query, err);
+}
+
+int store_alert_retain(struct store *store, int64_t before_ms, int max, struct err *err)
+{
+    return remove_old(
+        store, SLOT_ALERT_OLD,
+        "SELECT number FROM alert WHERE closed_ms < ?1"
+        " AND number < (SELECT max(number) FROM alert) AND NOT EXISTS"
+        " (SELECT 1 FROM alert_change AS c WHERE c.alert = number AND seq > " LEAVE_KEPT(
+            "lane", "?3", "?4", "?5") ") ORDER BY number LIMIT ?2",
+        before_ms, max, alert_remove, err);
+}
+
+// --- gaps ---
+
+// Messages that only this gap explains: those that are not in the outbox.
+static int gap_count(struct store *store, int64_t row, struct leaving *leaving, struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, store, SLOT_GAP_COUNT,
+                    "SELECT of_lane, last, last - first + 1 - (SELECT count(*) FROM outbox"
+                    " WHERE lane = of_lane AND seq BETWEEN first AND last) FROM gap WHERE id = ?1",
+                    err) != 0)
+        return -1;
+    query_int(&query, row);
+    int found = query_row(&query, err);
+    if (found != 1)
+        return found;
+    int64_t lane = query_get_int(&query, 0);
+    int64_t last = query_get_int(&query, 1);
+    if (lane >= LANE_ALERT && lane < LANES_END) {
+        leaving->counted[lane] += query_get_int(&query, 2);
+        leaving->high[lane] = last > leaving->high[lane] ? last : leaving->high[lane];
+    }
+    query_end(&query);
+    return 0;
+}
+
+static int gap_remove(struct store *store, int64_t row, struct leaving *leaving, struct err *err)
+{
+    struct query query;
+    if (gap_count(store, row, leaving, err) != 0 ||
+        query_begin(&query, store, SLOT_GAP_REMOVE,
+                    "DELETE FROM gap WHERE id = ?1 RETURNING lane, seq", err) != 0)
+        return -1;
+    query_int(&query, row);
+    int found = query_row(&query, err);
+    if (found != 1)
+        return found;
+    int64_t lane = query_get_int(&query, 0);
+    int64_t seq = query_get_int(&query, 1);
+    return query_run(&query, err) != 0 ? -1 : leave_message(store, leaving, lane, seq, err);
+}
+
+// Gaps that overlap stay, both of them: what each explains alone could not be told.
+int store_gap_retain(struct store *store, int64_t before_ms, int max, struct err *err)
+{
+    return remove_old(
+        store, SLOT_GAP_OLD,
+        "SELECT id FROM gap AS g WHERE at_ms < ?1 AND seq <= " LEAVE_KEPT(
+            "lane", "?3", "?4",
+            "?5") " AND id < (SELECT max(id) FROM gap) AND NOT EXISTS"
+                  " (SELECT 1 FROM gap AS o WHERE o.of_lane = g.of_lane AND o.id <> g.id"
+                  " AND o.first <= g.last AND o.last >= g.first) ORDER BY id LIMIT ?2",
+        before_ms, max, gap_remove, err);
+}
