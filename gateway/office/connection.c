@@ -82,6 +82,27 @@ static void connect_now(struct office *office)
     buf_release(&payload);
 }
 
+// A connection whose other end is gone takes everything that is sent and says nothing. So a broker
+// that is silent is asked: it is found dead ASK_AFTER_MS + SIGN_MAX_MS and at most two ticks after
+// its last word, whether anything is in flight or not.
+static void watch_silence(struct office *office, int64_t now)
+{
+    char topic[TOPIC_MAX];
+    unsigned heard = session_heard();
+    if (heard != office->heard) {
+        office->heard = heard;
+        office->heard_ms = now;
+        office->asked_ms = 0;
+    } else if (office->asked_ms != 0 && now - office->asked_ms >= SIGN_MAX_MS) {
+        connection_lost(office, "no sign of life from the broker: the connection is dead");
+    } else if (office->asked_ms == 0 && now - office->heard_ms >= ASK_AFTER_MS) {
+        office->asked_ms = now;
+        (void)snprintf(topic, sizeof topic, "%s/alive", office->base);
+        if (session_ask(&office->session, topic) != 0)
+            connection_lost(office, "the connection to the broker ended: it cannot be asked");
+    }
+}
+
 void connection_step(struct office *office)
 {
     int64_t now = office_now(office);
@@ -100,6 +121,8 @@ void connection_step(struct office *office)
     case PHASE_UP:
         if (now - drain_oldest_ms(office) >= SILENCE_MAX_MS)
             connection_lost(office, "no acknowledgement for 30 s: the connection is dead");
+        else
+            watch_silence(office, now);
         break;
     }
 }
@@ -175,6 +198,9 @@ static void connected(struct office *office, const struct ring_event *event)
         office->status.reconnects++;
     (void)pthread_mutex_unlock(&office->mutex);
     office->was_up = true;
+    office->heard = session_heard();
+    office->heard_ms = office_now(office);
+    office->asked_ms = 0;
     drain_begin(office);
     own_begin(office);
     office_set_state(office, OFFICE_ONLINE, "");

@@ -9,6 +9,8 @@
 #include "office/tls.h"
 
 #define SILENCE_MAX_MS 30000  // oldest message without an answer: the connection is dead
+#define ASK_AFTER_MS 10000    // nothing came from the broker for so long: it is asked
+#define SIGN_MAX_MS 15000     // and nothing came since it was asked: the connection is dead
 #define BACKOFF_FIRST_MS 1000 // between attempts to connect; doubles, with jitter, up to
 #define BACKOFF_LAST_MS 60000
 #define CONNECT_MAX_MS 20000 // paho said nothing at all
@@ -57,6 +59,9 @@ struct office {
     int64_t backfill_shrunk_ms; // boot clock
     int64_t packet_maximum;
     bool retain;
+    unsigned heard;   // session_heard when it last changed
+    int64_t heard_ms; // boot clock: seen to change
+    int64_t asked_ms; // boot clock: asked since, 0 not
     struct direct_message direct[DIRECT_END];
 
     struct lane_window lanes[LANES_END];

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ struct tap {
     bool length_begun;
 };
 static _Thread_local struct tap tap;
+static atomic_uint heard;
 
 void puback_tap_begin(void)
 {
@@ -35,6 +37,11 @@ int puback_tap_reason(int packet_id)
     int reason = tap.on && tap.packet_id == packet_id ? tap.reason : -1;
     tap.reason = -1;
     return reason;
+}
+
+unsigned puback_tap_heard(void)
+{
+    return atomic_load_explicit(&heard, memory_order_relaxed);
 }
 
 // MQTT 5, 3.4.2.1: a PUBACK without a reason means 0x00.
@@ -69,6 +76,7 @@ static void take_head(uint8_t byte)
 
 static void follow(const uint8_t *bytes, size_t length)
 {
+    (void)atomic_fetch_add_explicit(&heard, 1, memory_order_relaxed);
     while (length > 0) {
         if (!tap.in_body) {
             take_head(*bytes++);

@@ -7,6 +7,8 @@
 // that asked for it, follows the MQTT packets that go by.
 //
 // It fails closed: a PUBACK that was not seen here is not taken for 0x00.
+//
+// It also tells whether anything comes from the broker at all, which paho tells nobody.
 #ifndef METERGATE_OFFICE_PUBACK_TAP_H
 #define METERGATE_OFFICE_PUBACK_TAP_H
 
@@ -15,5 +17,7 @@
 void puback_tap_begin(void);
 // Reason of the PUBACK that this thread read last, if it was for this packet id; -1 otherwise.
 int puback_tap_reason(int packet_id);
+// Changes whenever bytes of a broker were read, of whatever packet. From any thread.
+unsigned puback_tap_heard(void);
 
 #endif

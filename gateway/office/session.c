@@ -118,6 +118,7 @@ static void on_connect_failure5(void *context, MQTTAsync_failureData5 *data)
 
 static void on_connect(void *context, MQTTAsync_successData *data)
 {
+    puback_tap_begin(); // 3.1.1 has no reasons; what was heard counts all the same
     (void)data;
     struct ring_event event = {.kind = RING_CONNECTED,
                                .receive_maximum = RECEIVE_MAXIMUM_DEFAULT,
@@ -343,6 +344,16 @@ int session_publish(struct session *session, const struct session_message *messa
     int status = MQTTAsync_sendMessage(session->client, message->topic, &out, &answer);
     MQTTProperties_free(&out.properties);
     return status == MQTTASYNC_SUCCESS ? 0 : -1;
+}
+
+int session_ask(struct session *session, const char *topic)
+{
+    return MQTTAsync_unsubscribe(session->client, topic, NULL) == MQTTASYNC_SUCCESS ? 0 : -1;
+}
+
+unsigned session_heard(void)
+{
+    return puback_tap_heard();
 }
 
 void session_disconnect(struct session *session)

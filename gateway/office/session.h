@@ -67,6 +67,11 @@ int session_connect(struct session *session, bool version5, const struct session
 // does not take it.
 int session_publish(struct session *session, const struct session_message *message, int lane,
                     int slot);
+// Asks the broker for a sign of life: an UNSUBSCRIBE of `topic`, to which nobody is subscribed and
+// which it has to answer. session_heard tells that something came. -1 when paho does not take it.
+int session_ask(struct session *session, const char *topic);
+// Changes whenever anything came from the broker.
+unsigned session_heard(void);
 // Says goodbye; RING_ENDED follows.
 void session_disconnect(struct session *session);
 // Drops the connection and the handle at once. Later events of it carry an old generation.

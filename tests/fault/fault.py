@@ -3,7 +3,7 @@
 
 usage: fault.py --build build [kill9 [--kills N] [--meters N] [--seed N] | outage [--minutes N] [--meters N] |
        late [--reads N] [--seed N] | damaged [--frames N] [--seed N] |
-       scan [--buses N] [--seed N]]
+       scan [--buses N] [--seed N] | halfopen [--cuts N] [--sides N] [--seed N]]
 """
 import argparse
 import secrets
@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 
 import damaged
+import halfopen
 import kill9
 import late
 import outage
@@ -79,11 +80,22 @@ def run_scan(binary, arguments):
     assert slowest < scan.LIMIT_S, f"the slowest took {slowest} s"
 
 
+def run_halfopen(binary, arguments):
+    seed = seed_of(arguments)
+    print(f"halfopen: {arguments.cuts} cuts on {arguments.sides} gateways side by side, seed {seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="metergate-halfopen-") as folder:
+        figures = halfopen.run(Path(folder), binary, arguments.cuts, seed, arguments.sides, say=say)
+    print(f"halfopen: {figures['cuts']} cuts {figures['kinds']}, found after at most {figures['slowest_s']} s (bar "
+          f"{halfopen.FOUND_S}), median {figures['median_s']} s; {figures['lost']} of {figures['stored']} readings lost "
+          f"(bar 0), {figures['repeated']} messages came again; {figures['seconds']} s, seed {seed}", flush=True)
+
+
 def say(text):
     print(text, flush=True)
 
 
-RUNS = {"kill9": run_kill9, "outage": run_outage, "late": run_late, "damaged": run_damaged, "scan": run_scan}
+RUNS = {"kill9": run_kill9, "outage": run_outage, "late": run_late, "damaged": run_damaged, "scan": run_scan,
+        "halfopen": run_halfopen}
 
 
 def main():
@@ -96,6 +108,8 @@ def main():
     parser.add_argument("--reads", type=int, default=1_000_000)
     parser.add_argument("--frames", type=int, default=10_000_000)
     parser.add_argument("--buses", type=int, default=3)
+    parser.add_argument("--cuts", type=int, default=100)
+    parser.add_argument("--sides", type=int, default=10)
     parser.add_argument("--seed", type=int, help="of what is random in a run; drawn and printed without it")
     arguments = parser.parse_args()
     binary = (arguments.build / "metergate").resolve()

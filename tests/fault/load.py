@@ -21,11 +21,11 @@ UNITS_OF_A_LINK = 10
 class Load:
     """Everything around the gateway; the gateway itself is started by the run."""
 
-    def __init__(self, folder, binary, meter_count):
+    def __init__(self, folder, binary, meter_count, interval_s=1, tls=None):
         logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
         self.folder = folder
         self.meters = Meters()
-        self.broker = Broker(folder)
+        self.broker = Broker(folder, tls=tls)
         self.office = Office(self.broker.port)
         self.by_id = {}
         site = Site(office=office_plain(self.broker))
@@ -36,10 +36,15 @@ class Load:
             site.link(link, bus.url)
             for unit in units:
                 fuxin.count_up(bus[unit])
-                site.meter(f"meter-{unit}", link, unit, display_checked="2026-11-20")
+                site.meter(f"meter-{unit}", link, unit, interval_s=interval_s, display_checked="2026-11-20")
                 self.by_id[f"meter-{unit}"] = bus[unit]
-        self._empty = site.changed(lambda document: document.update(links=[], meters=[]))
+        self._site = site
         self.gateway = Gateway(folder, site, binary=binary)
+
+    def office_section(self, keys):
+        """Before the gateway starts: another way to the office."""
+        self._site.document["office"].update(keys)
+        self.gateway.write(self._site)
 
     def close(self):
         try:
@@ -63,7 +68,7 @@ class Load:
         """Stops; starts once more with every meter removed, so that nothing new comes; waits until the office has
         all that is stored. Returns the stored readings."""
         self.gateway.stop()
-        self.gateway.write(self._empty)
+        self.gateway.write(self._site.changed(lambda document: document.update(links=[], meters=[])))
         self.gateway.start()
         self.wait_drained(deadline_s)
         last = {lane: self.gateway.queue()[lane]["last"] for lane in LANES}

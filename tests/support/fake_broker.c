@@ -15,13 +15,23 @@
 #define PACKET_MAX (1024 * 1024)
 #define LATE_MAX 1024
 
-enum { CONNECT = 1, CONNACK = 2, PUBLISH = 3, PUBACK = 4, PINGREQ = 12, DISCONNECT = 14 };
+enum {
+    CONNECT = 1,
+    CONNACK = 2,
+    PUBLISH = 3,
+    PUBACK = 4,
+    UNSUBSCRIBE = 10,
+    UNSUBACK = 11,
+    PINGREQ = 12,
+    DISCONNECT = 14
+};
 
 struct fake_broker {
     pthread_t thread;
     pthread_mutex_t mutex;
     int listener, wake, port;
-    bool stop, drop, goodbye;
+    bool stop, drop, goodbye, deaf;
+    int asked; // for a sign of life
     fake_rule *rule;
     void *context;
     int reason5, code4, receive_maximum;
@@ -252,12 +262,26 @@ static bool handle_publish(struct fake_broker *broker, int fd, unsigned flags, s
     return answer(broker, fd, id, verdict);
 }
 
+// One filter, to which nothing was subscribed.
+static void handle_unsubscribe(struct fake_broker *broker, int fd, struct packet packet)
+{
+    broker->asked++;
+    unsigned id = take_u16(&packet);
+    uint8_t five[] = {UNSUBACK << 4, 4, (uint8_t)(id >> 8), (uint8_t)id, 0, 0x11};
+    uint8_t three[] = {UNSUBACK << 4, 2, (uint8_t)(id >> 8), (uint8_t)id};
+    if (broker->version == 5)
+        send_all(fd, five, sizeof five);
+    else
+        send_all(fd, three, sizeof three);
+}
+
 static bool handle(struct fake_broker *broker, int fd, unsigned first, struct packet packet)
 {
     static const uint8_t pong[] = {13 << 4, 0};
     switch (first >> 4) {
     case CONNECT: return handle_connect(broker, fd, packet);
     case PUBLISH: return handle_publish(broker, fd, first & 15U, packet);
+    case UNSUBSCRIBE: handle_unsubscribe(broker, fd, packet); return true;
     case PINGREQ: send_all(fd, pong, sizeof pong); return true;
     case DISCONNECT: broker->goodbye = true; return false;
     default: return false;
@@ -296,17 +320,28 @@ static bool should_end(struct fake_broker *broker, int wake_ready)
     return end;
 }
 
+static bool is_deaf(struct fake_broker *broker)
+{
+    lock(broker);
+    bool deaf = broker->deaf;
+    unlock(broker);
+    return deaf;
+}
+
 static void serve(struct fake_broker *broker, int fd, uint8_t *bytes)
 {
     size_t length = 0;
     for (;;) {
-        struct pollfd waits[] = {{.fd = fd, .events = POLLIN},
+        bool deaf = is_deaf(broker);
+        struct pollfd waits[] = {{.fd = fd, .events = deaf ? POLLRDHUP : POLLIN},
                                  {.fd = broker->wake, .events = POLLIN}};
         must(poll(waits, 2, -1) > 0);
         if (should_end(broker, waits[1].revents & POLLIN))
             return;
         if (!waits[0].revents)
             continue;
+        if (deaf)
+            return; // the client has given up
         ssize_t got = recv(fd, bytes + length, PACKET_MAX - length, 0);
         if (got <= 0)
             return;
@@ -433,6 +468,22 @@ void fake_broker_drop(struct fake_broker *broker)
     broker->drop = true;
     unlock(broker);
     poke(broker);
+}
+
+void fake_broker_deaf(struct fake_broker *broker, bool deaf)
+{
+    lock(broker);
+    broker->deaf = deaf;
+    unlock(broker);
+    poke(broker);
+}
+
+int fake_broker_asked(struct fake_broker *broker)
+{
+    lock(broker);
+    int asked = broker->asked;
+    unlock(broker);
+    return asked;
 }
 
 int fake_broker_count(struct fake_broker *broker)

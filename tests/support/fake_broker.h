@@ -41,6 +41,10 @@ void fake_broker_connack(struct fake_broker *broker, int reason5, int code4);
 void fake_broker_receive_maximum(struct fake_broker *broker, int messages);
 // Closes the connection that is open, without a word.
 void fake_broker_drop(struct fake_broker *broker);
+// The connection stays open, but nothing is read or said any more until it is switched off.
+void fake_broker_deaf(struct fake_broker *broker, bool deaf);
+// How often it was asked for a sign of life (UNSUBSCRIBE).
+int fake_broker_asked(struct fake_broker *broker);
 
 int fake_broker_count(struct fake_broker *broker);
 // The message of that index; valid until the broker is stopped.

@@ -16,6 +16,7 @@
 static _Atomic int64_t rig_ahead_ms;
 static int64_t rig_speed = 1;
 static int64_t rig_zero_ns;
+static atomic_int rig_looks; // how often somebody looked at the clock
 
 static inline int64_t rig_real_ns(void)
 {
@@ -27,6 +28,7 @@ static inline int64_t rig_real_ns(void)
 static inline int64_t rig_boot_ns(void *context)
 {
     (void)context;
+    (void)atomic_fetch_add(&rig_looks, 1);
     return rig_zero_ns + (rig_real_ns() - rig_zero_ns) * rig_speed +
            atomic_load(&rig_ahead_ms) * 1000000;
 }
@@ -251,6 +253,16 @@ static inline void rig_fill(struct rig *rig, enum lane lane, int count)
             }                                                                                      \
             (void)usleep(2000);                                                                    \
         }                                                                                          \
+    } while (0)
+
+// Moves the boot clock on, and waits until the office has seen it: a turn looks at the clock a few
+// times.
+#define RIG_LOOKS 20
+#define rig_advance(ms)                                                                            \
+    do {                                                                                           \
+        (void)atomic_fetch_add(&rig_ahead_ms, ms);                                                 \
+        int looks_ = atomic_load(&rig_looks) + RIG_LOOKS;                                          \
+        rig_wait((office_wake(rig.office), atomic_load(&rig_looks) >= looks_), 20);                \
     } while (0)
 
 static inline enum office_state rig_state(const struct rig *rig)

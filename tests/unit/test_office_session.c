@@ -10,6 +10,7 @@
 #include "office_rig.h"
 
 #include "../support/fake_broker.h"
+#include "office/session.h"
 
 #include <jansson.h>
 
@@ -317,6 +318,36 @@ static void test_never_answers(void **state)
     assert_int_equal(appeared(LANE_LIVE), 300);
 }
 
+// Nothing in flight, and the broker's end is gone: found within 30 s of the broker's last word. A
+// broker that is only quiet is asked and stays.
+static void test_silence(void **state)
+{
+    (void)state;
+    rig_start(&rig);
+    rig_wait(newest("metergate/v1/site-042/health"), 10);
+    for (int quiet = 1; quiet <= 5; quiet++) {
+        unsigned heard = session_heard();
+        while (fake_broker_asked(broker) < quiet && atomic_load(&rig_ahead_ms) < 90000)
+            rig_advance(500);
+        rig_wait(session_heard() != heard, 10);
+    }
+    assert_int_equal(fake_broker_asked(broker), 5);
+    assert_int_equal(fake_broker_connections(broker), 1);
+    assert_int_equal(rig_state(&rig), OFFICE_ONLINE);
+    fake_broker_deaf(broker, true);
+    int64_t deaf_ms = atomic_load(&rig_ahead_ms);
+    while (rig_state(&rig) == OFFICE_ONLINE && atomic_load(&rig_ahead_ms) - deaf_ms < 60000)
+        rig_advance(500);
+    assert_in_range(atomic_load(&rig_ahead_ms) - deaf_ms, 15000, 28000);
+    assert_non_null(strstr(rig_error(&rig), "no sign of life"));
+    assert_false(rig_live());
+    fake_broker_deaf(broker, false);
+    rig_fill(&rig, LANE_BACKFILL, 3);
+    rig_advance(2000); // whatever the back-off
+    rig_wait(rig_acknowledged(LANE_BACKFILL) == 3, 10);
+    assert_int_equal(fake_broker_connections(broker), 2);
+}
+
 // With a broker that never answers, memory is bounded: no more in flight than the window.
 static void test_window(void **state)
 {
@@ -458,6 +489,7 @@ int main(int argc, char **argv)
         with_broker(test_refused),
         with_broker(test_breaks),
         with_broker(test_never_answers),
+        with_broker(test_silence),
         with_broker(test_window),
         with_broker(test_receive_maximum),
         with_broker(test_version_3),
