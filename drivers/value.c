@@ -26,6 +26,11 @@ static const char *const why_texts[] = {
     [WHY_EXCHANGED] = "exchanged",
     [WHY_OVERLOAD] = "overload",
     [WHY_READ_BACK] = "read-back",
+    [WHY_GATEWAY_DOWN] = "gateway-down",
+    [WHY_GATEWAY_STOPPED] = "gateway-stopped",
+    [WHY_NOT_CONFIGURED] = "not-configured",
+    [WHY_CLOCK_UNKNOWN] = "clock-unknown",
+    [WHY_OTHER] = "other",
 };
 
 const char *why_text(uint16_t why, char text[static WHY_TEXT_MAX])

@@ -37,6 +37,12 @@ enum why {
     WHY_EXCHANGED = 15,    // another serial number: not the meter that was there before
     WHY_OVERLOAD = 16,     // due, but the link had no time for it
     WHY_READ_BACK = 17,    // from the meter's own log, after an outage
+    // why a read is missing, known only afterwards (record/ledger.h)
+    WHY_GATEWAY_DOWN = 18,    // the gateway did not run, and nobody had stopped it
+    WHY_GATEWAY_STOPPED = 19, // it was stopped
+    WHY_NOT_CONFIGURED = 20,  // the meter was out of the configuration
+    WHY_CLOCK_UNKNOWN = 21,   // more came before the clock was known than could wait for it
+    WHY_OTHER = 22,           // counted, but not told apart
     WHY_EXCEPTION = 0x100,
 };
 

@@ -53,6 +53,7 @@ struct open_period {
     int64_t from_ms, to_ms;
     bool first, passed; // passed: a reading after the end was seen
     int64_t good, suspect;
+    struct reasons reasons; // of those that were read, good or not
     struct track *tracks;
 };
 
@@ -316,13 +317,10 @@ static void close_reads(const struct period_builder *builder, const struct open_
 {
     int64_t from = open->from_ms > builder->configured_ms ? open->from_ms : builder->configured_ms;
     int64_t expected = schedule_count(&builder->schedule, &builder->calendar, from, open->to_ms);
-    // A shorter interval before a change of the configuration made more reads than this one
-    // expects.
-    int64_t made = open->good + open->suspect;
-    out->expected = expected > made ? expected : made;
     out->good = open->good;
     out->suspect = open->suspect;
-    out->missing = out->expected - made;
+    out->reasons = open->reasons;
+    period_count(out, expected);
 }
 
 // Takes the time that a gauge's newest value stood, up to `until_ms`, into its period.
@@ -519,18 +517,32 @@ static void feed_unusable(struct period_builder *builder, int number, const stru
         builder->open[i].tracks[number].why = value->why;
 }
 
+// The worst quality of a reading's values, and why: that of the first value of it.
+static enum quality worst_of(const struct reading *reading, uint16_t *why)
+{
+    enum quality worst = values_worst(reading->values, reading->value_count);
+    *why = WHY_NOT_POLLED; // no channels
+    for (int i = reading->value_count - 1; i >= 0; i--)
+        if (reading->values[i].quality == worst)
+            *why = reading->values[i].why;
+    return worst;
+}
+
 static void count_read(struct period_builder *builder, const struct reading *reading)
 {
     int64_t due = reading->due_ms;
     if (due <= builder->newest_due_ms || due < builder->configured_ms)
         return;
     builder->newest_due_ms = due;
-    enum quality worst = values_worst(reading->values, reading->value_count);
+    uint16_t why;
+    enum quality worst = worst_of(reading, &why);
     for (int i = 0; i < builder->open_count; i++) {
         struct open_period *open = &builder->open[i];
         if (due >= open->from_ms && due < open->to_ms) {
             open->good += worst <= QUALITY_MANUAL;
             open->suspect += worst == QUALITY_ESTIMATED || worst == QUALITY_SUSPECT;
+            if (worst > QUALITY_MANUAL)
+                reasons_add(&open->reasons, worst, why, 1);
         }
     }
 }

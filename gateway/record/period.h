@@ -20,6 +20,7 @@
 #include "gas/gasday.h"
 #include "poll/reading.h"
 #include "poll/schedule.h"
+#include "record/reasons.h"
 
 #define PERIOD_CHANNELS_MAX PROFILE_CHANNELS_MAX
 
@@ -55,6 +56,9 @@ struct period {
     int64_t from_ms, to_ms;
     bool first; // holds the meter's very first reading: its indices start there, not at from
     int64_t expected, good, suspect, missing; // reads
+    // why: they add up to `suspect` and to `missing`. Due times of which there is no reading at all
+    // are WHY_NOT_POLLED here; what the gateway knows of them is in the ledger.
+    struct reasons reasons;
     uint8_t quality;
     int channel_count;
     struct period_channel channels[PERIOD_CHANNELS_MAX];
@@ -77,8 +81,12 @@ int64_t period_resolution(const struct profile *profile, const struct profile_ch
 // index keeps the `why` that it has.
 void period_judge(struct period *period);
 
+// Sets `expected` and `missing` from the due times and what was counted. A shorter interval before
+// a change of the configuration made more reads than this one expects: then those were due.
+void period_count(struct period *period, int64_t due);
+
 // Compact form for the store, with a format byte in front; decode returns -1 for bytes that it did
-// not write.
+// not write. Of a period of an older format, without reasons, they are WHY_OTHER.
 void period_encode(const struct period *period, struct buf *out);
 int period_decode(const void *bytes, size_t length, struct period *out);
 

@@ -1,11 +1,12 @@
-// A period as bytes, for the store. Format 1: varints, names as they are, doubles as their eight
-// bytes, least significant first.
+// A period as bytes, for the store. Format 2: varints, names as they are, doubles as their eight
+// bytes, least significant first. Format 1 had no reasons.
 #include "record/period.h"
 
 #include <math.h>
 #include <string.h>
 
-#define FORMAT 1
+#define FORMAT 2
+#define FORMAT_WITHOUT_REASONS 1
 #define KNOWN_START 1
 #define KNOWN_END 2
 #define EXCHANGED 4
@@ -70,6 +71,7 @@ void period_encode(const struct period *period, struct buf *out)
     buf_add_varint(out, (uint64_t)period->good);
     buf_add_varint(out, (uint64_t)period->suspect);
     buf_add_varint(out, (uint64_t)period->missing);
+    reasons_encode(&period->reasons, out);
     buf_add_byte(out, (uint8_t)period->channel_count);
     for (int i = 0; i < period->channel_count; i++) {
         const struct period_channel *channel = &period->channels[i];
@@ -159,7 +161,17 @@ static void decode_channel(struct cursor *cursor, struct period_channel *out)
         decode_gauge(cursor, out);
 }
 
-static void decode_head(struct cursor *cursor, struct period *out)
+static void decode_reasons(struct cursor *cursor, bool told, struct period *out)
+{
+    if (told) {
+        reasons_decode(cursor, &out->reasons);
+    } else {
+        reasons_add(&out->reasons, QUALITY_SUSPECT, WHY_OTHER, out->suspect);
+        reasons_add(&out->reasons, QUALITY_MISSING, WHY_OTHER, out->missing);
+    }
+}
+
+static void decode_head(struct cursor *cursor, bool told, struct period *out)
 {
     out->span = (enum span)read_up_to(cursor, SPAN_MONTH);
     out->first = read_up_to(cursor, 1) != 0;
@@ -170,6 +182,7 @@ static void decode_head(struct cursor *cursor, struct period *out)
     out->good = read_count(cursor);
     out->suspect = read_count(cursor);
     out->missing = read_count(cursor);
+    decode_reasons(cursor, told, out);
     out->channel_count = read_up_to(cursor, PERIOD_CHANNELS_MAX);
     if (out->span == 0 || version < 1 || version > INT32_MAX || length == 0 ||
         __builtin_add_overflow(out->from_ms, length, &out->to_ms) ||
@@ -182,9 +195,10 @@ int period_decode(const void *bytes, size_t length, struct period *out)
 {
     struct cursor cursor = cursor_of(bytes, length);
     struct period period = {0};
-    if (cursor_byte(&cursor) != FORMAT)
+    uint8_t format = cursor_byte(&cursor);
+    if (format != FORMAT && format != FORMAT_WITHOUT_REASONS)
         return -1;
-    decode_head(&cursor, &period);
+    decode_head(&cursor, format == FORMAT, &period);
     for (int i = 0; i < period.channel_count && !cursor.failed; i++)
         decode_channel(&cursor, &period.channels[i]);
     if (cursor.failed || cursor.at != cursor.end)

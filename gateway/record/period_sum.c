@@ -107,6 +107,15 @@ void period_judge(struct period *period)
 
 // --- sums ---
 
+void period_count(struct period *period, int64_t due)
+{
+    int64_t made = period->good + period->suspect;
+    int64_t missed = reasons_total(&period->reasons, QUALITY_MISSING);
+    period->expected = due > made + missed ? due : made + missed;
+    period->missing = period->expected - made;
+    reasons_add(&period->reasons, QUALITY_MISSING, WHY_NOT_POLLED, period->missing - missed);
+}
+
 static struct period_channel *channel_of(struct period *period, const struct period_channel *like)
 {
     for (int i = 0; i < period->channel_count; i++) {
@@ -174,6 +183,7 @@ static void add_part(struct period *sum, const struct period *part, bool is_star
 {
     sum->good += part->good;
     sum->suspect += part->suspect;
+    reasons_merge(&sum->reasons, &part->reasons);
     for (int i = 0; i < part->channel_count; i++) {
         const struct period_channel *channel = &part->channels[i];
         struct period_channel *into = channel_of(sum, channel);
@@ -197,8 +207,6 @@ void period_sum(const struct period *parts, int count, enum span span, int64_t f
         out->first = out->first || part->first;
         add_part(out, part, part->from_ms == from_ms || part->first, part->to_ms == to_ms);
     }
-    int64_t made = out->good + out->suspect;
-    out->expected = expected > made ? expected : made;
-    out->missing = out->expected - made;
+    period_count(out, expected);
     period_judge(out);
 }

@@ -78,6 +78,10 @@ static void period_check(struct verify *verify, const struct query *query, struc
         period->from_ms != query_get_int(query, 3) || period->to_ms != query_get_int(query, 4) ||
         period->version != query_get_int(query, 5))
         verify_fault(verify, "period %lld is not the one that its row names", (long long)row);
+    if (reasons_total(&period->reasons, QUALITY_MISSING) != period->missing ||
+        reasons_total(&period->reasons, QUALITY_SUSPECT) != period->suspect)
+        verify_fault(verify, "period %lld has more or fewer reasons than reads that are not good",
+                     (long long)row);
     if (before->meter == now->meter && before->period.span == period->span)
         compare_periods(verify, row, &before->period, period);
     *before = *now;

@@ -73,6 +73,7 @@ static void make_store(void)
                             .expected = 15,
                             .good = 14,
                             .missing = 1,
+                            .reasons = {1, {{QUALITY_MISSING, WHY_TIMEOUT, 1}}},
                             .channel_count = 2};
     period.channels[0] = (struct period_channel){.name = "volume_base",
                                                  .kind = CHANNEL_COUNTER,

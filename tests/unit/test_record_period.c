@@ -593,8 +593,42 @@ static void check_index(const struct expected_index *expected, bool known, uint8
     assert_int_equal(micro, known ? expected->micro : 0);
 }
 
+// What the reasons should be, counted without the product's lists: by quality and why.
+struct tally {
+    int64_t of[2][WHY_EXCEPTION + 256];
+};
+
+static void tally_read(struct tally *tally, enum quality worst, const struct sample *sample)
+{
+    uint16_t why = WHY_NOT_POLLED;
+    for (int i = 0; sample != NULL && i < VALUES; i++) {
+        if ((enum quality)sample->values[i].quality == worst) {
+            why = sample->values[i].why;
+            break;
+        }
+    }
+    if (worst > QUALITY_MANUAL)
+        tally->of[worst == QUALITY_MISSING][why]++;
+}
+
+static void check_reasons(const struct period *period, const struct tally *tally)
+{
+    int64_t kinds = 0;
+    for (int missing = 0; missing < 2; missing++) {
+        for (int why = 0; why < WHY_EXCEPTION + 256; why++) {
+            enum quality quality = missing ? QUALITY_MISSING : QUALITY_SUSPECT;
+            assert_int_equal(reasons_of(&period->reasons, quality, (uint16_t)why),
+                             tally->of[missing][why]);
+            kinds += tally->of[missing][why] > 0;
+        }
+    }
+    assert_int_equal(period->reasons.count, kinds);
+}
+
 static void check_reads(const struct period *period, const struct grid *grid, int64_t configured)
 {
+    static struct tally tally;
+    memset(&tally, 0, sizeof tally);
     struct schedule schedule = schedule_of(grid);
     int64_t good_count = 0;
     int64_t suspect = 0;
@@ -603,12 +637,16 @@ static void check_reads(const struct period *period, const struct grid *grid, in
     for (int64_t due = schedule_next(&schedule, &calendar, from - 1); due < period->to_ms;
          due = schedule_next(&schedule, &calendar, due)) {
         enum quality worst = QUALITY_MISSING;
+        const struct sample *answer = NULL;
         for (int i = 0; i < stream_count; i++) {
             // an answer that came after all waiting was over counts no more
             if (stream[i].due_ms == due &&
-                stream[i].at_ms < period->to_ms + 2 * grid->interval_ms + 60000)
+                stream[i].at_ms < period->to_ms + 2 * grid->interval_ms + 60000) {
                 worst = values_worst(stream[i].values, VALUES);
+                answer = &stream[i];
+            }
         }
+        tally_read(&tally, worst, answer);
         good_count += worst == QUALITY_GOOD;
         suspect += worst == QUALITY_SUSPECT;
         missing += worst == QUALITY_MISSING;
@@ -617,6 +655,7 @@ static void check_reads(const struct period *period, const struct grid *grid, in
     assert_int_equal(period->suspect, suspect);
     assert_int_equal(period->missing, missing);
     assert_int_equal(period->expected, good_count + suspect + missing);
+    check_reasons(period, &tally);
 }
 
 static void check_gauge(const struct period *period, const struct period_channel *channel,
@@ -931,6 +970,10 @@ static void random_period(struct period *out)
     out->suspect = (int64_t)(random_magnitude() >> 4);
     out->missing = (int64_t)(random_magnitude() >> 4);
     out->expected = out->good + out->suspect + out->missing;
+    for (int i = (int)random_between(0, 2 * REASONS_MAX); i > 0; i--) {
+        reasons_add(&out->reasons, (enum quality)random_between(QUALITY_SUSPECT, QUALITY_MISSING),
+                    (uint16_t)random_between(1, WHY_EXCEPTION + 10), random_between(0, 100));
+    }
     out->quality = (uint8_t)random_between(0, 5);
     out->channel_count = (int)random_between(0, PERIOD_CHANNELS_MAX);
     for (int i = 0; i < out->channel_count; i++) {
@@ -975,6 +1018,7 @@ static void test_round_trip(void **state)
         assert_same(&period, &back);
         assert_int_equal(back.expected, period.expected);
         assert_int_equal(back.to_ms, period.to_ms);
+        assert_memory_equal(&back.reasons, &period.reasons, sizeof back.reasons);
         for (int i = 0; i < period.channel_count; i++)
             assert_memory_equal(&back.channels[i], &period.channels[i], sizeof back.channels[i]);
         // cut anywhere, or with a byte more: not a period, and the output stays
@@ -985,6 +1029,88 @@ static void test_round_trip(void **state)
         assert_same(&period, &back);
     }
     buf_release(&bytes);
+}
+
+// What a program before the reasons wrote: the same bytes without them, and another first byte.
+static void test_format_without_reasons(void **state)
+{
+    (void)state;
+    static struct period period;
+    static struct period back;
+    struct buf bytes;
+    struct buf old;
+    buf_init(&bytes, 65536);
+    buf_init(&old, 65536);
+    random_period(&period);
+    period.good = 50;
+    period.suspect = 7;
+    period.missing = 3;
+    period.expected = 60;
+    memset(&period.reasons, 0, sizeof period.reasons);
+    period_encode(&period, &bytes);
+    struct cursor cursor = cursor_of(bytes.data + 4, bytes.length - 4);
+    for (int i = 0; i < 6; i++) // version, from, length, good, suspect, missing
+        (void)cursor_varint(&cursor);
+    size_t place = bytes.length - (size_t)(cursor.end - cursor.at);
+    assert_int_equal(bytes.data[place], 0);
+    buf_add_byte(&old, 1);
+    buf_add(&old, bytes.data + 1, place - 1);
+    buf_add(&old, bytes.data + place + 1, bytes.length - place - 1);
+    assert_int_equal(period_decode(old.data, old.length, &back), 0);
+    assert_int_equal(back.expected, 60);
+    assert_int_equal(back.reasons.count, 2);
+    assert_int_equal(reasons_of(&back.reasons, QUALITY_SUSPECT, WHY_OTHER), 7);
+    assert_int_equal(reasons_of(&back.reasons, QUALITY_MISSING, WHY_OTHER), 3);
+    buf_release(&bytes);
+    buf_release(&old);
+}
+
+// Lists against plain counting: adding, merging, moving, more kinds than there is room for.
+static void test_reasons(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 2000; round++) {
+        static struct reasons parts[4];
+        static int64_t counts[2][40];
+        memset(parts, 0, sizeof parts);
+        memset(counts, 0, sizeof counts);
+        int kinds = (int)random_between(1, 30); // above the bound some rounds
+        for (int i = (int)random_between(0, 60); i > 0; i--) {
+            bool missing = random_between(0, 1) != 0;
+            int why = (int)random_between(1, kinds);
+            why = why == WHY_OTHER ? 31 : why;
+            int64_t count = random_between(0, 5);
+            reasons_add(&parts[random_between(0, 3)], missing ? QUALITY_MISSING : QUALITY_ESTIMATED,
+                        (uint16_t)why, count);
+            counts[missing][why] += count;
+        }
+        for (int i = 1; i < 4; i++)
+            reasons_merge(&parts[0], &parts[i]);
+        int64_t sums[2] = {0, 0};
+        int64_t told[2] = {0, 0};
+        for (int missing = 0; missing < 2; missing++) {
+            enum quality quality = missing ? QUALITY_MISSING : QUALITY_SUSPECT;
+            for (int why = 0; why < 40; why++) {
+                int64_t of = reasons_of(&parts[0], quality, (uint16_t)why);
+                sums[missing] += counts[missing][why];
+                told[missing] += of;
+                assert_true(why == WHY_OTHER || of <= counts[missing][why]);
+                assert_true(kinds > 5 || of == counts[missing][why]); // there is room for 5 of each
+            }
+            assert_int_equal(told[missing], sums[missing]);
+            assert_int_equal(reasons_total(&parts[0], quality), sums[missing]);
+        }
+        assert_in_range(parts[0].count, 0, REASONS_MAX);
+        int64_t before = reasons_of(&parts[0], QUALITY_MISSING, 1);
+        int64_t there = reasons_of(&parts[0], QUALITY_MISSING, 2);
+        int64_t moved = random_between(0, 6);
+        reasons_move(&parts[0], 1, 2, moved);
+        moved = moved < before ? moved : before;
+        assert_int_equal(reasons_of(&parts[0], QUALITY_MISSING, 1), before - moved);
+        assert_int_equal(reasons_total(&parts[0], QUALITY_MISSING), sums[1]);
+        if (kinds <= 5)
+            assert_int_equal(reasons_of(&parts[0], QUALITY_MISSING, 2), there + moved);
+    }
 }
 
 static void check_sane(const struct period *period)
@@ -1059,6 +1185,8 @@ int main(void)
         cmocka_unit_test(test_sums),
         cmocka_unit_test(test_sum_of_holes),
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_format_without_reasons),
+        cmocka_unit_test(test_reasons),
         cmocka_unit_test(test_damaged_bytes),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
