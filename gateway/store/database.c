@@ -15,7 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BUSY_TIMEOUT_MS 2000       // waiting for another connection's lock
 #define QUICK_CHECK_LIMIT_MS 10000 // of the check at start; a larger store is checked in part
 #define CHECK_STEPS 10000          // virtual machine steps between two looks at the clock
 #define LENGTH_MAX (32 * 1024 * 1024)
@@ -94,7 +93,7 @@ static int harden(struct store *store, struct err *err)
         if (sqlite3_db_config(store->db, options[i].option, options[i].value, NULL) != SQLITE_OK)
             return store_failed(store, err);
     (void)sqlite3_limit(store->db, SQLITE_LIMIT_LENGTH, LENGTH_MAX);
-    (void)sqlite3_busy_timeout(store->db, BUSY_TIMEOUT_MS);
+    (void)sqlite3_busy_timeout(store->db, STORE_BUSY_MS);
     return store_execute(store,
                          "PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;"
                          "PRAGMA temp_store = MEMORY",

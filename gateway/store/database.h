@@ -38,10 +38,8 @@ enum slot {
     SLOT_LANE_ACKNOWLEDGE,
     SLOT_LANE_CONFIRM,
     SLOT_LANE_KEPT,
-    SLOT_LANE_RETAIN,
     SLOT_OUTBOX_ADD,
     SLOT_OUTBOX_PAGE,
-    SLOT_OUTBOX_REMOVE,
     SLOT_GAP_ADD,
     SLOT_GAP_GET,
     SLOT_REVISION_ADD,
@@ -65,6 +63,7 @@ enum slot {
     SLOT_OUTBOX_LEAVE,
     SLOT_LANE_LEAVE,
     SLOT_PERIOD_OLD,
+    SLOT_PERIOD_ROOM,
     SLOT_PERIOD_REMOVE,
     SLOT_ALERT_OLD,
     SLOT_ALERT_CHANGES_REMOVE,
@@ -85,6 +84,7 @@ struct store {
     bool round_broken; // a write of this round failed: it can only be cancelled
     int wal_pages;     // after the newest commit
     bool wal_complained;
+    bool is_full; // the newest failure was that of a full disk
     char stream[UUID_SIZE];
     sqlite3_stmt *slots[SLOTS];
     struct profile **decoders; // by revision, loaded when first met
@@ -94,6 +94,8 @@ struct store {
     int64_t damaged;               // rows left out
     bool saw_damage;               // an error of the disk, of the file's form or of its tables
 };
+
+#define STORE_BUSY_MS 2000 // waiting for another connection's lock
 
 // Rows that are read within one statement, so that a slow visitor holds no read transaction.
 #define STORE_PAGE 256

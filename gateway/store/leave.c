@@ -1,27 +1,41 @@
 #include "store/leave.h"
 
-#include "store/query.h"
+#include <stdlib.h>
+#include <string.h>
 
-int leave_begin(struct store *store, struct leaving *leaving, struct err *err)
+int leave_begin(struct store *store, bool unsent, int64_t now_ms, struct leaving *leaving,
+                struct err *err)
 {
-    *leaving = (struct leaving){.kept = {0}};
-    for (enum lane lane = LANE_ALERT; lane < LANES_END; lane++)
-        if (store_lane_kept(store, lane, &leaving->kept[lane], err) != 0)
+    *leaving = (struct leaving){.unsent = unsent, .now_ms = now_ms};
+    for (enum lane lane = LANE_ALERT; lane < LANES_END; lane++) {
+        struct outbox_state state;
+        if (store_lane_kept(store, lane, &leaving->kept[lane], err) != 0 ||
+            store_outbox_state(store, lane, &state, err) != 0)
             return -1;
+        leaving->flying[lane] = unsent ? state.acknowledged + LEAVE_FLYING_MAX : INT64_MAX;
+    }
     return 0;
 }
 
-void leave_bind(struct query *query, const struct leaving *leaving)
+void leave_release(struct leaving *leaving)
 {
-    for (enum lane lane = LANE_ALERT; lane < LANES_END; lane++)
-        query_int(query, leaving->kept[lane]);
+    free(leaving->lost);
+    leaving->lost = NULL;
 }
 
 bool leave_may(const struct leaving *leaving, int64_t lane, int64_t seq)
 {
     if (lane < LANE_ALERT || lane >= LANES_END)
         return lane == 0; // a row of a lane that there is not is damage: it stays for verify
-    return seq <= leaving->kept[lane];
+    return seq <= leaving->kept[lane] || seq > leaving->flying[lane];
+}
+
+void leave_bind(struct query *query, const struct leaving *leaving)
+{
+    for (enum lane lane = LANE_ALERT; lane < LANES_END; lane++)
+        query_int(query, leaving->kept[lane]);
+    for (enum lane lane = LANE_ALERT; lane < LANES_END; lane++)
+        query_int(query, leaving->flying[lane]);
 }
 
 static int is_in_gap(struct store *store, int64_t lane, int64_t seq, struct err *err)
@@ -39,8 +53,23 @@ static int is_in_gap(struct store *store, int64_t lane, int64_t seq, struct err 
     return found;
 }
 
+static int lost_add(struct leaving *leaving, int64_t lane, int64_t seq, int64_t at_ms,
+                    struct err *err)
+{
+    if (leaving->lost_count == leaving->lost_room) {
+        int room = leaving->lost_room > 0 ? 2 * leaving->lost_room : 256;
+        struct lost *grown = reallocarray(leaving->lost, (size_t)room, sizeof *grown);
+        if (grown == NULL)
+            return err_set(err, "out of memory");
+        leaving->lost = grown;
+        leaving->lost_room = room;
+    }
+    leaving->lost[leaving->lost_count++] = (struct lost){(enum lane)lane, seq, at_ms};
+    return 0;
+}
+
 int leave_message(struct store *store, struct leaving *leaving, int64_t lane, int64_t seq,
-                  struct err *err)
+                  int64_t at_ms, struct err *err)
 {
     if (lane == 0)
         return 0;
@@ -53,6 +82,8 @@ int leave_message(struct store *store, struct leaving *leaving, int64_t lane, in
     int named = query_run(&query, err) != 0 ? -1 : is_in_gap(store, lane, seq, err);
     if (named < 0)
         return -1;
+    if (named == 0 && seq > leaving->kept[lane])
+        return lost_add(leaving, lane, seq, at_ms, err);
     leaving->counted[lane] += named == 0;
     leaving->high[lane] = seq > leaving->high[lane] ? seq : leaving->high[lane];
     return 0;
@@ -60,22 +91,62 @@ int leave_message(struct store *store, struct leaving *leaving, int64_t lane, in
 
 // The lane keeps count of what left it and stands in no gap, so that verify can tell it from a
 // loss.
-int leave_end(struct store *store, const struct leaving *leaving, struct err *err)
+static int count_lane(struct store *store, const struct leaving *leaving, int lane, struct err *err)
 {
-    for (int lane = LANE_ALERT; lane < LANES_END; lane++) {
-        struct query query;
-        if (leaving->high[lane] == 0)
-            continue;
-        if (query_begin(&query, store, SLOT_LANE_LEAVE,
-                        "UPDATE lane SET retained_high = max(retained_high, ?2),"
-                        " retained_count = retained_count + ?3 WHERE lane = ?1",
-                        err) != 0)
-            return -1;
-        query_int(&query, lane);
-        query_int(&query, leaving->high[lane]);
-        query_int(&query, leaving->counted[lane]);
-        if (query_run(&query, err) != 0)
+    struct query query;
+    if (leaving->high[lane] == 0)
+        return 0;
+    if (query_begin(&query, store, SLOT_LANE_LEAVE,
+                    "UPDATE lane SET retained_high = max(retained_high, ?2),"
+                    " retained_count = retained_count + ?3 WHERE lane = ?1",
+                    err) != 0)
+        return -1;
+    query_int(&query, lane);
+    query_int(&query, leaving->high[lane]);
+    query_int(&query, leaving->counted[lane]);
+    return query_run(&query, err);
+}
+
+static int compare_lost(const void *a, const void *b)
+{
+    const struct lost *left = a;
+    const struct lost *right = b;
+    if (left->lane != right->lane)
+        return left->lane < right->lane ? -1 : 1;
+    return (left->seq > right->seq) - (left->seq < right->seq);
+}
+
+static int name_lost(struct store *store, struct leaving *leaving, struct err *err)
+{
+    if (leaving->lost_count > 0)
+        qsort(leaving->lost, (size_t)leaving->lost_count, sizeof leaving->lost[0], compare_lost);
+    for (int i = 0; i < leaving->lost_count;) {
+        const struct lost *first = &leaving->lost[i];
+        struct stored_gap gap = {.lane = first->lane,
+                                 .first = first->seq,
+                                 .last = first->seq,
+                                 .reason = LEAVE_REASON,
+                                 .from_ms = first->at_ms,
+                                 .to_ms = first->at_ms,
+                                 .at_ms = leaving->now_ms};
+        for (i++; i < leaving->lost_count && leaving->lost[i].lane == gap.lane &&
+                  leaving->lost[i].seq == gap.last + 1;
+             i++) {
+            int64_t at = leaving->lost[i].at_ms;
+            gap.last++;
+            gap.from_ms = at < gap.from_ms ? at : gap.from_ms;
+            gap.to_ms = at > gap.to_ms ? at : gap.to_ms;
+        }
+        if (store_gap_add(store, &gap, err) != 0)
             return -1;
     }
-    return 0;
+    return leaving->lost_count;
+}
+
+int leave_end(struct store *store, struct leaving *leaving, struct err *err)
+{
+    for (int lane = LANE_ALERT; lane < LANES_END; lane++)
+        if (count_lane(store, leaving, lane, err) != 0)
+            return -1;
+    return name_lost(store, leaving, err);
 }

@@ -20,6 +20,7 @@ int store_failed(struct store *store, struct err *err)
     int code = sqlite3_extended_errcode(store->db);
     const char *text = sqlite3_errmsg(store->db);
     store->round_broken = store->in_round;
+    store->is_full = (code & 0xFF) == SQLITE_FULL;
     if (is_disk_error(code)) {
         store->saw_damage = true;
         if (store->disk_error_ends) {

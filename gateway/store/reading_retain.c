@@ -1,5 +1,5 @@
-// Retention: raw readings that are old and need not be sent any more.
-#include "store/query.h"
+// Retention: raw readings that are old and need not be sent any more, and those that make room.
+#include "store/leave.h"
 
 #include <stdlib.h>
 
@@ -7,17 +7,20 @@ struct old {
     int64_t row, lane, seq;
 };
 
-static int old_find(struct store *store, int64_t before_ms, struct old *list, int max,
-                    struct err *err)
+static int old_find(struct store *store, const struct leaving *leaving, int64_t before_ms,
+                    struct old *list, int max, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_RETAIN_PAGE,
-                    "SELECT id, r.lane, seq FROM reading AS r LEFT JOIN lane ON lane.lane = r.lane"
-                    " WHERE id < ?1 AND (seq IS NULL OR seq <= acknowledged) ORDER BY id LIMIT ?2",
-                    err) != 0)
+    if (query_begin(
+            &query, store, SLOT_RETAIN_PAGE,
+            "SELECT id, lane, seq FROM reading WHERE id < ?1 AND (seq IS NULL OR NOT " LEAVE_STAYS(
+                "lane", "seq", "?3", "?4", "?5", "?6", "?7", "?8") ")"
+                                                                   " ORDER BY id LIMIT ?2",
+            err) != 0)
         return -1;
     query_int(&query, reading_id(before_ms, 0));
     query_int(&query, max);
+    leave_bind(&query, leaving);
     int count = 0;
     int more;
     while ((more = query_row(&query, err)) == 1) {
@@ -27,53 +30,53 @@ static int old_find(struct store *store, int64_t before_ms, struct old *list, in
     return more == 0 ? count : -1;
 }
 
-// The lane keeps count of what left it and stands in no gap, so that verify can tell it from a
-// loss.
-static int message_remove(struct store *store, const struct old *old, struct err *err)
+static int reading_remove(struct store *store, const struct old *old, struct leaving *leaving,
+                          struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_OUTBOX_REMOVE,
-                    "DELETE FROM outbox WHERE lane = ?1 AND seq = ?2", err) != 0)
-        return -1;
-    query_int(&query, old->lane);
-    query_int(&query, old->seq);
-    if (query_run(&query, err) != 0 ||
-        query_begin(&query, store, SLOT_LANE_RETAIN,
-                    "UPDATE lane SET retained_high = max(retained_high, ?2),"
-                    " retained_count = retained_count + NOT EXISTS (SELECT 1 FROM gap"
-                    " WHERE of_lane = ?1 AND ?2 BETWEEN first AND last) WHERE lane = ?1",
-                    err) != 0)
-        return -1;
-    query_int(&query, old->lane);
-    query_int(&query, old->seq);
-    return query_run(&query, err);
-}
-
-static int reading_remove(struct store *store, const struct old *old, struct err *err)
-{
-    if (old->seq != 0 && message_remove(store, old, err) != 0)
-        return -1;
-    struct query query;
-    if (query_begin(&query, store, SLOT_RETAIN_REMOVE, "DELETE FROM reading WHERE id = ?1", err) !=
-        0)
+    if (leave_message(store, leaving, old->lane, old->seq, old->row >> 16, err) != 0 ||
+        query_begin(&query, store, SLOT_RETAIN_REMOVE, "DELETE FROM reading WHERE id = ?1", err) !=
+            0)
         return -1;
     query_int(&query, old->row);
     return query_run(&query, err);
 }
 
-int store_reading_retain(struct store *store, int64_t before_ms, int max, struct err *err)
+// How many went, -1; messages that were never acknowledged are added to *named.
+static int readings_remove(struct store *store, struct leaving *leaving, int64_t before_ms, int max,
+                           int64_t *named, struct err *err)
 {
-    if (before_ms <= 0 || max <= 0)
-        return 0;
     struct old *list = calloc((size_t)max, sizeof *list);
     if (list == NULL)
         return err_set(err, "out of memory");
-    int count =
-        old_find(store, before_ms < READING_AT_MAX ? before_ms : READING_AT_MAX, list, max, err);
+    before_ms = before_ms < READING_AT_MAX ? before_ms : READING_AT_MAX;
+    int count = old_find(store, leaving, before_ms, list, max, err);
     int result = count;
     for (int i = 0; i < count && result >= 0; i++)
-        if (reading_remove(store, &list[i], err) != 0)
+        if (reading_remove(store, &list[i], leaving, err) != 0)
             result = -1;
     free(list);
+    int lost = result < 0 ? -1 : leave_end(store, leaving, err);
+    if (lost < 0)
+        return -1;
+    *named += lost;
     return result;
+}
+
+int store_reading_retain(struct store *store, int64_t before_ms, int max, struct err *err)
+{
+    struct store_shed shed = {.before_ms = before_ms, .max = max};
+    return store_reading_shed(store, &shed, err);
+}
+
+int store_reading_shed(struct store *store, struct store_shed *shed, struct err *err)
+{
+    struct leaving leaving;
+    if (shed->before_ms <= 0 || shed->max <= 0)
+        return 0;
+    if (leave_begin(store, shed->unsent, shed->now_ms, &leaving, err) != 0)
+        return -1;
+    int count = readings_remove(store, &leaving, shed->before_ms, shed->max, &shed->messages, err);
+    leave_release(&leaving);
+    return count;
 }

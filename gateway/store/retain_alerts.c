@@ -2,16 +2,20 @@
 // long and the office has all of them. A gap that goes leaves its count with its lane. The newest
 // of both stays, so that no number comes twice.
 #include "store/leave.h"
-#include "store/query.h"
 
 #include <stdlib.h>
 
-// ?1: before, ?2: how many, ?3 to ?5: what is kept.
-static int numbers_find(struct store *store, const struct leaving *leaving, enum slot slot,
-                        const char *sql, int64_t before_ms, int64_t *list, int max, struct err *err)
+struct kind {
+    enum slot slot;
+    const char *sql; // ?1: before, ?2: how many, ?3 to ?8: leave_bind
+    int (*remove)(struct store *store, int64_t number, struct leaving *leaving, struct err *err);
+};
+
+static int numbers_find(struct store *store, const struct leaving *leaving, const struct kind *kind,
+                        int64_t before_ms, int64_t *list, int max, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, slot, sql, err) != 0)
+    if (query_begin(&query, store, kind->slot, kind->sql, err) != 0)
         return -1;
     query_int(&query, before_ms);
     query_int(&query, max);
@@ -23,28 +27,35 @@ static int numbers_find(struct store *store, const struct leaving *leaving, enum
     return more == 0 ? count : -1;
 }
 
-typedef int number_remove(struct store *store, int64_t number, struct leaving *leaving,
-                          struct err *err);
-
 // How many went, -1.
-static int remove_old(struct store *store, enum slot slot, const char *sql, int64_t before_ms,
-                      int max, number_remove *remove, struct err *err)
+static int step_do(struct store *store, const struct kind *kind, int64_t before_ms, int max,
+                   struct leaving *leaving, struct err *err)
+{
+    int64_t *list = calloc((size_t)max, sizeof *list);
+    if (list == NULL)
+        return err_set(err, "out of memory");
+    int count = numbers_find(store, leaving, kind, before_ms, list, max, err);
+    int result = count;
+    for (int i = 0; i < count && result >= 0; i++)
+        if (kind->remove(store, list[i], leaving, err) != 0)
+            result = -1;
+    free(list);
+    return result;
+}
+
+static int retain(struct store *store, const struct kind *kind, int64_t before_ms, int max,
+                  struct err *err)
 {
     struct leaving leaving;
     if (before_ms <= 0 || max <= 0)
         return 0;
-    int64_t *list = calloc((size_t)max, sizeof *list);
-    if (list == NULL)
-        return err_set(err, "out of memory");
-    int count = leave_begin(store, &leaving, err) != 0
-                    ? -1
-                    : numbers_find(store, &leaving, slot, sql, before_ms, list, max, err);
-    int result = count;
-    for (int i = 0; i < count && result >= 0; i++)
-        if (remove(store, list[i], &leaving, err) != 0)
-            result = -1;
-    free(list);
-    return result < 0 || leave_end(store, &leaving, err) != 0 ? -1 : count;
+    if (leave_begin(store, false, 0, &leaving, err) != 0)
+        return -1;
+    int count = step_do(store, kind, before_ms, max, &leaving, err);
+    if (count >= 0 && leave_end(store, &leaving, err) < 0)
+        count = -1;
+    leave_release(&leaving);
+    return count;
 }
 
 // --- alerts ---
@@ -54,13 +65,14 @@ static int alert_remove(struct store *store, int64_t number, struct leaving *lea
 {
     struct query query;
     if (query_begin(&query, store, SLOT_ALERT_CHANGES_REMOVE,
-                    "DELETE FROM alert_change WHERE alert = ?1 RETURNING lane, seq", err) != 0)
+                    "DELETE FROM alert_change WHERE alert = ?1 RETURNING lane, seq, at_ms",
+                    err) != 0)
         return -1;
     query_int(&query, number);
     int more;
     while ((more = query_row(&query, err)) == 1) {
         if (leave_message(store, leaving, query_get_int(&query, 0), query_get_int(&query, 1),
-                          err) != 0) {
+                          query_get_int(&query, 2), err) != 0) {
             query_end(&query);
             return -1;
         }
@@ -72,15 +84,32 @@ static int alert_remove(struct store *store, int64_t number, struct leaving *lea
     return query_run(&query, err);
 }
 
+static const struct kind alerts = {
+    SLOT_ALERT_OLD,
+    "SELECT number FROM alert WHERE closed_ms < ?1 AND number < (SELECT max(number) FROM alert)"
+    " AND NOT EXISTS (SELECT 1 FROM alert_change AS c WHERE c.alert = number AND " LEAVE_STAYS(
+        "lane", "seq", "?3", "?4", "?5", "?6", "?7", "?8") ") ORDER BY number LIMIT ?2",
+    alert_remove};
+
 int store_alert_retain(struct store *store, int64_t before_ms, int max, struct err *err)
 {
-    return remove_old(
-        store, SLOT_ALERT_OLD,
-        "SELECT number FROM alert WHERE closed_ms < ?1"
-        " AND number < (SELECT max(number) FROM alert) AND NOT EXISTS"
-        " (SELECT 1 FROM alert_change AS c WHERE c.alert = number AND seq > " LEAVE_KEPT(
-            "lane", "?3", "?4", "?5") ") ORDER BY number LIMIT ?2",
-        before_ms, max, alert_remove, err);
+    return retain(store, &alerts, before_ms, max, err);
+}
+
+int store_alert_shed(struct store *store, struct store_shed *shed, struct err *err)
+{
+    struct leaving leaving;
+    if (shed->max <= 0)
+        return 0;
+    if (leave_begin(store, shed->unsent, shed->now_ms, &leaving, err) != 0)
+        return -1;
+    int count = step_do(store, &alerts, shed->before_ms, shed->max, &leaving, err);
+    int named = count < 0 ? -1 : leave_end(store, &leaving, err);
+    leave_release(&leaving);
+    if (named < 0)
+        return -1;
+    shed->messages += named;
+    return count;
 }
 
 // --- gaps ---
@@ -113,7 +142,7 @@ static int gap_remove(struct store *store, int64_t row, struct leaving *leaving,
     struct query query;
     if (gap_count(store, row, leaving, err) != 0 ||
         query_begin(&query, store, SLOT_GAP_REMOVE,
-                    "DELETE FROM gap WHERE id = ?1 RETURNING lane, seq", err) != 0)
+                    "DELETE FROM gap WHERE id = ?1 RETURNING lane, seq, at_ms", err) != 0)
         return -1;
     query_int(&query, row);
     int found = query_row(&query, err);
@@ -121,18 +150,21 @@ static int gap_remove(struct store *store, int64_t row, struct leaving *leaving,
         return found;
     int64_t lane = query_get_int(&query, 0);
     int64_t seq = query_get_int(&query, 1);
-    return query_run(&query, err) != 0 ? -1 : leave_message(store, leaving, lane, seq, err);
+    int64_t at_ms = query_get_int(&query, 2);
+    return query_run(&query, err) != 0 ? -1 : leave_message(store, leaving, lane, seq, at_ms, err);
 }
 
 // Gaps that overlap stay, both of them: what each explains alone could not be told.
+static const struct kind gaps = {
+    SLOT_GAP_OLD,
+    "SELECT id FROM gap AS g WHERE at_ms < ?1 AND NOT " LEAVE_STAYS(
+        "lane", "seq", "?3", "?4", "?5", "?6", "?7",
+        "?8") " AND id < (SELECT max(id) FROM gap) AND NOT EXISTS (SELECT 1 FROM gap AS o"
+              " WHERE o.of_lane = g.of_lane AND o.id <> g.id AND o.first <= g.last"
+              " AND o.last >= g.first) ORDER BY id LIMIT ?2",
+    gap_remove};
+
 int store_gap_retain(struct store *store, int64_t before_ms, int max, struct err *err)
 {
-    return remove_old(
-        store, SLOT_GAP_OLD,
-        "SELECT id FROM gap AS g WHERE at_ms < ?1 AND seq <= " LEAVE_KEPT(
-            "lane", "?3", "?4",
-            "?5") " AND id < (SELECT max(id) FROM gap) AND NOT EXISTS"
-                  " (SELECT 1 FROM gap AS o WHERE o.of_lane = g.of_lane AND o.id <> g.id"
-                  " AND o.first <= g.last AND o.last >= g.first) ORDER BY id LIMIT ?2",
-        before_ms, max, gap_remove, err);
+    return retain(store, &gaps, before_ms, max, err);
 }

@@ -1,32 +1,62 @@
-// Retention of closed periods: all versions of one go together, and only when none of them has to
-// be sent any more. The newest of each meter and span stays, however old: what follows joins on it.
+// Retention of closed periods: all versions of one go together. The newest of each meter and span
+// stays, however old: what follows joins on it.
 #include "store/leave.h"
-#include "store/query.h"
 
 #include <stdlib.h>
+
+// Of each meter its oldest ones are looked at for one step of making room: so many, and a share of
+// OLDEST_SHARE. More than may be on their way to the office, so that those do not hide the others.
+#define OLDEST_LEAST 50
+#define OLDEST_SHARE 3000
 
 struct place {
     int64_t meter, from_ms;
 };
 
-static int places_find(struct store *store, const struct leaving *leaving, enum span span,
-                       int64_t before_ms, struct place *list, int max, struct err *err)
+// What one step is about.
+struct step {
+    enum span span;
+    enum span longer; // only what such a period covers; 0: whatever is old
+    int64_t before_ms;
+    int max;
+};
+
+#define STAYS                                                                                      \
+    "EXISTS (SELECT 1 FROM period AS v WHERE v.meter = p.meter AND v.span = p.span"                \
+    " AND v.from_ms = p.from_ms AND " LEAVE_STAYS("v.lane", "v.seq", "?4", "?5", "?6", "?7", "?8", \
+                                                  "?9") ")"
+#define OLD                                                                                        \
+    "SELECT p.meter, p.from_ms FROM meter CROSS JOIN period AS p ON p.meter = number"              \
+    " AND p.span = ?1 AND p.from_ms < ?2 WHERE p.version = 1 AND p.from_ms < (SELECT max(from_ms)" \
+    " FROM period WHERE meter = p.meter AND span = p.span) AND NOT " STAYS
+
+// By age all of one meter, then the next one.
+static const char by_age[] = OLD " LIMIT ?3";
+// To make room the oldest of all meters, as far as a longer period has what they say.
+static const char by_room[] =
+    OLD " AND p.from_ms < coalesce((SELECT from_ms FROM period WHERE meter = number AND span = ?1"
+        " ORDER BY from_ms LIMIT 1 OFFSET ?11), ?2) AND (SELECT to_ms FROM period"
+        " WHERE meter = p.meter AND span = ?10 AND from_ms <= p.from_ms ORDER BY from_ms DESC"
+        " LIMIT 1) > p.from_ms ORDER BY p.from_ms LIMIT ?3";
+
+static int places_find(struct store *store, const struct leaving *leaving, const struct step *step,
+                       struct place *list, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_PERIOD_OLD,
-                    "SELECT p.meter, p.from_ms FROM meter CROSS JOIN period AS p"
-                    " ON p.meter = number AND p.span = ?1 AND p.from_ms < ?2"
-                    " WHERE p.version = 1 AND p.from_ms < (SELECT max(from_ms) FROM period"
-                    " WHERE meter = p.meter AND span = p.span)"
-                    " AND NOT EXISTS (SELECT 1 FROM period AS v WHERE v.meter = p.meter"
-                    " AND v.span = p.span AND v.from_ms = p.from_ms AND v.seq > " LEAVE_KEPT(
-                        "v.lane", "?4", "?5", "?6") ") LIMIT ?3",
-                    err) != 0)
+    int64_t meters = 1;
+    bool room = step->longer != 0;
+    if ((room && store_ask(store, "SELECT max(1, count(*)) FROM meter", &meters, err) != 0) ||
+        query_begin(&query, store, room ? SLOT_PERIOD_ROOM : SLOT_PERIOD_OLD,
+                    room ? by_room : by_age, err) != 0)
         return -1;
-    query_int(&query, span);
-    query_int(&query, before_ms);
-    query_int(&query, max);
+    query_int(&query, step->span);
+    query_int(&query, step->before_ms);
+    query_int(&query, step->max);
     leave_bind(&query, leaving);
+    if (room) {
+        query_int(&query, step->longer);
+        query_int(&query, OLDEST_LEAST + OLDEST_SHARE / meters);
+    }
     int count = 0;
     int more;
     while ((more = query_row(&query, err)) == 1)
@@ -53,30 +83,59 @@ static int version_remove(struct store *store, enum span span, const struct plac
         return found;
     int64_t lane = query_get_int(&query, 0);
     int64_t seq = query_get_int(&query, 1);
-    if (query_run(&query, err) != 0 || leave_message(store, leaving, lane, seq, err) != 0)
+    if (query_run(&query, err) != 0 ||
+        leave_message(store, leaving, lane, seq, place->from_ms, err) != 0)
         return -1;
     return 1;
+}
+
+// How many periods went, -1.
+static int step_do(struct store *store, const struct step *step, struct leaving *leaving,
+                   struct err *err)
+{
+    struct place *list = calloc((size_t)step->max, sizeof *list);
+    if (list == NULL)
+        return err_set(err, "out of memory");
+    int count = places_find(store, leaving, step, list, err);
+    int removed = 1;
+    for (int i = 0; i < count && removed >= 0; i++)
+        do
+            removed = version_remove(store, step->span, &list[i], leaving, err);
+        while (removed == 1);
+    free(list);
+    return removed < 0 ? -1 : count;
 }
 
 int store_period_retain(struct store *store, enum span span, int64_t before_ms, int max,
                         struct err *err)
 {
+    const struct step step = {.span = span, .before_ms = before_ms, .max = max};
     struct leaving leaving;
     if (before_ms <= 0 || max <= 0)
         return 0;
-    struct place *list = calloc((size_t)max, sizeof *list);
-    if (list == NULL)
-        return err_set(err, "out of memory");
-    int count = leave_begin(store, &leaving, err) != 0
-                    ? -1
-                    : places_find(store, &leaving, span, before_ms, list, max, err);
-    int removed = 1;
-    for (int i = 0; i < count && removed >= 0; i++)
-        do
-            removed = version_remove(store, span, &list[i], &leaving, err);
-        while (removed == 1);
-    free(list);
-    if (count < 0 || removed < 0 || leave_end(store, &leaving, err) != 0)
+    if (leave_begin(store, false, 0, &leaving, err) != 0)
         return -1;
+    int count = step_do(store, &step, &leaving, err);
+    if (count >= 0 && leave_end(store, &leaving, err) < 0)
+        count = -1;
+    leave_release(&leaving);
+    return count;
+}
+
+int store_period_shed(struct store *store, enum span span, enum span longer,
+                      struct store_shed *shed, struct err *err)
+{
+    const struct step step = {span, longer, shed->before_ms, shed->max};
+    struct leaving leaving;
+    if (shed->max <= 0)
+        return 0;
+    if (leave_begin(store, shed->unsent, shed->now_ms, &leaving, err) != 0)
+        return -1;
+    int count = step_do(store, &step, &leaving, err);
+    int named = count < 0 ? -1 : leave_end(store, &leaving, err);
+    leave_release(&leaving);
+    if (named < 0)
+        return -1;
+    shed->messages += named;
     return count;
 }

@@ -289,6 +289,24 @@ int store_period_retain(struct store *store, enum span span, int64_t before_ms, 
 int store_alert_retain(struct store *store, int64_t before_ms, int max, struct err *err);
 int store_gap_retain(struct store *store, int64_t before_ms, int max, struct err *err);
 
+// Making room before its time, one step: the oldest rows before `before_ms`, at most `max`. First
+// what is not kept (store_lane_kept), with `unsent` also what the office never had: `messages`
+// grows by those, each named by a gap with the reason "size-limit" in the same round. Each returns
+// how many rows went.
+struct store_shed {
+    bool unsent;
+    int64_t before_ms, now_ms;
+    int max;
+    int64_t messages;
+};
+int store_reading_shed(struct store *store, struct store_shed *shed, struct err *err);
+// Periods of `span` of which a period of the span `longer` has what they say.
+int store_period_shed(struct store *store, enum span span, enum span longer,
+                      struct store_shed *shed, struct err *err);
+int store_alert_shed(struct store *store, struct store_shed *shed, struct err *err); // closed ones
+// Messages that gaps of that reason have named so far.
+int store_shed_messages(struct store *store, int64_t *messages, struct err *err);
+
 // What the store takes on disk. The free pages are part of the file and are filled again first.
 struct store_space {
     int64_t file_bytes, free_bytes, log_bytes;
@@ -297,6 +315,12 @@ int store_space(struct store *store, struct store_space *out, struct err *err);
 // Gives back at most `pages` free pages (of 4 KiB) to the disk, in a transaction of its own:
 // between rounds.
 int store_vacuum(struct store *store, int pages, struct err *err);
+// Beyond so many bytes of file the store is full, like the disk.
+int store_limit(struct store *store, int64_t bytes, struct err *err);
+// Brings the log home and empties it as far as no reader needs it: 0, 1 when a reader holds it.
+int store_bring_home(struct store *store, struct err *err);
+// Whether the newest failure was that of a full disk (or limit).
+bool store_is_full(const struct store *store);
 
 // Text by key for small state that must survive ("clean_stop", "claim"); "gateway" holds the
 // gateway's id for exports, "stream" belongs to the store.

@@ -248,6 +248,130 @@ static void test_vacuum_in_steps(void **state)
     store_close(store);
 }
 
+// --- making room ---
+
+static void add_readings(struct store *store, int count)
+{
+    struct meter *meter = fixture_meter("m1");
+    int number = meter_make(store, "m1");
+    int decoder;
+    must(store_decoder(store, meter, &decoder, &failure));
+    for (int i = 0; i < count; i++) {
+        struct reading *reading = fixture_reading(meter, T0 + i * 1000);
+        must(store_reading_add(store, number, decoder, reading, LANE_LIVE, &failure));
+        free(reading);
+        if (i % 15 == 14)
+            add_period(store, number, SPAN_15MIN, T0 + i / 15 * QUARTER, 1, LANE_LIVE);
+        if (i % 60 == 59) {
+            struct period hour = {.span = SPAN_HOUR,
+                                  .version = 1,
+                                  .from_ms = T0 + i / 60 * 4 * QUARTER,
+                                  .to_ms = T0 + (i / 60 + 1) * 4 * QUARTER};
+            must(store_period_add(store, number, &hour, hour.to_ms, LANE_LIVE, 0, &failure));
+        }
+    }
+    fixture_meter_free(meter);
+}
+
+// Each seq of the lane is in the outbox, in one gap, or acknowledged; none is in two of them. The
+// oracle reads the file behind the store's back.
+static void must_balance(int64_t messages)
+{
+    assert_int_equal(sql_ask("SELECT count(*) FROM outbox AS o JOIN gap AS g ON g.of_lane = o.lane"
+                             " AND o.seq BETWEEN first AND last"),
+                     0);
+    assert_int_equal(sql_ask("SELECT coalesce(sum(last - first + 1), 0) FROM gap"), messages);
+    assert_int_equal(sql_ask("SELECT count(*) FROM gap AS a JOIN gap AS b ON a.of_lane = b.of_lane"
+                             " AND a.id < b.id AND a.first <= b.last AND a.last >= b.first"),
+                     0);
+    assert_int_equal(sql_ask("SELECT last - retained_count - (SELECT count(*) FROM outbox"
+                             " WHERE lane = 2) FROM lane WHERE lane = 2"),
+                     messages);
+}
+
+static int shed_readings(struct store *store, struct store_shed *shed)
+{
+    must(store_round_begin(store, &failure));
+    int gone = store_reading_shed(store, shed, &failure);
+    must(gone);
+    must(store_round_commit(store, &failure));
+    must_be_clean(store);
+    must_balance(shed->messages);
+    return gone;
+}
+
+static void test_room_is_made_of_the_oldest(void **state)
+{
+    (void)state;
+    struct store *store = store_must_open();
+    must(store_round_begin(store, &failure));
+    add_readings(store, 6000);
+    const int64_t acknowledged = 500;
+    must(store_outbox_acknowledge(store, LANE_LIVE, acknowledged, &failure));
+    must(store_round_commit(store, &failure));
+    struct store_shed shed = {
+        .before_ms = T0 + 5000 * 1000, .now_ms = T0 + 7000 * 1000, .max = 700};
+    int gone = 0;
+    int step;
+    while ((step = shed_readings(store, &shed)) > 0)
+        gone += step;
+    assert_int_equal(shed.messages, 0); // what is acknowledged first
+    assert_int_equal(gone, 469);        // of 500 messages 31 are periods
+    shed.unsent = true;
+    while ((step = shed_readings(store, &shed)) > 0)
+        gone += step;
+    // what may be on its way stays, what is younger too, and so do the periods between
+    assert_int_equal(sql_ask("SELECT min(seq) FROM outbox WHERE lane = 2 AND kind = 1"),
+                     acknowledged + 1);
+    assert_int_equal(sql_ask("SELECT count(*) FROM outbox WHERE lane = 2 AND kind = 1"
+                             " AND seq <= 1500"),
+                     sql_ask("SELECT 1000 - count(*) FROM outbox WHERE lane = 2 AND kind = 2"
+                             " AND seq BETWEEN 501 AND 1500"));
+    assert_int_equal(shed.messages, gone - 469);
+    assert_true(shed.messages > 3000);
+    assert_int_equal(sql_ask("SELECT count(*) FROM reading"), 6000 - gone);
+    assert_int_equal(sql_ask("SELECT count(*) FROM outbox WHERE lane = 2 AND kind = 2"), 400);
+    assert_int_equal(sql_ask("SELECT count(*) FROM gap WHERE reason <> 'size-limit' OR to_ms <"
+                             " from_ms OR to_ms - from_ms <> (last - first) * 1000"),
+                     0);
+    int64_t named;
+    must(store_shed_messages(store, &named, &failure));
+    assert_int_equal(named, shed.messages);
+    store_close(store);
+}
+
+static void test_quarter_hours_are_thinned(void **state)
+{
+    (void)state;
+    struct store *store = store_must_open();
+    must(store_round_begin(store, &failure));
+    add_readings(store, 60 * 100); // 400 quarter hours in 100 hours, all sent
+    int two = meter_make(store, "m2");
+    for (int i = 0; i < 100; i++) // no hour has these
+        add_period(store, two, SPAN_15MIN, T0 + i * QUARTER, 1, (enum lane)0);
+    must(store_outbox_acknowledge(store, LANE_LIVE, 640, &failure)); // 40 periods
+    struct store_shed shed = {.before_ms = T0 + 300 * QUARTER, .now_ms = T0, .max = 30};
+    assert_int_equal(store_period_shed(store, SPAN_15MIN, SPAN_HOUR, &shed, &failure), 30);
+    assert_int_equal(store_period_shed(store, SPAN_15MIN, SPAN_HOUR, &shed, &failure), 10);
+    assert_int_equal(store_period_shed(store, SPAN_15MIN, SPAN_HOUR, &shed, &failure), 0);
+    assert_int_equal(shed.messages, 0);
+    shed.unsent = true;
+    int gone = 0;
+    int step;
+    while ((step = store_period_shed(store, SPAN_15MIN, SPAN_HOUR, &shed, &failure)) > 0)
+        gone += step;
+    must(step);
+    must(store_round_commit(store, &failure));
+    assert_int_equal(shed.messages, gone);
+    must_be_clean(store);
+    must_balance(gone);
+    assert_int_equal(sql_ask("SELECT count(*) FROM period WHERE meter = 1 AND span = 5"), 100);
+    assert_int_equal(sql_ask("SELECT count(*) FROM period WHERE meter = 2"), 100);
+    assert_int_equal(sql_ask("SELECT count(*) FROM period WHERE meter = 1 AND span = 3"),
+                     400 - 40 - gone);
+    store_close(store);
+}
+
 int main(void)
 {
     random_start("test_store_retain");
@@ -257,6 +381,8 @@ int main(void)
         IN_FOLDER(test_alerts_by_age),
         IN_FOLDER(test_gaps_by_age),
         IN_FOLDER(test_vacuum_in_steps),
+        IN_FOLDER(test_room_is_made_of_the_oldest),
+        IN_FOLDER(test_quarter_hours_are_thinned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
