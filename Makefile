@@ -47,10 +47,11 @@ endif
 
 SOURCES := $(sort $(wildcard gateway/*.c gateway/*/*.c drivers/*.c drivers/*/*.c config/*.c web/*.c))
 HEADERS := $(sort $(wildcard gateway/*.h gateway/*/*.h drivers/*.h drivers/*/*.h config/*.h web/*.h \
-	tests/*/*.h))
+	tests/*/*.h tests/fault/*/*.h))
 UNIT_SOURCES := $(sort $(wildcard tests/unit/test_*.c))
 SUPPORT_SOURCES := $(sort $(wildcard tests/support/*.c))
 TOOL_SOURCES := $(sort $(wildcard tests/bench/*.c tests/fault/*.c))
+POWER_SOURCES := $(sort $(wildcard tests/fault/power/*.c))
 
 LIBRARY := $(BUILD)/libmetergate.a
 LIBRARY_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out gateway/main.c,$(SOURCES))) \
@@ -58,6 +59,7 @@ LIBRARY_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out gateway/main.c,$
 WEB_FILES := $(sort $(wildcard web/files/*))
 SUPPORT_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(SUPPORT_SOURCES))
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(UNIT_SOURCES))
+POWER_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(POWER_SOURCES))
 TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TOOL_SOURCES))
 
 .DEFAULT_GOAL := all
@@ -103,7 +105,7 @@ integration:
 bench: deps-test all tools
 	@$(PYTHON) tests/bench/bench.py --build $(BUILD)
 
-## Run the long fault tests (kill -9, outages, late replies, damaged frames), each printing its figure and seed
+## Run the long fault tests (power cuts, kill -9, outages, late replies, damaged frames), each printing its figure and seed
 fault: deps-test all tools
 	@$(PYTHON) tests/fault/fault.py --build $(BUILD)
 
@@ -122,10 +124,10 @@ lint: deps-lint format-check
 
 ## Bring all C files into the layout of .clang-format
 format:
-	@clang-format -i $(SOURCES) $(HEADERS) $(UNIT_SOURCES) $(SUPPORT_SOURCES) $(TOOL_SOURCES)
+	@clang-format -i $(SOURCES) $(HEADERS) $(UNIT_SOURCES) $(SUPPORT_SOURCES) $(TOOL_SOURCES) $(POWER_SOURCES)
 
 format-check:
-	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS) $(UNIT_SOURCES) $(SUPPORT_SOURCES) $(TOOL_SOURCES)
+	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS) $(UNIT_SOURCES) $(SUPPORT_SOURCES) $(TOOL_SOURCES) $(POWER_SOURCES)
 
 ## Remove everything that was built
 clean:
@@ -200,6 +202,12 @@ $(BUILD)/tests/bench/bare_modbus: tests/bench/bare_modbus.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "LD  $@"
 	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -o $@ $< $(shell pkg-config --libs libmodbus)
+
+# Takes libc's calls that change files: linked into nothing else.
+$(BUILD)/tests/fault/power_cut: tests/fault/power_cut.c $(POWER_OBJECTS) $(LIBRARY) $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "LD  $@"
+	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -o $@ $< $(POWER_OBJECTS) $(LIBRARY) $(ALL_LDLIBS)
 
 $(BUILD)/tests/%: tests/%.c $(SUPPORT_OBJECTS) $(LIBRARY) $(BUILD)/flags
 	@mkdir -p $(@D)

@@ -3,7 +3,7 @@
 
 usage: fault.py --build build [kill9 [--kills N] [--meters N] [--seed N] | outage [--minutes N] [--meters N] |
        late [--reads N] [--seed N] | damaged [--frames N] [--seed N] |
-       scan [--buses N] [--seed N] | halfopen [--cuts N] [--sides N] [--seed N]]
+       scan [--buses N] [--seed N] | halfopen [--cuts N] [--sides N] [--seed N] | powercut [--power-cuts N] [--seed N]]
 """
 import argparse
 import secrets
@@ -17,6 +17,7 @@ import halfopen
 import kill9
 import late
 import outage
+import powercut
 import scan
 
 
@@ -90,12 +91,28 @@ def run_halfopen(binary, arguments):
           f"(bar 0), {figures['repeated']} messages came again; {figures['seconds']} s, seed {seed}", flush=True)
 
 
+def run_powercut(binary, arguments):
+    seed = seed_of(arguments)
+    print(f"powercut: {arguments.power_cuts} cuts, seed {seed}", flush=True)
+    modes = powercut.run(binary.parent, arguments.power_cuts, seed, say=say)
+    full, normal, lying = modes["full"], modes["normal"], modes["lying"]
+    print(f"powercut: {full['lost']} times acknowledged rows lost (bar 0), {full['damaged']} damaged (bar 0), {full['unseen']} "
+          f"with a hole or a mixture (bar 0) in {full['cuts'] + full['second_cuts']} cuts, {full['second_cuts']} of them while "
+          f"recovering, and {modes['every']['cuts']} in every single call of a script; {full['seconds']} s", flush=True)
+    print(f"powercut: the harness sees: with synchronous=NORMAL {normal['lost'] / normal['cuts']:.0%} of the cuts lose rows (bar "
+          f"50 %), without a journal {(modes['no-journal']['damaged'] + modes['no-journal']['unseen']) / modes['no-journal']['cuts']:.0%} "
+          f"leave damage (bar 10 %)", flush=True)
+    print(f"powercut: on a disk that lies {lying['damaged']} of {lying['cuts']} cuts left damage that was found, {lying['lost']} an "
+          f"older state, whole, {lying['anew']} a new store, {lying['unseen']} a mixture that nothing found (bar 3 %); seed {seed}",
+          flush=True)
+
+
 def say(text):
     print(text, flush=True)
 
 
 RUNS = {"kill9": run_kill9, "outage": run_outage, "late": run_late, "damaged": run_damaged, "scan": run_scan,
-        "halfopen": run_halfopen}
+        "halfopen": run_halfopen, "powercut": run_powercut}
 
 
 def main():
@@ -110,6 +127,7 @@ def main():
     parser.add_argument("--buses", type=int, default=3)
     parser.add_argument("--cuts", type=int, default=100)
     parser.add_argument("--sides", type=int, default=10)
+    parser.add_argument("--power-cuts", type=int, default=100_000)
     parser.add_argument("--seed", type=int, help="of what is random in a run; drawn and printed without it")
     arguments = parser.parse_args()
     binary = (arguments.build / "metergate").resolve()

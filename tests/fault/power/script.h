@@ -1,0 +1,114 @@
+// A seeded life of a store: rounds with readings, periods, alerts, gaps, acknowledgements, audit
+// records, settings, accounts, revisions and retention, cancelled ones, checkpoints, clean closes
+// and starts. Beside it, outside of the product, a plain list of what was given to it and
+// acknowledged, and what the tables held after each acknowledgement.
+#ifndef METERGATE_TESTS_FAULT_POWER_SCRIPT_H
+#define METERGATE_TESTS_FAULT_POWER_SCRIPT_H
+
+#include "chance.h"
+#include "dump.h"
+
+#include "store/store.h"
+
+#define SCRIPT_ROUNDS 64
+#define SCRIPT_METERS 3
+#define SCRIPT_GIVEN 4096
+#define SCRIPT_STATES (2 * SCRIPT_ROUNDS)
+#define SCRIPT_WHY 2048
+
+// How the store is run: as the product does, or worse, to show that the harness sees it.
+enum script_sync {
+    SCRIPT_FULL,
+    SCRIPT_NORMAL,
+    SCRIPT_NO_JOURNAL,
+    SCRIPT_LYING // the disk, from a round on
+};
+#define SCRIPT_LYING_FROM 4
+
+enum given_kind {
+    GIVEN_READING,
+    GIVEN_PERIOD,
+    GIVEN_CHANGE,
+    GIVEN_AUDIT,
+    GIVEN_ACCOUNT,
+    GIVEN_SETTING
+};
+struct given {
+    enum given_kind kind;
+    uint64_t key, content;
+    int64_t at_ms;
+    enum lane lane; // 0: not sent
+    int64_t seq;
+    int born; // the round that committed it
+    int died; // the round that took or replaced it; INT_MAX: none
+    bool seen;
+};
+
+// How things stand after a round.
+struct script_after {
+    int64_t last[LANES_END], acknowledged[LANES_END];
+    bool open[SCRIPT_METERS][ALERT_KINDS]; // alerts
+    int audits;
+};
+
+struct script {
+    struct chance chance;
+    enum script_sync sync;
+    bool large; // one round is larger than the log may grow
+    const char *folder;
+    struct store *store;
+    struct meter *meters[SCRIPT_METERS];
+    int numbers[SCRIPT_METERS], decoder;
+    int64_t now_ms;
+    int round; // that is open, or the next one
+    struct given given[SCRIPT_GIVEN];
+    int given_count;
+    struct script_after after[SCRIPT_ROUNDS];
+    // What the tables held when the first start was done (state 1, round 0), and after each round;
+    // state 0: before.
+    struct script_state {
+        int round;
+        struct dump dump;
+    } states[SCRIPT_STATES];
+    int state_count;
+    char why[SCRIPT_WHY]; // what went wrong
+};
+
+// Free with script_free.
+struct script *script_new(struct chance chance, enum script_sync sync, bool large);
+void script_free(struct script *script);
+
+// Lives `rounds` rounds in an empty folder and closes the store. The disk's marks are the newest
+// acknowledged state. -1 with `why`.
+int script_run(struct script *script, const char *folder, int rounds);
+
+// Opens the store that a cut has left, as the product does, and holds it against the states
+// `first`..`last`. Returns which of them it is, and leaves it open in script->store; -1 with `why`.
+int script_reopen(struct script *script, const char *folder, int first, int last);
+// Goes on with the store that script_reopen found in `state`: what came after it is forgotten, it
+// never was. One round more, and a close. -1 with `why`.
+int script_go_on(struct script *script, int state);
+void script_close(struct script *script);
+
+// Whether the store that script_reopen left open is a new one.
+bool script_is_new(struct script *script);
+
+int script_fail(struct script *script, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+// --- inside ---
+
+// Gives the open round something of everything, at random. -1 with `why`.
+int script_fill(struct script *script);
+uint64_t given_key(enum given_kind kind, const char *name, int64_t first, int64_t second);
+uint64_t image_hash(const struct profile *profile, const struct image *image);
+uint64_t period_hash(const struct period *period);
+uint64_t change_hash(const struct alert_change *change);
+uint64_t audit_hash_of(int64_t at_ms, const char *action, const char *detail);
+// What is in the store against the list, as it was after `round`.
+int script_check(struct script *script, int round);
+// Retention of readings before an instant may have been at work in the open round: finds out what
+// it took, and that it took nothing that it must not.
+int script_retained(struct script *script, int64_t before_ms);
+
+#endif
