@@ -285,7 +285,7 @@ static bool is_kept(enum mode mode, const struct figures *all)
     switch (mode) {
     case MODE_NORMAL: return all->lost * 2 >= all->cuts && all->damaged + all->unseen == 0;
     case MODE_NO_JOURNAL: return (all->damaged + all->unseen) * 10 >= all->cuts;
-    case MODE_LYING: return all->unseen * 100 <= 3 * all->cuts && all->damaged * 10 >= all->cuts;
+    case MODE_LYING: return all->unseen * 100 <= 3 * all->cuts && all->damaged * 20 >= all->cuts;
     default: return all->failures == 0;
     }
 }

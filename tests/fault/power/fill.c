@@ -9,21 +9,25 @@
 
 #define QUARTER_MS (15 * 60000)
 #define LARGE_PAGES 1100 // more than the log may have before it is brought home
-#define RETAIN_KEEP_MS 20000
 
 static int64_t between(struct script *script, int64_t low, int64_t high)
 {
     return chance_between(&script->chance, low, high);
 }
 
-static struct given *give(struct script *script, enum given_kind kind, uint64_t key,
+struct given *script_give(struct script *script, enum given_kind kind, uint64_t key,
                           uint64_t content)
 {
     if (script->given_count == SCRIPT_GIVEN)
         abort();
     struct given *given = &script->given[script->given_count++];
-    *given = (struct given){
-        .kind = kind, .key = key, .content = content, .born = script->round, .died = INT_MAX};
+    *given = (struct given){.kind = kind,
+                            .key = key,
+                            .content = content,
+                            .at_ms = script->now_ms,
+                            .born = script->round,
+                            .died = INT_MAX,
+                            .gone = INT_MAX};
     return given;
 }
 
@@ -36,7 +40,7 @@ static struct given *replace(struct script *script, enum given_kind kind, uint64
         if (given->kind == kind && given->key == key && given->died == INT_MAX)
             given->died = script->round;
     }
-    return give(script, kind, key, content);
+    return script_give(script, kind, key, content);
 }
 
 static void send(struct script *script, struct given *given, enum lane lane)
@@ -71,10 +75,9 @@ static int add_reading(struct script *script, struct err *err)
     enum lane lane = any_lane(script);
     int result =
         store_reading_add(script->store, script->numbers[n], script->decoder, reading, lane, err);
-    struct given *given = give(script, GIVEN_READING,
-                               given_key(GIVEN_READING, meter->id, reading->at_ms, reading->due_ms),
-                               image_hash(meter->profile, &reading->image));
-    given->at_ms = reading->at_ms;
+    struct given *given = script_give(
+        script, GIVEN_READING, given_key(GIVEN_READING, meter->id, reading->at_ms, reading->due_ms),
+        image_hash(meter->profile, &reading->image));
     send(script, given, lane);
     reading_free(reading);
     return result;
@@ -92,6 +95,8 @@ static void period_make(struct script *script, int64_t from_ms, int version, str
                            .quality = QUALITY_GOOD,
                            .channel_count = 1};
     out->good = 15 - out->missing;
+    out->reasons.count = 0;
+    reasons_add(&out->reasons, QUALITY_MISSING, WHY_TIMEOUT, out->missing);
     struct period_channel *channel = &out->channels[0];
     strcpy(channel->name, "volume_base");
     channel->kind = CHANNEL_COUNTER;
@@ -117,7 +122,9 @@ static int add_period(struct script *script, struct err *err)
     }
     enum lane lane = any_lane(script);
     uint64_t key = given_key(GIVEN_PERIOD, script->meters[n]->id, period.from_ms, SPAN_15MIN);
-    send(script, replace(script, GIVEN_PERIOD, key, period_hash(&period)), lane);
+    struct given *given = replace(script, GIVEN_PERIOD, key, period_hash(&period));
+    given->at_ms = period.from_ms;
+    send(script, given, lane);
     return store_period_add(script->store, number, &period, script->now_ms,
                             lane == 0 ? LANE_LIVE : lane, lane == 0 ? 0 : MESSAGE_SUMMARY, err);
 }
@@ -143,10 +150,10 @@ static int add_change(struct script *script, struct err *err)
     (void)snprintf(change.subject, sizeof change.subject, "%s", script->meters[n]->id);
     bool sends = between(script, 0, 3) > 0;
     char id[UUID_SIZE];
-    struct given *given = give(script, GIVEN_CHANGE,
-                               given_key(GIVEN_CHANGE, change.subject, change.at_ms,
-                                         (int64_t)change.kind << 8 | change.state),
-                               change_hash(&change));
+    struct given *given = script_give(script, GIVEN_CHANGE,
+                                      given_key(GIVEN_CHANGE, change.subject, change.at_ms,
+                                                (int64_t)change.kind << 8 | change.state),
+                                      change_hash(&change));
     send(script, given, sends ? LANE_ALERT : 0);
     *open = !*open;
     return store_alert_add(script->store, &change, sends, id, err);
@@ -159,9 +166,9 @@ static int add_audit(struct script *script, struct err *err)
                    (int)between(script, 0, 100),
                    "a long detail, a long detail, a long detail, a long detail, a long detail, a "
                    "long detail, a long detail");
-    (void)give(script, GIVEN_AUDIT,
-               given_key(GIVEN_AUDIT, "local:0", ++script->after[script->round].audits, 0),
-               audit_hash_of(script->now_ms, "changed", detail));
+    (void)script_give(script, GIVEN_AUDIT,
+                      given_key(GIVEN_AUDIT, "local:0", ++script->after[script->round].audits, 0),
+                      audit_hash_of(script->now_ms, "changed", detail));
     return store_audit_add(script->store, script->now_ms, "local:0", "changed", "site", "ok",
                            detail, err);
 }
@@ -177,17 +184,25 @@ static int add_account(struct script *script, struct err *err)
     return store_account_put(script->store, &account, err);
 }
 
+// Of messages on their way, which the broker refused.
 static int add_gap(struct script *script, struct err *err)
 {
-    // Of messages that never were: it says nothing of those that are.
-    struct stored_gap gap = {.lane = LANE_LIVE,
-                             .first = INT64_C(1000000) + between(script, 1, 9),
-                             .last = INT64_C(1000000) + between(script, 10, 20),
+    enum lane lane = (enum lane)between(script, LANE_ALERT, LANE_BACKFILL);
+    struct script_after *after = &script->after[script->round];
+    if (after->last[lane] == after->acknowledged[lane])
+        return 0;
+    struct stored_gap gap = {.lane = lane,
+                             .first =
+                                 between(script, after->acknowledged[lane] + 1, after->last[lane]),
                              .reason = "refused",
                              .from_ms = script->now_ms - 5,
                              .to_ms = script->now_ms,
-                             .at_ms = script->now_ms};
-    script->after[script->round].last[LANE_ALERT]++;
+                             .at_ms = ++script->now_ms};
+    gap.last = between(script, gap.first, after->last[lane]);
+    struct given *given = script_give(
+        script, GIVEN_GAP, given_key(GIVEN_GAP, gap.reason, after->last[LANE_ALERT] + 1, gap.first),
+        (uint64_t)gap.at_ms);
+    send(script, given, LANE_ALERT);
     return store_gap_add(script->store, &gap, err);
 }
 
@@ -199,6 +214,17 @@ static int acknowledge(struct script *script, struct err *err)
         return 0;
     after->acknowledged[lane] = between(script, after->acknowledged[lane] + 1, after->last[lane]);
     return store_outbox_acknowledge(script->store, lane, after->acknowledged[lane], err);
+}
+
+// Head office says what its own database has.
+static int confirm(struct script *script, struct err *err)
+{
+    enum lane lane = (enum lane)between(script, LANE_ALERT, LANE_BACKFILL);
+    struct script_after *after = &script->after[script->round];
+    if (after->acknowledged[lane] <= after->confirmed[lane])
+        return 0;
+    after->confirmed[lane] = between(script, after->confirmed[lane] + 1, after->acknowledged[lane]);
+    return store_outbox_confirm(script->store, lane, after->confirmed[lane], err);
 }
 
 static int add_revision(struct script *script, struct err *err)
@@ -215,19 +241,32 @@ static int add_revision(struct script *script, struct err *err)
 
 static int retain(struct script *script, struct err *err)
 {
-    int64_t before_ms = script->now_ms - between(script, 0, RETAIN_KEEP_MS);
-    if (store_retain(script->store, before_ms, (int)between(script, 1, 200), err) < 0)
-        return -1;
-    return script_retained(script, before_ms);
+    static const int64_t keeps_ms[] = {20000, QUARTER_MS, 4 * QUARTER_MS, 20 * QUARTER_MS};
+    int64_t before_ms = script->now_ms - between(script, 0, keeps_ms[between(script, 0, 3)]);
+    int max = (int)between(script, 1, 200);
+    struct store_shed shed = {.unsent = between(script, 0, 1) == 1,
+                              .before_ms = before_ms,
+                              .now_ms = script->now_ms,
+                              .max = max};
+    int count = 0;
+    switch (between(script, 0, 4)) {
+    case 0: count = store_retain(script->store, before_ms, max, err); break;
+    case 1: count = store_period_retain(script->store, SPAN_15MIN, before_ms, max, err); break;
+    case 2: count = store_alert_retain(script->store, before_ms, max, err); break;
+    case 3: count = store_gap_retain(script->store, before_ms, max, err); break;
+    default: count = store_reading_shed(script->store, &shed, err); break;
+    }
+    return count < 0 ? -1 : script_retained(script, before_ms);
 }
 
 // Some of each kind in one round, one in so many rounds.
 static const struct ingredient {
     int (*add)(struct script *script, struct err *err);
     int one_in, most;
-} ingredients[] = {{add_reading, 1, 8},  {add_period, 2, 2}, {add_change, 2, 2},
-                   {acknowledge, 2, 3},  {add_audit, 3, 3},  {add_account, 5, 1},
-                   {add_revision, 8, 1}, {add_gap, 8, 1},    {retain, 6, 1}};
+} ingredients[] = {{add_reading, 1, 8}, {add_period, 2, 2},   {add_change, 2, 2},
+                   {acknowledge, 2, 3}, {confirm, 4, 1},      {add_audit, 3, 3},
+                   {add_account, 5, 1}, {add_revision, 8, 1}, {add_gap, 8, 1},
+                   {retain, 3, 2}};
 
 int script_fill(struct script *script)
 {

@@ -70,7 +70,7 @@ static bool lives(const struct given *given, int round)
 static bool found(struct look *look, enum given_kind kind, uint64_t key, uint64_t content,
                   enum lane lane, int64_t seq)
 {
-    static const char *const names[] = {"reading", "period",  "alert change",
+    static const char *const names[] = {"reading", "period",  "alert change", "gap",
                                         "audit",   "account", "setting"};
     for (int i = 0; i < look->script->given_count; i++) {
         struct given *given = &look->script->given[i];
@@ -127,6 +127,24 @@ static bool see_account(void *context, const struct account *account)
                  account->role, 0, 0);
 }
 
+// Gaps have no reader of their own: they are found through the outbox.
+static int look_at_gaps(struct look *look, struct err *err)
+{
+    static struct outbox_entry entries[SCRIPT_GIVEN];
+    int count = store_outbox_next(look->script->store, LANE_ALERT, 0, entries, SCRIPT_GIVEN, err);
+    for (int i = 0; i < count; i++) {
+        struct stored_gap gap;
+        if (entries[i].kind != MESSAGE_GAP)
+            continue;
+        if (store_gap_get(look->script->store, entries[i].row, &gap, err) != 1)
+            return -1;
+        if (!found(look, GIVEN_GAP, given_key(GIVEN_GAP, gap.reason, gap.seq, gap.first),
+                   (uint64_t)gap.at_ms, LANE_ALERT, gap.seq))
+            return 0;
+    }
+    return count < 0 ? -1 : 0;
+}
+
 static int look_at_rows(struct look *look, struct err *err)
 {
     struct store *store = look->script->store;
@@ -135,7 +153,7 @@ static int look_at_rows(struct look *look, struct err *err)
         store_periods(store, NULL, 0, 0, INT64_MAX, see_period, look, err) != 0 ||
         store_alerts(store, NULL, 0, INT64_MAX, see_change, look, err) != 0 ||
         store_audits(store, 0, INT64_MAX, see_audit, look, err) != 0 ||
-        store_accounts(store, see_account, look, err) != 0)
+        store_accounts(store, see_account, look, err) != 0 || look_at_gaps(look, err) != 0)
         return -1;
     int there = look->round == 0 ? 0 : store_setting_get(store, "round", value, sizeof value, err);
     if (there == 1)
@@ -144,16 +162,16 @@ static int look_at_rows(struct look *look, struct err *err)
     return there < 0 ? -1 : 0;
 }
 
-static int64_t dead_in_lane(const struct script *script, enum lane lane, int round)
+static int64_t gone_from_lane(const struct script *script, enum lane lane, int round)
 {
     int64_t count = 0;
     for (int i = 0; i < script->given_count; i++)
-        count += script->given[i].kind == GIVEN_READING && script->given[i].lane == lane &&
-                 script->given[i].born <= round && script->given[i].died <= round;
+        count += script->given[i].lane == lane && script->given[i].born <= round &&
+                 script->given[i].gone <= round;
     return count;
 }
 
-// Every message of a lane has its pointer, one after the other, but for those of readings that
+// Every message of a lane has its pointer, one after the other, but for those that
 // retention took.
 static int look_at_lane(struct script *script, enum lane lane, int round, struct err *err)
 {
@@ -162,7 +180,8 @@ static int look_at_lane(struct script *script, enum lane lane, int round, struct
     if (store_outbox_state(script->store, lane, &state, err) != 0)
         return -1;
     const struct script_after *after = &script->after[round];
-    if (state.last != after->last[lane] || state.acknowledged != after->acknowledged[lane])
+    if (state.last != after->last[lane] || state.acknowledged != after->acknowledged[lane] ||
+        state.confirmed != after->confirmed[lane])
         return script_fail(
             script, "lane %d stands at %" PRId64 "/%" PRId64 ", not %" PRId64 "/%" PRId64, lane,
             state.acknowledged, state.last, after->acknowledged[lane], after->last[lane]);
@@ -173,7 +192,7 @@ static int look_at_lane(struct script *script, enum lane lane, int round, struct
         if (entries[i].seq > state.last || (i > 0 && entries[i].seq <= entries[i - 1].seq))
             return script_fail(script, "lane %d has seq %" PRId64 " out of place", lane,
                                entries[i].seq);
-    int64_t expected = state.last - dead_in_lane(script, lane, round);
+    int64_t expected = state.last - gone_from_lane(script, lane, round);
     return count == expected ? 0
                              : script_fail(script, "lane %d has %d messages, not %" PRId64, lane,
                                            count, expected);
@@ -202,14 +221,56 @@ int script_check(struct script *script, int round)
     return 0;
 }
 
-static bool see_left(void *context, const struct stored_reading *reading)
+// In a look that only finds out what is there: what it does not know is no fault yet.
+static void mark_seen(struct script *script, enum given_kind kind, uint64_t key)
 {
-    struct script *script = context;
-    uint64_t key = given_key(GIVEN_READING, reading->meter, reading->at_ms, reading->due_ms);
     for (int i = 0; i < script->given_count; i++)
-        if (script->given[i].kind == GIVEN_READING && script->given[i].key == key)
+        if (script->given[i].kind == kind && script->given[i].key == key)
             script->given[i].seen = true;
+}
+
+static bool reading_left(void *context, const struct stored_reading *reading)
+{
+    mark_seen(context, GIVEN_READING,
+              given_key(GIVEN_READING, reading->meter, reading->at_ms, reading->due_ms));
     return true;
+}
+
+static bool period_left(void *context, const struct stored_period *period)
+{
+    mark_seen(context, GIVEN_PERIOD,
+              given_key(GIVEN_PERIOD, period->meter, period->period.from_ms, period->period.span));
+    return true;
+}
+
+static bool change_left(void *context, const struct stored_alert *alert)
+{
+    mark_seen(context, GIVEN_CHANGE,
+              given_key(GIVEN_CHANGE, alert->change.subject, alert->change.at_ms,
+                        (int64_t)alert->change.kind << 8 | alert->change.state));
+    return true;
+}
+
+static int gaps_left(struct script *script, struct err *err)
+{
+    static struct outbox_entry entries[SCRIPT_GIVEN];
+    int count = store_outbox_next(script->store, LANE_ALERT, 0, entries, SCRIPT_GIVEN, err);
+    for (int i = 0; i < count; i++) {
+        struct stored_gap gap;
+        if (entries[i].kind == MESSAGE_GAP) {
+            if (store_gap_get(script->store, entries[i].row, &gap, err) != 1)
+                return -1;
+            mark_seen(script, GIVEN_GAP, given_key(GIVEN_GAP, gap.reason, gap.seq, gap.first));
+        }
+    }
+    return count < 0 ? -1 : 0;
+}
+
+static bool may_go(const struct script *script, const struct given *given, int64_t before_ms)
+{
+    const struct script_after *after = &script->after[script->round];
+    return given->at_ms < before_ms &&
+           (given->lane == 0 || given->seq <= after->acknowledged[given->lane]);
 }
 
 int script_retained(struct script *script, int64_t before_ms)
@@ -217,17 +278,20 @@ int script_retained(struct script *script, int64_t before_ms)
     struct err err = {.text = ""};
     for (int i = 0; i < script->given_count; i++)
         script->given[i].seen = false;
-    if (store_readings(script->store, NULL, 0, INT64_MAX, see_left, script, &err) != 0)
+    if (store_readings(script->store, NULL, 0, INT64_MAX, reading_left, script, &err) != 0 ||
+        store_periods(script->store, NULL, 0, 0, INT64_MAX, period_left, script, &err) != 0 ||
+        store_alerts(script->store, NULL, 0, INT64_MAX, change_left, script, &err) != 0 ||
+        gaps_left(script, &err) != 0)
         return script_fail(script, "cannot be read: %s", err.text);
     for (int i = 0; i < script->given_count; i++) {
         struct given *given = &script->given[i];
-        if (given->kind != GIVEN_READING || given->seen || given->died != INT_MAX)
+        if (given->kind > GIVEN_GAP || given->seen || given->gone != INT_MAX)
             continue;
-        const struct script_after *after = &script->after[script->round];
-        if (given->at_ms >= before_ms ||
-            (given->lane != 0 && given->seq > after->acknowledged[given->lane]))
-            return script_fail(script, "retention took what is not old, or not sent");
-        given->died = script->round;
+        if (!may_go(script, given, before_ms))
+            return script_fail(script, "retention took what is not old, or not sent: kind %d",
+                               given->kind);
+        given->gone = script->round;
+        given->died = given->died < script->round ? given->died : script->round;
     }
     return 0;
 }

@@ -164,34 +164,26 @@ static int round_do(struct script *script)
     return state_take(script);
 }
 
-// What happens between rounds. The checkpoint is the call that the product makes when its log is
-// long.
+// What happens between rounds. The passive checkpoint is the one that the product makes when its
+// log is long.
 static int between_rounds(struct script *script)
 {
-    switch (chance_between(&script->chance, 0, 15)) {
+    struct err err = {.text = ""};
+    int result = 0;
+    switch (chance_between(&script->chance, 0, 19)) {
     case 0: script_close(script); return start(script);
     case 1: return cancelled(script);
     case 2:
-        return sqlite3_wal_checkpoint_v2(script->store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
-                                         NULL) == SQLITE_OK
-                   ? 0
-                   : script_fail(script, "%s", sqlite3_errmsg(script->store->db));
-    default: return 0;
+        result = sqlite3_wal_checkpoint_v2(script->store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
+                                           NULL);
+        break;
+    case 3: result = store_bring_home(script->store, &err); break;
+    case 4:
+        result = store_vacuum(script->store, (int)chance_between(&script->chance, 1, 20), &err);
+        break;
+    default: break;
     }
-}
-
-int script_run(struct script *script, const char *folder, int rounds)
-{
-    script->folder = folder;
-    if (start(script) != 0)
-        return -1;
-    for (int i = 0; i < rounds; i++)
-        if (round_do(script) != 0 || between_rounds(script) != 0)
-            return -1;
-    if (script_check(script, script->round) != 0)
-        return -1;
-    script_close(script);
-    return 0;
+    return result == 0 ? 0 : script_fail(script, "%s", sqlite3_errmsg(script->store->db));
 }
 
 static void verify_fault_seen(void *context, const char *text)
@@ -207,6 +199,20 @@ static int verify_count(struct script *script)
     if (count < 0)
         return script_fail(script, "verify cannot be done: %s", err.text);
     return count == 0 ? 0 : -1;
+}
+
+int script_run(struct script *script, const char *folder, int rounds)
+{
+    script->folder = folder;
+    if (start(script) != 0)
+        return -1;
+    for (int i = 0; i < rounds; i++)
+        if (round_do(script) != 0 || between_rounds(script) != 0)
+            return -1;
+    if (verify_count(script) != 0 || script_check(script, script->round) != 0)
+        return -1;
+    script_close(script);
+    return 0;
 }
 
 // Which of the states it is, -1.
@@ -270,6 +276,8 @@ static void forget(struct script *script, int round)
             continue;
         if (given.died > round)
             given.died = INT_MAX;
+        if (given.gone > round)
+            given.gone = INT_MAX;
         script->given[kept++] = given;
     }
     script->given_count = kept;

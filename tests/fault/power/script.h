@@ -29,6 +29,7 @@ enum given_kind {
     GIVEN_READING,
     GIVEN_PERIOD,
     GIVEN_CHANGE,
+    GIVEN_GAP,
     GIVEN_AUDIT,
     GIVEN_ACCOUNT,
     GIVEN_SETTING
@@ -41,13 +42,14 @@ struct given {
     int64_t seq;
     int born; // the round that committed it
     int died; // the round that took or replaced it; INT_MAX: none
+    int gone; // the round that took its message, or its row; INT_MAX: none
     bool seen;
 };
 
 // How things stand after a round.
 struct script_after {
-    int64_t last[LANES_END], acknowledged[LANES_END];
-    bool open[SCRIPT_METERS][ALERT_KINDS]; // alerts
+    int64_t last[LANES_END], acknowledged[LANES_END], confirmed[LANES_END]; // seqs
+    bool open[SCRIPT_METERS][ALERT_KINDS];                                  // alerts
     int audits;
 };
 
@@ -107,8 +109,11 @@ uint64_t change_hash(const struct alert_change *change);
 uint64_t audit_hash_of(int64_t at_ms, const char *action, const char *detail);
 // What is in the store against the list, as it was after `round`.
 int script_check(struct script *script, int round);
-// Retention of readings before an instant may have been at work in the open round: finds out what
-// it took, and that it took nothing that it must not.
+// Retention of what is older than `before_ms` has been at work in the open round,: finds
+// out what it took, and that none of it was too young or is still to be sent.
 int script_retained(struct script *script, int64_t before_ms);
+// The list's entry; NULL: the bound of the list is reached.
+struct given *script_give(struct script *script, enum given_kind kind, uint64_t key,
+                          uint64_t content);
 
 #endif
