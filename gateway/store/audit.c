@@ -48,7 +48,7 @@ int audit_hash(const uint8_t before[static AUDIT_HASH_SIZE], const struct audit_
 
 int audit_origin(const struct store *store, uint8_t hash[static AUDIT_HASH_SIZE], struct err *err)
 {
-    return digest((const void *const[]){store->stream}, (const size_t[]){strlen(store->stream)}, 1,
+    return digest((const void *const[]){store->origin}, (const size_t[]){strlen(store->origin)}, 1,
                   hash, err);
 }
 

@@ -2,6 +2,7 @@
 #include "store/database.h"
 
 #include "base/log.h"
+#include "store/backup.h"
 #include "store/query.h"
 
 #include <assert.h>
@@ -190,6 +191,7 @@ static struct store *store_new(const char *directory, struct err *err)
     buf_init(&store->words, ROW_BYTES_MAX);
     buf_init(&store->marks, ROW_BYTES_MAX);
     buf_init(&store->body, ROW_BYTES_MAX);
+    (void)snprintf(store->directory, sizeof store->directory, "%s", directory);
     int length = snprintf(store->path, sizeof store->path, "%s/%s", directory, STORE_FILE);
     if (length < 0 || (size_t)length >= sizeof store->path) {
         (void)err_set(err, "the path of the state folder is too long");
@@ -216,9 +218,12 @@ static int load_stream(struct store *store, struct err *err)
     int found = store_setting_get(store, "stream", stream, sizeof stream, err);
     if (found == 0 || (found == 1 && strlen(stream) != UUID_SIZE - 1))
         return err_set(err, "%s is damaged: it has no stream", store->path);
-    if (found == 1)
-        memcpy(store->stream, stream, sizeof stream);
-    return found == 1 ? 0 : -1;
+    if (found != 1)
+        return -1;
+    memcpy(store->stream, stream, sizeof stream);
+    memcpy(store->origin, stream, sizeof stream);
+    return store_setting_get(store, "origin", store->origin, sizeof store->origin, err) < 0 ? -1
+                                                                                            : 0;
 }
 
 int store_open(const char *directory, struct store **out, struct err *err)
@@ -226,7 +231,8 @@ int store_open(const char *directory, struct store **out, struct err *err)
     struct store *store = store_new(directory, err);
     if (store == NULL)
         return -1;
-    if (folder_make(directory, err) != 0 || file_make(directory, store->path, err) != 0 ||
+    if (folder_make(directory, err) != 0 || store_restore_finish(directory, err) != 0 ||
+        file_make(directory, store->path, err) != 0 ||
         open_file(store, SQLITE_OPEN_READWRITE, err) != 0 || prepare_writer(store, err) != 0 ||
         quick_check(store, err) != 0 || store_migrate(store, err) != 0 ||
         load_stream(store, err) != 0) {
@@ -301,6 +307,11 @@ void store_view_end(struct store *store)
 {
     if (sqlite3_get_autocommit(store->db) == 0)
         (void)sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL);
+}
+
+const char *store_directory(const struct store *store)
+{
+    return store->directory;
 }
 
 const char *store_stream(const struct store *store)

@@ -77,6 +77,7 @@ enum slot {
 
 struct store {
     sqlite3 *db;
+    char directory[4096];
     char path[4096];
     bool reader;
     bool disk_error_ends; // an I/O error ends the process: a writer that is open and in use
@@ -86,6 +87,7 @@ struct store {
     bool wal_complained;
     bool is_full; // the newest failure was that of a full disk
     char stream[UUID_SIZE];
+    char origin[UUID_SIZE]; // the stream that the file was born with: a restore changes the stream
     sqlite3_stmt *slots[SLOTS];
     struct profile **decoders; // by revision, loaded when first met
     int decoder_count;
@@ -164,7 +166,7 @@ struct audit_row {
 // hash = SHA-256(before || canonical bytes of the row).
 int audit_hash(const uint8_t before[static AUDIT_HASH_SIZE], const struct audit_row *row,
                uint8_t hash[static AUDIT_HASH_SIZE], struct err *err);
-// What stands before the first record: SHA-256 of the stream's name.
+// What stands before the first record: SHA-256 of the first stream's name.
 int audit_origin(const struct store *store, uint8_t hash[static AUDIT_HASH_SIZE], struct err *err);
 
 // --- verify: each part names its faults; -1 when the store could not be read ---

@@ -48,7 +48,9 @@ void store_close(struct store *store); // NULL is fine
 void store_view_begin(struct store *store);
 void store_view_end(struct store *store);
 
-// Identity of the stream: a UUID born with the store.
+// The folder that it was opened in.
+const char *store_directory(const struct store *store);
+// Identity of the stream: a UUID born with the store, or with its restore.
 const char *store_stream(const struct store *store);
 int64_t store_newest_ms(
     struct store *store); // of all stored rows, for the clock's floor; 0 when empty
