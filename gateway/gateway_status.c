@@ -1,6 +1,7 @@
 // The status object: what is wrong now, and the figures behind it.
 #include "base/version.h"
 #include "gateway_parts.h"
+#include "store/backup.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -47,12 +48,36 @@ static int64_t file_size(const char *directory, const char *name)
     return stat(path, &info) == 0 ? (int64_t)info.st_size : 0;
 }
 
+// From which backup the state comes, as far as it is one: "STREAM TIME" in the store.
+static void print_restored(struct gateway *gateway, struct writer *writer)
+{
+    struct store *reader = NULL;
+    struct err err;
+    char text[128] = "";
+    writer_key_bool(writer, "restore_waits", store_restore_waits(gateway->directory));
+    writer_key(writer, "restored");
+    if (store_open_reader(gateway->directory, &reader, &err) == 0)
+        (void)store_setting_get(reader, RESTORE_SETTING, text, sizeof text, &err);
+    store_close(reader);
+    char *space = strchr(text, ' ');
+    if (space == NULL) {
+        writer_null(writer);
+        return;
+    }
+    *space = '\0';
+    writer_object(writer);
+    writer_key_text(writer, "backup", space + 1);
+    writer_key_text(writer, "old_stream", text);
+    writer_end(writer);
+}
+
 static void print_store(struct gateway *gateway, const struct recorder_status *recorder,
                         struct writer *writer)
 {
     writer_key(writer, "store");
     writer_object(writer);
     writer_key_text(writer, "stream", recorder_stream(gateway->recorder));
+    print_restored(gateway, writer);
     writer_key_text(writer, "error", recorder->error[0] ? recorder->error : NULL);
     writer_key_int(writer, "readings", (int64_t)recorder->readings);
     writer_key_int(writer, "rounds", (int64_t)recorder->rounds);

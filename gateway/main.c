@@ -23,6 +23,8 @@ static const struct subcommand subcommands[] = {
     {"verify", verify_main, "checks the whole store and names every fault"},
     {"web", web_main, "the page's own process (run starts it)"},
     {"status", status_main, "state of the running gateway"},
+    {"backup", backup_main, "the whole state in one file, also while the gateway runs"},
+    {"restore", restore_main, "the state of a backup; the present one is kept aside"},
     {"user", user_main, "accounts of the page: add, passwd, remove, list"},
     {"hash", hash_main, NULL}, // a helper of the gateway: not shown
     {NULL, NULL, NULL},

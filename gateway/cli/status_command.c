@@ -100,6 +100,12 @@ static void print_store(const json_t *store)
            size(status_number(store, "disk_free_bytes"), b), status_number(store, "readings"),
            status_number(store, "waiting"), status_number(store, "refused"),
            status_cell(store, "last_commit", c));
+    const json_t *restored = json_object_get(store, "restored");
+    if (json_is_object(restored))
+        printf("         restored from a backup of %s; the stream before was %s\n",
+               status_cell(restored, "backup", a), status_cell(restored, "old_stream", b));
+    if (json_is_true(json_object_get(store, "restore_waits")))
+        printf("         A RESTORE WAITS: restart the gateway, it takes it over\n");
     if (json_is_string(json_object_get(store, "error")))
         printf("         TAKES NOTHING: %s\n", status_cell(store, "error", a));
 }

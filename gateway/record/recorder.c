@@ -16,6 +16,7 @@
 struct request {
     recorder_task *task; // NULL: switch to `config`
     void *argument;
+    bool between; // without a round of its own
     struct config *config;
     uint64_t after; // readings that were offered before it
     struct err err;
@@ -102,6 +103,13 @@ static int request_wait(struct recorder *recorder, struct request *request, stru
 int recorder_run(struct recorder *recorder, recorder_task *task, void *argument, struct err *err)
 {
     struct request request = {.task = task, .argument = argument};
+    return request_wait(recorder, &request, err);
+}
+
+int recorder_run_between(struct recorder *recorder, recorder_task *task, void *argument,
+                         struct err *err)
+{
+    struct request request = {.task = task, .argument = argument, .between = true};
     return request_wait(recorder, &request, err);
 }
 
@@ -205,8 +213,8 @@ static void answer_requests(struct recorder *recorder)
     struct request *request;
     while ((request = next_request(recorder)) != NULL) {
         if (request->task != NULL) {
-            request->result =
-                round_run(recorder->round, request->task, request->argument, &request->err);
+            request->result = (request->between ? round_run_between : round_run)(
+                recorder->round, request->task, request->argument, &request->err);
         } else {
             request->result = round_apply(recorder->round, request->config, &request->err);
         }

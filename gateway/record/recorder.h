@@ -50,6 +50,10 @@ int recorder_apply(struct recorder *recorder, struct config *config, struct err 
 // long work: polling's readings wait meanwhile.
 typedef int recorder_task(struct store *store, void *argument, struct err *err);
 int recorder_run(struct recorder *recorder, recorder_task *task, void *argument, struct err *err);
+// The same between two rounds and without one of its own: for a slice of long work that begins its
+// own rounds or none, such as a backup.
+int recorder_run_between(struct recorder *recorder, recorder_task *task, void *argument,
+                         struct err *err);
 
 // The office session is up (connected, oldest unacknowledged message under 30 s old): rows
 // committed from now on go to the live lane, else to backfill.

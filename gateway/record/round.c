@@ -454,6 +454,13 @@ int round_run(struct round *round, recorder_task *task, void *argument, struct e
     return 0;
 }
 
+int round_run_between(struct round *round, recorder_task *task, void *argument, struct err *err)
+{
+    if (round->begun && commit(round, err) != 0)
+        fail(round, err);
+    return task(round->store, argument, err);
+}
+
 int round_apply(struct round *round, struct config *config, struct err *err)
 {
     if (round->failed) {

@@ -52,6 +52,7 @@ int round_asks(struct round *round, struct archive_ask *asks, int max);
 bool round_backfill(struct round *round, const struct archive_rows *rows);
 
 int round_run(struct round *round, recorder_task *task, void *argument, struct err *err);
+int round_run_between(struct round *round, recorder_task *task, void *argument, struct err *err);
 int round_apply(struct round *round, struct config *config, struct err *err);
 
 const struct round_status *round_status(const struct round *round);

@@ -139,6 +139,16 @@ int recorder_run(struct recorder *recorder, recorder_task *task, void *argument,
     return result;
 }
 
+int recorder_run_between(struct recorder *recorder, recorder_task *task, void *argument,
+                         struct err *err)
+{
+    struct gateway *gateway = (struct gateway *)(void *)recorder;
+    pthread_mutex_lock(&gateway->mutex);
+    int result = task(gateway->store, argument, err);
+    pthread_mutex_unlock(&gateway->mutex);
+    return result;
+}
+
 // A fresh store and a site over it.
 static int site_open(void **state)
 {

@@ -8,6 +8,9 @@
 #include <cmocka.h>
 
 #include "control_fixture.h"
+#include "store/seal.h"
+
+#include <openssl/evp.h>
 
 static struct command_context running; // through a gateway
 static struct command_context offline_of(struct store *store)
@@ -38,7 +41,7 @@ static struct principal with_role(enum role role)
 }
 
 // Calls with arguments in JSON; the answer stays in `answer`, the message in `failure`.
-static char answer[131072]; // all texts fit
+static char answer[2 * 1024 * 1024]; // all texts fit, and a piece of a backup
 static int call(const struct command_context *context, const struct principal *who,
                 const char *name, const char *arguments)
 {
@@ -94,6 +97,8 @@ static const struct {
                 {"audit", ROLE_LEADER},
                 {"page-settings", ROLE_NONE},
                 {"bus", ROLE_VIEWER},
+                {"backup", ROLE_LEADER},
+                {"backup-read", ROLE_LEADER},
                 {"metrics", ROLE_NONE}};
 
 static void test_every_command_is_expected(void **state)
@@ -163,6 +168,101 @@ static void test_refusals_do_not_fill_the_store(void **state)
     assert_int_equal(call_as(ROLE_NONE, "status", "{}"), COMMAND_NO_SESSION);
     assert_int_equal(audit_sum().count - before, REFUSALS_MINUTE_MAX + 1);
     assert_non_null(strstr(audit_sum().last.detail, "500 refusals"));
+}
+
+// --- backup ---
+
+static int name_store(struct store *store, void *argument, struct err *err)
+{
+    (void)argument;
+    return store_setting_put(store, "gateway", "site-1", err);
+}
+
+// Adds what the newest answer holds; returns where the next piece begins, -1 after the last.
+static json_int_t add_piece(FILE *copy)
+{
+    json_t *piece = json_loads(answer, 0, NULL);
+    const char *data = json_string_value(json_object_get(piece, "data"));
+    const json_t *next = json_object_get(piece, "next");
+    assert_non_null(data);
+    size_t length = strlen(data);
+    unsigned char *bytes = malloc(length + 1);
+    assert_non_null(bytes);
+    int decoded = EVP_DecodeBlock(bytes, (const unsigned char *)data, (int)length);
+    assert_true(decoded >= 0);
+    for (size_t i = length; i > 0 && data[i - 1] == '='; i--)
+        decoded--;
+    assert_int_equal(fwrite(bytes, 1, (size_t)decoded, copy), decoded);
+    free(bytes);
+    json_int_t at = json_is_integer(next) ? json_integer_value(next) : -1;
+    json_decref(piece);
+    return at;
+}
+
+static void same_bytes(FILE *copy, const char *path)
+{
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    rewind(copy);
+    int a;
+    int b;
+    do {
+        a = fgetc(copy);
+        b = fgetc(file);
+        assert_int_equal(a, b);
+    } while (a != EOF);
+    (void)fclose(file);
+}
+
+// How many there were.
+static int remove_backups(void)
+{
+    char path[512];
+    int count = 0;
+    (void)snprintf(path, sizeof path, "%s/backups", folder);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        count += unlinkat(dirfd(dir), entry->d_name, 0) == 0;
+    (void)closedir(dir);
+    assert_int_equal(rmdir(path), 0);
+    return count;
+}
+
+// Fetched piece by piece it is the file that the command made; old ones go.
+static void test_backup_is_fetched_in_pieces(void **state)
+{
+    (void)state;
+    char name[256] = "";
+    char arguments[512];
+    char path[512];
+    must(recorder_run(gateway_recorder(&site), name_store, NULL, &failure));
+    for (int i = 0; i < 4; i++) {
+        wall_ms += 1000;
+        call_well(i % 2 == 0 ? ROLE_LEADER : ROLE_OFFICE, "backup", "{}");
+    }
+    assert_int_equal(sscanf(answer, "{\"file\":\"%255[^\"]", name), 1);
+    (void)snprintf(path, sizeof path, "%s/backups/%s", folder, name);
+    FILE *copy = tmpfile();
+    assert_non_null(copy);
+    json_int_t next = 0;
+    while (next >= 0) {
+        (void)snprintf(arguments, sizeof arguments, "{\"file\": \"%s\", \"offset\": %lld}", name,
+                       (long long)next);
+        call_well(ROLE_LEADER, "backup-read", arguments);
+        next = add_piece(copy);
+    }
+    same_bytes(copy, path);
+    (void)fclose(copy);
+    assert_int_equal(
+        call_as(ROLE_LEADER, "backup-read", "{\"file\": \"../metergate.db\", \"offset\": 0}"),
+        COMMAND_ARGUMENTS);
+    assert_int_equal(
+        call_as(ROLE_LEADER, "backup-read", "{\"file\": \"site-1-1.backup\", \"offset\": 0}"),
+        COMMAND_FAILED);
+    char sum[SEAL_TEXT_SIZE];
+    must(seal_check(path, sum, &failure));
+    assert_int_equal(remove_backups(), 2);
 }
 
 // --- views ---
@@ -477,6 +577,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_role_matrix, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unknown_command, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refusals_do_not_fill_the_store, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_backup_is_fetched_in_pieces, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_views, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_alerts_are_listed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_accounts_under_the_lock, set_up, tear_down),

@@ -35,7 +35,7 @@ class Office:
         self._subscribe = subscribe
         self._granted = threading.Event()
         self._first = {}                   # (lane, seq) -> payload of its first appearance
-        self._highest = defaultdict(int)   # lane -> seq
+        self._highest = defaultdict(int)   # (stream, lane) -> seq
         self._client = mqtt.Client(client_id=f"office-{time.monotonic_ns()}", protocol=mqtt.MQTTv5)
         self._client.on_connect = self._connected
         self._client.on_subscribe = lambda *_: self._granted.set()
@@ -99,9 +99,10 @@ class Office:
             return
         self._first[key] = (message.topic, message.payload)
         if message.properties.get("replay") != "1":
-            if seq <= self._highest[lane]:
-                self.faults.append(f"{lane} {seq} appears for the first time after {self._highest[lane]}")
-            self._highest[lane] = max(seq, self._highest[lane])
+            order = (body.get("stream"), lane)
+            if seq <= self._highest[order]:
+                self.faults.append(f"{lane} {seq} appears for the first time after {self._highest[order]}")
+            self._highest[order] = max(seq, self._highest[order])
 
     # --- what came ---
 
