@@ -11,7 +11,7 @@ struct access {
     const struct clock *clock;
     struct session_table sessions;
     struct throttle throttle;
-    struct refusals refusals;
+    struct flood refusals, calls;
 };
 
 struct access *access_new(const struct clock *clock)
@@ -21,7 +21,15 @@ struct access *access_new(const struct clock *clock)
         return NULL;
     (void)pthread_mutex_init(&access->mutex, NULL);
     access->clock = clock;
-    access->refusals.minute_ms = clock_boot_ms(clock);
+    int64_t now_ms = clock_boot_ms(clock);
+    access->refusals = (struct flood){.minute_max = REFUSALS_MINUTE_MAX,
+                                      .hour_max = REFUSALS_HOUR_MAX,
+                                      .minute_ms = now_ms,
+                                      .hour_ms = now_ms};
+    access->calls = (struct flood){.minute_max = CALLS_MINUTE_MAX,
+                                   .hour_max = CALLS_HOUR_MAX,
+                                   .minute_ms = now_ms,
+                                   .hour_ms = now_ms};
     return access;
 }
 
@@ -81,18 +89,28 @@ bool access_try(struct access *access, const char *account, int *wait_s)
     return may;
 }
 
-bool access_refusal(struct access *access, uint64_t *dropped)
+bool access_note(struct access *access, bool refused)
 {
     (void)pthread_mutex_lock(&access->mutex);
-    bool may = refusal_record(&access->refusals, clock_boot_ms(access->clock), dropped);
+    bool may =
+        flood_record(refused ? &access->refusals : &access->calls, clock_boot_ms(access->clock));
     (void)pthread_mutex_unlock(&access->mutex);
     return may;
+}
+
+uint64_t access_counted(struct access *access, bool refused)
+{
+    (void)pthread_mutex_lock(&access->mutex);
+    uint64_t count =
+        flood_count(refused ? &access->refusals : &access->calls, clock_boot_ms(access->clock));
+    (void)pthread_mutex_unlock(&access->mutex);
+    return count;
 }
 
 bool access_refusals_full(struct access *access)
 {
     (void)pthread_mutex_lock(&access->mutex);
-    bool full = refusals_full(&access->refusals, clock_boot_ms(access->clock));
+    bool full = flood_is_full(&access->refusals, clock_boot_ms(access->clock));
     (void)pthread_mutex_unlock(&access->mutex);
     return full;
 }

@@ -20,9 +20,12 @@ bool access_find(struct access *access, const char *token, bool touch, struct se
 void access_end(struct access *access, const char *token);
 void access_end_account(struct access *access, const char *account);
 
-// See throttle_try and refusal_record.
+// See throttle_try.
 bool access_try(struct access *access, const char *account, int *wait_s);
-bool access_refusal(struct access *access, uint64_t *dropped);
+// Whether a call, or its refusal, may be recorded on its own; else it is counted.
+bool access_note(struct access *access, bool refused);
+// How many were counted only, in a minute that is over; see flood_count.
+uint64_t access_counted(struct access *access, bool refused);
 // Whether the next refusal would only be counted: then it needs no worker, because it writes
 // nothing.
 bool access_refusals_full(struct access *access);

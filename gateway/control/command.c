@@ -186,33 +186,50 @@ static const char *subject_of(const json_t *arguments)
     return name != NULL ? name : "";
 }
 
-// Refusals beyond a bound a minute are counted only: knocking must not fill the store.
+static void write_record(const struct command_context *context, struct note *note)
+{
+    struct err err;
+    if (commit_note(context, note, &err) != 0) {
+        // A leader must be able to come in and mend a full disk: the command goes on.
+        log_error("control", "audit record of %s by %s could not be written: %s", note->action,
+                  note->who, err.text);
+    }
+}
+
+// Knocking must not fill the store: beyond a bound calls are counted (session.h).
 static void audit(const struct command_context *context, const struct principal *who,
                   const char *action, const json_t *arguments, int result, const char *message)
 {
-    char detail[ERR_TEXT_MAX + 64];
     char subject[128];
-    uint64_t dropped = 0;
     bool done = result == COMMAND_DONE;
-    if (!done && context->access != NULL && !access_refusal(context->access, &dropped))
+    if (context->access != NULL && !access_note(context->access, !done))
         return;
     (void)snprintf(subject, sizeof subject, "%s", subject_of(arguments));
-    (void)snprintf(detail, sizeof detail, "%s", done ? "" : message);
-    if (dropped > 0) {
-        size_t length = strlen(detail);
-        (void)snprintf(detail + length, sizeof detail - length,
-                       " (%" PRIu64 " refusals before it were not recorded singly)", dropped);
-    }
     struct note note = {.who = who->name,
                         .action = action,
                         .subject = subject,
                         .result = done ? "done" : command_result_text(result),
-                        .detail = detail};
-    struct err err;
-    if (commit_note(context, &note, &err) != 0) {
-        // A leader must be able to come in and mend a full disk: the command goes on.
-        log_error("control", "audit record of %s by %s could not be written: %s", action, who->name,
-                  err.text);
+                        .detail = done ? "" : message};
+    write_record(context, &note);
+}
+
+void command_tell_counted(const struct command_context *context)
+{
+    if (context->access == NULL)
+        return;
+    for (int refused = 0; refused <= 1; refused++) {
+        uint64_t count = access_counted(context->access, refused != 0);
+        if (count == 0)
+            continue;
+        char detail[96];
+        (void)snprintf(detail, sizeof detail, "%" PRIu64 " %s were not recorded singly", count,
+                       refused != 0 ? "refusals" : "calls");
+        struct note note = {.who = "gateway",
+                            .action = refused != 0 ? "refusals" : "calls",
+                            .subject = "",
+                            .result = "counted",
+                            .detail = detail};
+        write_record(context, &note);
     }
 }
 

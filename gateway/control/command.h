@@ -76,6 +76,10 @@ const struct command *command_find(const char *name);
 int command_call(const struct command_context *context, const struct principal *who,
                  const char *name, const json_t *arguments, struct buf *result, struct err *err);
 
+// Writes how many calls and refusals of a minute that is over were counted only: one record each.
+// Called now and then, from any thread that may wait for the store.
+void command_tell_counted(const struct command_context *context);
+
 // --- for the commands themselves ---
 
 // Takes the arguments apart as json_unpack does (end the format with "!": unknown names are

@@ -118,23 +118,43 @@ bool throttle_try(struct throttle *throttle, const char *account, int64_t now_ms
     return true;
 }
 
-bool refusal_record(struct refusals *refusals, int64_t now_ms, uint64_t *dropped)
+static bool has_room(const struct flood *flood, int64_t now_ms)
 {
-    if (now_ms - refusals->minute_ms >= MINUTE_MS) {
-        refusals->minute_ms = now_ms;
-        refusals->recorded = 0;
-    }
-    if (refusals->recorded >= REFUSALS_MINUTE_MAX) {
-        refusals->dropped++;
+    bool minute = now_ms - flood->minute_ms >= MINUTE_MS || flood->in_minute < flood->minute_max;
+    bool hour = now_ms - flood->hour_ms >= HOUR_MS || flood->in_hour < flood->hour_max;
+    return minute && hour;
+}
+
+bool flood_record(struct flood *flood, int64_t now_ms)
+{
+    if (!has_room(flood, now_ms)) {
+        flood->dropped_ms = flood->dropped == 0 ? now_ms : flood->dropped_ms;
+        flood->dropped++;
         return false;
     }
-    refusals->recorded++;
-    *dropped = refusals->dropped;
-    refusals->dropped = 0;
+    if (now_ms - flood->minute_ms >= MINUTE_MS) {
+        flood->minute_ms = now_ms;
+        flood->in_minute = 0;
+    }
+    if (now_ms - flood->hour_ms >= HOUR_MS) {
+        flood->hour_ms = now_ms;
+        flood->in_hour = 0;
+    }
+    flood->in_minute++;
+    flood->in_hour++;
     return true;
 }
 
-bool refusals_full(const struct refusals *refusals, int64_t now_ms)
+bool flood_is_full(const struct flood *flood, int64_t now_ms)
 {
-    return now_ms - refusals->minute_ms < MINUTE_MS && refusals->recorded >= REFUSALS_MINUTE_MAX;
+    return !has_room(flood, now_ms);
+}
+
+uint64_t flood_count(struct flood *flood, int64_t now_ms)
+{
+    if (flood->dropped == 0 || now_ms - flood->dropped_ms < MINUTE_MS)
+        return 0;
+    uint64_t count = flood->dropped;
+    flood->dropped = 0;
+    return count;
 }

@@ -47,17 +47,27 @@ struct throttle {
 // Whether a try may be made now; counts it when it may. Else *wait_s says when to come back.
 bool throttle_try(struct throttle *throttle, const char *account, int64_t now_ms, int *wait_s);
 
-// Refusals go to the audit chain, but whoever knocks a thousand times a second must not fill the
-// store: beyond the bound they are counted, and the next record says how many.
-#define REFUSALS_MINUTE_MAX 60
-struct refusals {
-    int64_t minute_ms; // when the running minute began
-    int recorded;      // in it
-    uint64_t dropped;  // since the last record
+// Refusals, and calls that change nothing, go to the audit chain one by one, but whoever knocks a
+// thousand times a second must not fill the store: the first of a minute and of an hour are
+// recorded, the others counted, and one record for each minute says how many (at most 4 MB a day in
+// all).
+#define REFUSALS_MINUTE_MAX 20
+#define REFUSALS_HOUR_MAX 120
+#define CALLS_MINUTE_MAX 60
+#define CALLS_HOUR_MAX 600
+struct flood {
+    int minute_max, hour_max;
+    int64_t minute_ms, hour_ms; // when the running ones began
+    int in_minute, in_hour;     // recorded
+    uint64_t dropped;           // counted only, not told yet
+    int64_t dropped_ms;         // the first of them
 };
-// Whether this refusal may be recorded; then *dropped tells how many before it were not.
-bool refusal_record(struct refusals *refusals, int64_t now_ms, uint64_t *dropped);
+// Whether this one may be recorded; else it is counted.
+bool flood_record(struct flood *flood, int64_t now_ms);
 // Whether the next one may not be recorded.
-bool refusals_full(const struct refusals *refusals, int64_t now_ms);
+bool flood_is_full(const struct flood *flood, int64_t now_ms);
+// How many were counted only, once the minute that began with the first of them is over; 0 before.
+// They are told then: it begins anew.
+uint64_t flood_count(struct flood *flood, int64_t now_ms);
 
 #endif

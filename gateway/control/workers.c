@@ -2,15 +2,18 @@
 
 #include "control/control.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <openssl/crypto.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define STACK_BYTES (512 * 1024)
 #define REPLY_HEAD_MAX 128 // what stands around a result
+#define LOOK_EVERY_S 10    // an idle worker tells what was counted only
 
 struct workers {
     pthread_mutex_t mutex; // guards the queue and `stopping`
@@ -147,11 +150,29 @@ static int free_place(const struct workers *workers)
     return place;
 }
 
+// Waits for a job, at most until the next look at what was counted only. With the mutex held.
+static void await_job(struct workers *workers)
+{
+    struct timespec until;
+    int late = 0;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += LOOK_EVERY_S;
+    while (workers->first == NULL && !workers->stopping && late != ETIMEDOUT)
+        late = pthread_cond_timedwait(&workers->changed, &workers->mutex, &until);
+}
+
+// NULL: the workers stop.
 static struct job *take(struct workers *workers, int *place)
 {
     (void)pthread_mutex_lock(&workers->mutex);
-    while (workers->first == NULL && !workers->stopping)
-        (void)pthread_cond_wait(&workers->changed, &workers->mutex);
+    while (workers->first == NULL && !workers->stopping) {
+        await_job(workers);
+        if (workers->first != NULL || workers->stopping)
+            break;
+        (void)pthread_mutex_unlock(&workers->mutex);
+        command_tell_counted(&workers->context);
+        (void)pthread_mutex_lock(&workers->mutex);
+    }
     struct job *job = workers->stopping ? NULL : workers->first;
     if (job != NULL) {
         workers->first = job->next;
@@ -215,7 +236,11 @@ struct workers *workers_start(const struct command_context *context,
         return NULL;
     }
     (void)pthread_mutex_init(&workers->mutex, NULL);
-    (void)pthread_cond_init(&workers->changed, NULL);
+    pthread_condattr_t monotonic;
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&workers->changed, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
     workers->context = *context;
     workers->done = done;
     workers->argument = argument;

@@ -194,21 +194,25 @@ static void test_throttle_flood(void **state)
     assert_true(throttle_try(&throttle, "anna", INT64_C(3) * 3600000 - 60000 * 20, &wait_s));
 }
 
-static void test_refusals(void **state)
+static void test_flood(void **state)
 {
     (void)state;
-    struct refusals refusals = {0};
-    uint64_t dropped = 99;
-    for (int i = 0; i < REFUSALS_MINUTE_MAX; i++) {
-        assert_true(refusal_record(&refusals, 100 + i, &dropped));
-        assert_int_equal(dropped, 0);
-    }
+    struct flood flood = {.minute_max = 20, .hour_max = 50};
+    for (int i = 0; i < 20; i++)
+        assert_true(flood_record(&flood, 100 + i));
+    assert_true(flood_is_full(&flood, 200));
     for (int i = 0; i < 1234; i++)
-        assert_false(refusal_record(&refusals, 59999, &dropped));
-    assert_true(refusal_record(&refusals, 60000, &dropped));
-    assert_int_equal(dropped, 1234);
-    assert_true(refusal_record(&refusals, 60000, &dropped));
-    assert_int_equal(dropped, 0);
+        assert_false(flood_record(&flood, 59999));
+    assert_true(flood_record(&flood, 60000)); // the next minute
+    assert_int_equal(flood_count(&flood, 119998), 0);
+    assert_int_equal(flood_count(&flood, 119999), 1234); // once
+    assert_int_equal(flood_count(&flood, 999999), 0);
+    int recorded = 21;
+    for (int64_t now_ms = 120000; now_ms < INT64_C(3600000); now_ms += 1000)
+        recorded += flood_record(&flood, now_ms);
+    assert_int_equal(recorded, 50); // of the hour
+    assert_int_equal(flood_count(&flood, 3600000), 3480 - 29);
+    assert_true(flood_record(&flood, 3600000));
 }
 
 // --- passwords ---
@@ -292,7 +296,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_frame_round_trip),      cmocka_unit_test(test_frame_bounds),
         cmocka_unit_test(test_session_times),         cmocka_unit_test(test_session_tokens),
         cmocka_unit_test(test_session_bound),         cmocka_unit_test(test_throttle_minute),
-        cmocka_unit_test(test_throttle_flood),        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_throttle_flood),        cmocka_unit_test(test_flood),
         cmocka_unit_test(test_password_rule),         cmocka_unit_test(test_password_hash),
         cmocka_unit_test(test_password_known_answer), cmocka_unit_test(test_password_damaged)};
     return cmocka_run_group_tests(tests, NULL, NULL);

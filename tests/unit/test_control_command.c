@@ -164,10 +164,25 @@ static void test_refusals_do_not_fill_the_store(void **state)
     for (int i = 0; i < REFUSALS_MINUTE_MAX + 500; i++)
         assert_int_equal(call_as(ROLE_NONE, "status", "{}"), COMMAND_NO_SESSION);
     assert_int_equal(audit_sum().count - before, REFUSALS_MINUTE_MAX);
+    command_tell_counted(&running); // the minute is not over
+    assert_int_equal(audit_sum().count - before, REFUSALS_MINUTE_MAX);
     boot_ms += 60000;
-    assert_int_equal(call_as(ROLE_NONE, "status", "{}"), COMMAND_NO_SESSION);
+    command_tell_counted(&running);
+    command_tell_counted(&running);
     assert_int_equal(audit_sum().count - before, REFUSALS_MINUTE_MAX + 1);
+    assert_string_equal(audit_sum().last.action, "refusals");
     assert_non_null(strstr(audit_sum().last.detail, "500 refusals"));
+    assert_int_equal(call_as(ROLE_NONE, "status", "{}"), COMMAND_NO_SESSION);
+    assert_int_equal(audit_sum().count - before, REFUSALS_MINUTE_MAX + 2);
+    // What is done and changes nothing has a bound of its own.
+    before = audit_sum().count;
+    for (int i = 0; i < CALLS_MINUTE_MAX + 7; i++)
+        call_well(ROLE_SPECIALIST, "reload", "{}");
+    assert_int_equal(audit_sum().count - before, CALLS_MINUTE_MAX);
+    boot_ms += 60000;
+    command_tell_counted(&running);
+    assert_int_equal(audit_sum().count - before, CALLS_MINUTE_MAX + 1);
+    assert_non_null(strstr(audit_sum().last.detail, "7 calls"));
 }
 
 // --- backup ---
