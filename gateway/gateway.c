@@ -103,6 +103,7 @@ static struct office *start_office(struct gateway *gateway, struct config *confi
 struct revision_task {
     const struct config *config;
     const char *who;
+    const char *why; // it failed
     int64_t at_ms;
 };
 
@@ -460,6 +461,22 @@ static bool says_the_same(const struct config *a, const struct config *b)
     return same;
 }
 
+static int note_reload(struct store *store, void *argument, struct err *err)
+{
+    const struct revision_task *task = argument;
+    return store_audit_add(store, task->at_ms, task->who, "reload", "", "failed", task->why, err);
+}
+
+// A command's failure is recorded by the command table; a signal has no other record.
+static void record_failed_reload(struct gateway *gateway, const char *who, const char *why)
+{
+    struct revision_task task = {.who = who, .why = why, .at_ms = clock_wall_ms(gateway->clock)};
+    struct err err;
+    if (strcmp(who, RELOAD_BY_SIGNAL) == 0 &&
+        recorder_run(gateway->recorder, note_reload, &task, &err) != 0)
+        log_error(PART, "audit record of a reload could not be written: %s", err.text);
+}
+
 int gateway_reload(struct gateway *gateway, const char *who, struct err *err)
 {
     struct err why = {0};
@@ -477,6 +494,7 @@ int gateway_reload(struct gateway *gateway, const char *who, struct err *err)
     pthread_mutex_unlock(&gateway->lock);
     pthread_mutex_unlock(&gateway->reload_lock);
     if (result < 0) {
+        record_failed_reload(gateway, who, why.text);
         log_error(PART, "reload changed nothing that it could not: %s", why.text);
         return err_set(err, "%s", why.text);
     }

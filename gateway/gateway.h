@@ -55,6 +55,7 @@ struct config_search gateway_search(const struct gateway *gateway);
 // Reads the configuration file again and applies what changed; links that did not change poll on
 // untouched. A broken file, or one that only a restart can apply, changes nothing: -1, and the
 // reason shows in status until a reload succeeds.
+#define RELOAD_BY_SIGNAL "signal" // as who
 int gateway_reload(struct gateway *gateway, const char *who, struct err *err);
 
 #endif

@@ -122,7 +122,7 @@ static void wait_signals(struct gateway *gateway, struct page *page, const sigse
             return;
         if (signal == SIGHUP) {
             struct err err;
-            gateway_reload(gateway, "signal", &err); // says itself how it went
+            gateway_reload(gateway, RELOAD_BY_SIGNAL, &err); // says itself how it went
         }
         reap_page(page, clock_boot_ms(&clock_system));
     }

@@ -74,7 +74,11 @@ static int check_name(const char *name, struct err *err)
         return COMMAND_ARGUMENTS;
     }
     // Names that the audit chain uses for others.
-    if (strcmp(name, "office") == 0 || strcmp(name, "page") == 0 || strcmp(name, "gateway") == 0) {
+    static const char *const reserved[] = {"office", "page", "gateway", "signal", "start"};
+    bool taken = false;
+    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
+        taken = taken || strcmp(name, reserved[i]) == 0;
+    if (taken) {
         (void)err_set(err, "'%s' is reserved: choose another name", name);
         return COMMAND_ARGUMENTS;
     }

@@ -195,3 +195,14 @@ void feed_gap(struct writer *writer, const struct feed_origin *origin, const str
     writer_key_time(writer, "to", gap->to_ms);
     writer_end(writer);
 }
+
+void feed_audit(struct writer *writer, const struct feed_origin *origin, enum lane lane,
+                int64_t seq, const struct audit_record *record)
+{
+    writer_object(writer);
+    feed_head(writer, origin, "audit/1", lane, seq);
+    writer_key_time(writer, "at", record->at_ms);
+    writer_key_int(writer, "number", record->number);
+    writer_key_text(writer, "hash", record->hash);
+    writer_end(writer);
+}

@@ -27,6 +27,9 @@ void feed_alert(struct writer *writer, const struct feed_origin *origin,
 // {of_lane, first, last}.
 void feed_gap(struct writer *writer, const struct feed_origin *origin,
               const struct stored_gap *gap);
+// A record of the audit chain as its head: number, hash and instant.
+void feed_audit(struct writer *writer, const struct feed_origin *origin, enum lane lane,
+                int64_t seq, const struct audit_record *record);
 // Adds {"value":…,"unit":…,"quality":…,"why":…} of one channel; status bits by the profile's names.
 void feed_value(struct writer *writer, const struct profile *profile,
                 const struct profile_channel *channel, const struct value *value);

@@ -84,6 +84,24 @@ void feed_meters(struct writer *writer, const struct feed_origin *origin, int64_
     writer_end(writer);
 }
 
+// null where the store cannot be read now.
+static void add_heads(struct writer *writer, const struct store_heads *heads)
+{
+    if (heads == NULL) {
+        writer_null(writer);
+        return;
+    }
+    writer_object(writer);
+    for (int i = 0; i < heads->count; i++) {
+        writer_key(writer, heads->list[i].name);
+        writer_object(writer);
+        writer_key_int(writer, "number", heads->list[i].number);
+        writer_key_text(writer, "hash", heads->list[i].hash);
+        writer_end(writer);
+    }
+    writer_end(writer);
+}
+
 void feed_health(struct writer *writer, const struct feed_origin *origin,
                  const struct feed_health *health)
 {
@@ -108,5 +126,7 @@ void feed_health(struct writer *writer, const struct feed_origin *origin,
     writer_key_int(writer, "reconnects", (int64_t)health->reconnects);
     writer_end(writer);
     add_queue(writer, health->lanes);
+    writer_key(writer, "heads");
+    add_heads(writer, health->heads);
     writer_end(writer);
 }

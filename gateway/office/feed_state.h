@@ -33,6 +33,7 @@ struct feed_health {
     uint64_t published, acknowledged;     // office
     uint64_t reconnects;
     struct outbox_state lanes[LANES_END];
+    const struct store_heads *heads; // NULL: the store cannot be read now
 };
 void feed_health(struct writer *writer, const struct feed_origin *origin,
                  const struct feed_health *health);

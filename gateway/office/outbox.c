@@ -82,6 +82,23 @@ static int render_gap(struct store *store, const struct feed_origin *origin, con
     return 1;
 }
 
+static int render_audit(struct store *store, const struct feed_origin *origin, const char *base,
+                        const struct outbox_entry *entry, struct outbox_message *out,
+                        struct err *err)
+{
+    struct writer writer;
+    struct audit_record record;
+    int found = store_audit_get(store, entry->row, &record, err);
+    if (found <= 0)
+        return found;
+    begin(out, &writer, "audit/1");
+    feed_audit(&writer, origin, entry->lane, entry->seq, &record);
+    address(out, base, "audit", NULL);
+    out->from_ms = record.at_ms;
+    out->to_ms = record.at_ms;
+    return 1;
+}
+
 int outbox_render(struct store *store, const struct feed_origin *origin, const char *base,
                   const struct outbox_entry *entry, struct outbox_message *out, struct err *err)
 {
@@ -93,6 +110,7 @@ int outbox_render(struct store *store, const struct feed_origin *origin, const c
     case MESSAGE_MONTH: return render_period(store, origin, base, entry, out, err);
     case MESSAGE_ALERT: return render_alert(store, origin, base, entry->row, out, err);
     case MESSAGE_GAP: return render_gap(store, origin, base, entry->row, out, err);
+    case MESSAGE_AUDIT: return render_audit(store, origin, base, entry, out, err);
     case MESSAGE_EVENT: break; // nothing puts one into the outbox yet
     }
     return 0;

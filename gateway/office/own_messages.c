@@ -147,6 +147,12 @@ static int render_health(const struct office *office, struct buf *out)
                                  .acknowledged = office->status.acknowledged,
                                  .reconnects = office->status.reconnects};
     memcpy(health.lanes, office->status.lanes, sizeof health.lanes);
+    struct store_heads heads;
+    struct err err;
+    if (store_heads(office->store, &heads, &err) == 0)
+        health.heads = &heads;
+    else
+        log_warn("office", "health goes without the heads of the chains: %s", err.text);
     buf_clear(out);
     writer_init(&writer, out);
     feed_health(&writer, &office->origin, &health);

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -192,9 +193,21 @@ static int decoder_of(struct book *book, struct tracked *tracked, const struct r
 }
 
 // Another serial number: doubts the reading's values, or begins a series with it.
+static int note_exchange(struct book *book, const struct tracked *tracked, const char *before,
+                         struct err *err)
+{
+    char detail[2 * VALUE_TEXT_MAX + 64];
+    (void)snprintf(detail, sizeof detail, "serial number %s, before %s", tracked->series.serial,
+                   before);
+    return store_audit_add(book->store, book->now_ms, "gateway", "meter-exchange",
+                           tracked->meter->id, "done", detail, err);
+}
+
 static int judge_series(struct book *book, struct tracked *tracked, struct reading *reading,
                         struct err *err)
 {
+    char before[VALUE_TEXT_MAX];
+    memcpy(before, tracked->series.serial, sizeof before);
     enum series_verdict verdict = series_judge(&tracked->series, reading);
     reading->begins = verdict == SERIES_BEGINS;
     if (verdict == SERIES_SAME)
@@ -206,6 +219,8 @@ static int judge_series(struct book *book, struct tracked *tracked, struct readi
     if (reading->begins)
         log_warn("recorder", "%s is another meter now, serial number %s: a new series begins",
                  tracked->meter->id, tracked->series.serial);
+    if (reading->begins && note_exchange(book, tracked, before, err) != 0)
+        return -1;
     return store_series_add(book->store, tracked->number, reading->at_ms, tracked->series.serial,
                             err);
 }

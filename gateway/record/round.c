@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "record/book.h"
 #include "record/upkeep.h"
+#include "record/watch.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -34,6 +35,7 @@ struct round {
     int attempts;
     int64_t retry_boot_ms, back_off_ms;
     struct upkeep upkeep;
+    struct watch watch;
     struct round_status status;
 };
 
@@ -360,6 +362,7 @@ void round_step(struct round *round, int64_t until_ms, bool hurry)
     learn_clock(round);
     if (!round->status.clock_known)
         return;
+    watch_look(&round->watch);
     if (round->failed) {
         if (boot_now(round) < round->retry_boot_ms)
             return;
@@ -373,8 +376,11 @@ void round_step(struct round *round, int64_t until_ms, bool hurry)
         fail(round, &err);
         return;
     }
-    if (!round->begun)
-        upkeep_step(&round->upkeep, round->store, round->config, boot_now(round), wall_now(round));
+    if (round->begun)
+        return;
+    upkeep_step(&round->upkeep, round->store, round->config, boot_now(round), wall_now(round));
+    if (watch_write(&round->watch, round->store, round->config->office.present))
+        notify(round);
 }
 
 static int64_t soonest(int64_t wait, int64_t at_ms, int64_t now_ms)
@@ -497,6 +503,10 @@ struct round *round_open(const struct recorder_settings *settings, struct err *e
         round_close(round);
         return NULL;
     }
+    if (watch_open(&round->watch, round->store, settings->clock, err) != 0) {
+        round_close(round);
+        return NULL;
+    }
     int64_t newest = store_newest_ms(round->store);
     round->floor_ms = newest > clock_floor_ms() ? newest : clock_floor_ms();
     round->started_boot_ms = boot_now(round);
@@ -522,6 +532,7 @@ void round_finish(struct round *round)
                   round->status.error);
     }
     if (store_round_begin(round->store, &err) != 0 || keep_settings(round, "yes", &err) != 0 ||
+        watch_stop(&round->watch, round->store, &err) != 0 ||
         store_round_commit(round->store, &err) != 0) {
         store_round_cancel(round->store);
         log_error("recorder", "cannot mark a clean stop: %s", err.text);

@@ -52,8 +52,8 @@ int audit_origin(const struct store *store, uint8_t hash[static AUDIT_HASH_SIZE]
                   hash, err);
 }
 
-static int head_read(struct store *store, int64_t *number, uint8_t hash[static AUDIT_HASH_SIZE],
-                     struct err *err)
+int audit_head_read(struct store *store, int64_t *number, uint8_t hash[static AUDIT_HASH_SIZE],
+                    struct err *err)
 {
     struct query query;
     if (query_begin(&query, store, SLOT_AUDIT_HEAD, "SELECT number, hash FROM audit_head", err) !=
@@ -124,7 +124,7 @@ int store_audit_add(struct store *store, int64_t at_ms, const char *who, const c
     uint8_t before[AUDIT_HASH_SIZE];
     uint8_t hash[AUDIT_HASH_SIZE];
     int64_t last;
-    if (head_read(store, &last, before, err) != 0)
+    if (audit_head_read(store, &last, before, err) != 0)
         return -1;
     row.number = last + 1;
     if (audit_hash(before, &row, hash, err) != 0 || record_insert(store, &row, hash, err) != 0)
@@ -132,13 +132,40 @@ int store_audit_add(struct store *store, int64_t at_ms, const char *who, const c
     return head_move(store, row.number, hash, err);
 }
 
-static void hash_print(const struct query *query, int column, char *text, size_t size)
+void hash_print(const uint8_t hash[static AUDIT_HASH_SIZE], char text[static HASH_TEXT_SIZE])
 {
-    const uint8_t *hash = sqlite3_column_blob(query->statement, column);
-    size_t length = (size_t)sqlite3_column_bytes(query->statement, column);
-    text[0] = '\0';
-    for (size_t i = 0; i < length && 2 * i + 2 < size; i++)
+    for (size_t i = 0; i < AUDIT_HASH_SIZE; i++)
         (void)snprintf(text + 2 * i, 3, "%02x", hash[i]);
+}
+
+// Columns number, at_ms, who, action, subject, result, detail, hash.
+static void record_read(const struct query *query, struct audit_record *record)
+{
+    record->number = query_get_int(query, 0);
+    record->at_ms = query_get_int(query, 1);
+    query_get_text(query, 2, record->who, sizeof record->who);
+    query_get_text(query, 3, record->action, sizeof record->action);
+    query_get_text(query, 4, record->subject, sizeof record->subject);
+    query_get_text(query, 5, record->result, sizeof record->result);
+    query_get_text(query, 6, record->detail, sizeof record->detail);
+    record->hash[0] = '\0';
+    if (sqlite3_column_bytes(query->statement, 7) == AUDIT_HASH_SIZE)
+        hash_print(sqlite3_column_blob(query->statement, 7), record->hash);
+}
+
+int store_audit_get(struct store *store, int64_t number, struct audit_record *out, struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, store, SLOT_AUDIT_GET, "SELECT * FROM audit WHERE number = ?1", err) !=
+        0)
+        return -1;
+    query_int(&query, number);
+    int found = query_row(&query, err);
+    if (found == 1) {
+        record_read(&query, out);
+        query_end(&query);
+    }
+    return found;
 }
 
 static int page_fill(struct store *store, int64_t after, int64_t from_ms, int64_t to_ms,
@@ -156,17 +183,8 @@ static int page_fill(struct store *store, int64_t after, int64_t from_ms, int64_
     query_int(&query, STORE_PAGE);
     int count = 0;
     int more;
-    while ((more = query_row(&query, err)) == 1) {
-        struct audit_record *record = &list[count++];
-        record->number = query_get_int(&query, 0);
-        record->at_ms = query_get_int(&query, 1);
-        query_get_text(&query, 2, record->who, sizeof record->who);
-        query_get_text(&query, 3, record->action, sizeof record->action);
-        query_get_text(&query, 4, record->subject, sizeof record->subject);
-        query_get_text(&query, 5, record->result, sizeof record->result);
-        query_get_text(&query, 6, record->detail, sizeof record->detail);
-        hash_print(&query, 7, record->hash, sizeof record->hash);
-    }
+    while ((more = query_row(&query, err)) == 1)
+        record_read(&query, &list[count++]);
     return more == 0 ? count : -1;
 }
 
@@ -245,7 +263,7 @@ int verify_audit(struct verify *verify, struct err *err)
     if (chain_walk(verify, &last, hash, err) != 0)
         return -1;
     struct err why = {.text = ""};
-    if (head_read(verify->store, &number, head, &why) != 0) {
+    if (audit_head_read(verify->store, &number, head, &why) != 0) {
         verify_fault(verify, "audit: %s", why.text);
     } else if (number != last || memcmp(head, hash, AUDIT_HASH_SIZE) != 0) {
         verify_fault(verify, "audit: the chain ends at record %lld, its head says %lld",

@@ -56,6 +56,7 @@ enum slot {
     SLOT_AUDIT_ADD,
     SLOT_AUDIT_MOVE,
     SLOT_AUDIT_PAGE,
+    SLOT_AUDIT_GET,
     SLOT_GAP_COVERS,
     SLOT_GAP_OLD,
     SLOT_GAP_COUNT,
@@ -168,6 +169,10 @@ int audit_hash(const uint8_t before[static AUDIT_HASH_SIZE], const struct audit_
                uint8_t hash[static AUDIT_HASH_SIZE], struct err *err);
 // What stands before the first record: SHA-256 of the first stream's name.
 int audit_origin(const struct store *store, uint8_t hash[static AUDIT_HASH_SIZE], struct err *err);
+// The newest record's; number 0 and the origin without any.
+int audit_head_read(struct store *store, int64_t *number, uint8_t hash[static AUDIT_HASH_SIZE],
+                    struct err *err);
+void hash_print(const uint8_t hash[static AUDIT_HASH_SIZE], char text[static HASH_TEXT_SIZE]);
 
 // --- verify: each part names its faults; -1 when the store could not be read ---
 struct verify {

@@ -43,5 +43,9 @@ int store_revision_add(struct store *store, const char *revision, const char *te
     query_blob(&query, text, length);
     query_text(&query, who);
     query_int(&query, at_ms);
-    return query_run(&query, err);
+    if (query_run(&query, err) != 0)
+        return -1;
+    if (sqlite3_changes(store->db) == 0)
+        return 0;
+    return store_audit_add(store, at_ms, who, "config", revision, "done", "", err);
 }

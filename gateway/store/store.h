@@ -30,7 +30,9 @@ enum message_kind {
     MESSAGE_MONTH = 4,
     MESSAGE_ALERT = 5,
     MESSAGE_GAP = 6,
-    MESSAGE_EVENT = 7
+    MESSAGE_EVENT = 7,
+    // 8: completeness
+    MESSAGE_AUDIT = 9
 };
 
 // Opens for writing: makes folder (0700) and file (0600) where they are missing, checks the file
@@ -228,7 +230,7 @@ struct stored_gap {
 int store_gap_add(struct store *store, const struct stored_gap *gap, struct err *err);
 int store_gap_get(struct store *store, int64_t row, struct stored_gap *out, struct err *err);
 
-// --- revisions of the configuration ---
+// --- revisions of the configuration: one that is not the newest already, with its audit record ---
 int store_revision_add(struct store *store, const char *revision, const char *text, size_t length,
                        const char *who, int64_t at_ms, struct err *err);
 
@@ -270,6 +272,32 @@ struct audit_record {
 typedef bool audit_visit(void *context, const struct audit_record *record);
 int store_audits(struct store *store, int64_t from_ms, int64_t to_ms, audit_visit *visit,
                  void *context, struct err *err);
+
+int store_audit_get(struct store *store, int64_t number, struct audit_record *out,
+                    struct err *err); // 1, 0, -1
+
+// --- heads: who keeps one can prove later that nothing before it was changed or cut off ---
+// A chain of rows ends in a head: how many rows it has had, and the hash of the newest, which
+// covers all before it.
+#define HASH_TEXT_SIZE 65
+struct chain_head {
+    char name[16]; // "audit", "period-hour" …
+    int64_t number;
+    char hash[HASH_TEXT_SIZE];
+};
+#define HEADS_MAX 16
+struct store_heads {
+    int count;
+    struct chain_head list[HEADS_MAX]; // the audit chain first; chains without a row are left out
+};
+int store_heads(struct store *store, struct store_heads *out, struct err *err);
+
+// A seal is a record of the audit chain that covers the heads of all other chains, so that its own
+// hash is the one head of the whole store. `send`: head office gets it as an event.
+#define SEAL_ACTION "seal"
+int store_seal_add(struct store *store, int64_t at_ms, bool send, struct err *err);
+// The instant of the newest one; 0 without any.
+int store_seal_newest(struct store *store, int64_t *at_ms, struct err *err);
 
 // --- care ---
 // Integrity of the file, of the chain, of the outbox (no hole in seq that neither a gap nor

@@ -147,7 +147,10 @@ static const struct {
      " AND r.lane = o.lane AND r.seq = o.seq WHERE o.kind = 5 AND r.id IS NULL UNION ALL "
      "SELECT o.lane, o.seq FROM outbox AS o LEFT JOIN gap AS r ON r.id = o.row"
      " AND r.lane = o.lane AND r.seq = o.seq WHERE o.kind = 6 AND r.id IS NULL UNION ALL "
-     "SELECT lane, seq FROM outbox WHERE kind NOT BETWEEN 1 AND 6"},
+     "SELECT o.lane, o.seq FROM outbox AS o LEFT JOIN audit AS r ON r.number = o.row"
+     " AND r.action = '" SEAL_ACTION "' AND r.subject = 'alert ' || o.seq"
+     " WHERE o.kind = 9 AND (o.lane <> 1 OR r.number IS NULL) UNION ALL "
+     "SELECT lane, seq FROM outbox WHERE kind NOT IN (1, 2, 3, 4, 5, 6, 9)"},
     {"a row names it, but the outbox does not point back",
      "SELECT r.lane, r.seq FROM reading AS r LEFT JOIN outbox AS o ON o.lane = r.lane"
      " AND o.seq = r.seq AND o.row = r.id AND o.kind = 1"

@@ -311,6 +311,19 @@ static void test_gap(void **state)
     check_golden(&page, "gap");
 }
 
+static void test_audit(void **state)
+{
+    (void)state;
+    struct page page;
+    struct audit_record record = {
+        .number = 57,
+        .at_ms = instant("2026-11-23T08:00:00.000Z"),
+        .hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"};
+    page_init(&page);
+    feed_audit(&page.writer, &origin, LANE_ALERT, 43, &record);
+    check_golden(&page, "audit");
+}
+
 static bool serial_of(void *context, int meter, char text[static VALUE_TEXT_MAX])
 {
     const struct config *config = context;
@@ -367,6 +380,11 @@ static void test_health(void **state)
 {
     (void)state;
     struct page page;
+    const struct store_heads heads = {
+        .count = 2,
+        .list = {{"audit", 57, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+                 {"period-hour", 31,
+                  "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}}};
     struct feed_health health = {
         .at_ms = instant("2026-11-23T08:20:00.000Z"),
         .uptime_s = 3600,
@@ -380,7 +398,8 @@ static void test_health(void **state)
         .published = 1000,
         .acknowledged = 990,
         .reconnects = 1,
-        .lanes = {[LANE_LIVE] = {.last = 912, .acknowledged = 902, .confirmed = 451}}};
+        .lanes = {[LANE_LIVE] = {.last = 912, .acknowledged = 902, .confirmed = 451}},
+        .heads = &heads};
     page_init(&page);
     feed_health(&page.writer, &origin, &health);
     check_golden(&page, "health");
@@ -442,6 +461,7 @@ int main(void)
         cmocka_unit_test(test_alert_of_a_link),
         cmocka_unit_test(test_alert_texts),
         cmocka_unit_test(test_gap),
+        cmocka_unit_test(test_audit),
         cmocka_unit_test(test_state),
         cmocka_unit_test(test_meters),
         cmocka_unit_test(test_health),
