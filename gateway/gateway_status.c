@@ -90,6 +90,13 @@ static void print_store(struct gateway *gateway, const struct recorder_status *r
         writer_null(writer);
     writer_key_int(writer, "bytes", file_size(gateway->directory, STORE_FILE));
     writer_key_int(writer, "wal_bytes", file_size(gateway->directory, STORE_FILE "-wal"));
+    const struct upkeep_status *upkeep = &recorder->upkeep;
+    writer_key_bool(writer, "full", upkeep->full);
+    writer_key_bool(writer, "making_room", upkeep->making_room);
+    writer_key_bool(writer, "reserve", upkeep->ballast);
+    writer_key_bool(writer, "log_held", upkeep->log_held);
+    writer_key_int(writer, "removed_early", (int64_t)upkeep->rows);
+    writer_key_int(writer, "messages_dropped", upkeep->messages);
     struct statvfs disk;
     bool known = statvfs(gateway->directory, &disk) == 0;
     writer_key(writer, "disk_free_bytes");
@@ -154,7 +161,8 @@ static bool print_alert(void *context, const struct stored_alert *alert)
     struct writer *writer = context;
     writer_object(writer);
     writer_key_text(writer, "id", alert->id);
-    writer_key_text(writer, alert->change.of_link ? "link" : "meter", alert->change.subject);
+    if (strcmp(alert->change.subject, ALERT_GATEWAY) != 0)
+        writer_key_text(writer, alert->change.of_link ? "link" : "meter", alert->change.subject);
     writer_key_text(writer, "kind", alert_kind_text(alert->change.kind));
     writer_key_text(writer, "severity", alert_severity_text(alert->change.severity));
     writer_key_text(writer, "state", alert_state_text(alert->change.state));

@@ -108,6 +108,18 @@ static void print_store(const json_t *store)
         printf("         A RESTORE WAITS: restart the gateway, it takes it over\n");
     if (json_is_string(json_object_get(store, "error")))
         printf("         TAKES NOTHING: %s\n", status_cell(store, "error", a));
+    if (json_is_true(json_object_get(store, "making_room")) ||
+        json_is_true(json_object_get(store, "full")))
+        printf("         FULL: makes room; %" JSON_INTEGER_FORMAT
+               " rows went before their age since start; free space on its disk, or raise "
+               "store.max_size_mb\n",
+               status_number(store, "removed_early"));
+    if (status_number(store, "messages_dropped") > 0)
+        printf("         %" JSON_INTEGER_FORMAT
+               " messages that head office never had made room; gap messages name them\n",
+               status_number(store, "messages_dropped"));
+    if (json_is_true(json_object_get(store, "log_held")))
+        printf("         A READER HOLDS ITS LOG: end what reads the store for so long\n");
 }
 
 // Only where a log was read back since the start.
@@ -164,8 +176,9 @@ static void print_alerts(const json_t *alerts)
     json_array_foreach(alerts, index, alert)
     {
         const char *of = json_object_get(alert, "link") != NULL ? "link" : "meter";
+        bool own = json_object_get(alert, of) == NULL;
         printf("%-10s %-14s %-33s %s\n", status_cell(alert, "severity", a),
-               status_cell(alert, "kind", b), status_cell(alert, of, c),
+               status_cell(alert, "kind", b), own ? "the gateway" : status_cell(alert, of, c),
                status_cell(alert, "since", d));
     }
 }

@@ -13,6 +13,8 @@ const char *alert_kind_text(enum alert_kind kind)
     case ALERT_LINK_DOWN: return "link-down";
     case ALERT_OVER_RANGE: return "over-range";
     case ALERT_METER_EXCHANGED: return "meter-exchanged";
+    case ALERT_STORE_FULL: return "store-full";
+    case ALERT_STORE_REPLACED: return "store-replaced";
     default: return "unknown";
     }
 }
@@ -112,6 +114,8 @@ bool detect_watches(const struct detect *detect, const struct alert_change *open
     const struct config *config = detect->config;
     int meter = config_meter_find(config, open->subject);
     switch (open->kind) {
+    case ALERT_STORE_FULL:
+    case ALERT_STORE_REPLACED: return true; // the recorder watches its store
     case ALERT_NO_ANSWER: return meter >= 0 && config->detect.no_answer;
     case ALERT_OVER_RANGE:
         return meter >= 0 && config->detect.over_range &&
@@ -131,6 +135,8 @@ void detect_restore(struct detect *detect, const struct alert_change *open)
         return;
     int meter = config_meter_find(detect->config, open->subject);
     switch (open->kind) {
+    case ALERT_STORE_FULL:
+    case ALERT_STORE_REPLACED: break;
     case ALERT_NO_ANSWER: no_answer_restore(detect, meter, open); break;
     case ALERT_OVER_RANGE: over_range_restore(detect, meter, open); break;
     case ALERT_METER_EXCHANGED: exchange_restore(detect, meter, open); break;

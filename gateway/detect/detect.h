@@ -31,10 +31,15 @@ enum alert_kind {
     ALERT_LINK_DOWN = 2,
     ALERT_OVER_RANGE = 3,
     ALERT_METER_EXCHANGED = 4,
+    // of the gateway itself: no rule over readings
+    ALERT_STORE_FULL = 5,
+    ALERT_STORE_REPLACED = 6,
     ALERT_KINDS
 };
 enum alert_severity { SEVERITY_MINOR = 1, SEVERITY_MAJOR = 2, SEVERITY_CRITICAL = 3 };
 enum alert_state { ALERT_OPEN = 1, ALERT_UPDATED = 2, ALERT_ACKNOWLEDGED = 3, ALERT_CLOSED = 4 };
+
+#define ALERT_GATEWAY "gateway" // the subject of those: no meter's id, no link's
 
 const char *alert_kind_text(enum alert_kind kind); // "no-answer"
 const char *alert_severity_text(enum alert_severity severity);

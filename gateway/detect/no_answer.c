@@ -64,8 +64,9 @@ void no_answer_count(struct detect *detect, int meter, const struct reading *rea
 {
     const struct meter *configured = &detect->config->meters[meter];
     struct silence *silence = &detect->meters[meter].silence;
-    if (!reading->answered && reason_of(reading) == WHY_OVERLOAD)
-        return; // it was not asked, which says nothing of the meter
+    uint16_t why = reading->answered ? WHY_NONE : reason_of(reading);
+    if (why == WHY_OVERLOAD || why == WHY_STORE_FULL)
+        return; // it was not asked, or nobody knows what it said: that says nothing of the meter
     bool before = silence->misses == SILENT_MISSES;
     if (reading->answered)
         silence->misses = 0;

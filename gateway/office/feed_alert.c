@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #define KEY_MAX 64
 #define FIGURE_MAX 32
@@ -128,7 +129,9 @@ void feed_alert(struct writer *writer, const struct feed_origin *origin,
     writer_object(writer);
     feed_head(writer, origin, "alert/1", alert->lane, alert->seq);
     writer_key_time(writer, "at", change->at_ms);
-    writer_key_text(writer, change->of_link ? "link" : "meter", change->subject);
+    if (strcmp(change->subject, ALERT_GATEWAY) !=
+        0) // else the gateway itself, which is named above
+        writer_key_text(writer, change->of_link ? "link" : "meter", change->subject);
     writer_key_text(writer, "id", alert->id);
     writer_key_text(writer, "kind", alert_kind_text(change->kind));
     writer_key_text(writer, "severity", alert_severity_text(change->severity));

@@ -148,6 +148,7 @@ void recorder_status(struct recorder *recorder, struct recorder_status *out)
         .waiting = (int)(recorder->offered - recorder->taken) + recorder->held,
         .last_commit_ms = status->last_commit_ms,
         .backfill = status->backfill,
+        .upkeep = status->upkeep,
     };
     _Static_assert(sizeof out->error == sizeof status->error, "one text");
     memcpy(out->error, status->error, sizeof out->error);

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "record/book.h"
+#include "record/upkeep.h"
 #include "store/store.h"
 
 #define RECORDER_QUEUE_MAX                                                                         \
@@ -72,6 +73,7 @@ struct recorder_status {
     int64_t last_commit_ms; // wall clock, 0 before the first
     char error[160];        // why the store takes nothing now, "" when it does
     struct backfill_status backfill;
+    struct upkeep_status upkeep;
 };
 void recorder_status(struct recorder *recorder, struct recorder_status *out);
 

@@ -119,6 +119,17 @@ void round_take(struct round *round, struct reading *reading)
     round->held[round->count++] = reading;
 }
 
+static struct upkeep_now upkeep_moment(const struct round *round)
+{
+    return (struct upkeep_now){
+        .config = round->config, .boot_ms = boot_now(round), .wall_ms = wall_now(round)};
+}
+
+void round_lost(struct round *round)
+{
+    upkeep_lost(&round->upkeep, boot_now(round));
+}
+
 // --- failures ---
 
 static void fail(struct round *round, const struct err *err)
@@ -132,6 +143,10 @@ static void fail(struct round *round, const struct err *err)
     round->back_off_ms =
         round->back_off_ms < BACK_OFF_MAX_MS ? round->back_off_ms : BACK_OFF_MAX_MS;
     round->retry_boot_ms = boot_now(round) + round->back_off_ms;
+    const struct upkeep_now now = upkeep_moment(round);
+    if (store_is_full(round->store) && upkeep_full(&round->upkeep, round->store, &now))
+        round->retry_boot_ms = now.boot_ms; // there is room again, as much as was kept for this
+    round->status.upkeep = round->upkeep.status;
     if (!round->failed)
         log_error("recorder", "the store takes nothing, readings wait in memory: %s", err->text);
     round->failed = true;
@@ -302,7 +317,9 @@ static void drop_first(struct round *round, const struct err *err)
 
 static int recover(struct round *round, struct err *err)
 {
-    if (probe(round, err) != 0 || make_book(round, wall_now(round), err) != 0)
+    const struct upkeep_now now = upkeep_moment(round);
+    if (upkeep_recover(&round->upkeep, round->store, &now, err) != 0 || probe(round, err) != 0 ||
+        make_book(round, wall_now(round), err) != 0)
         return -1;
     while (round->count > 0) {
         int limit = round->attempts < ALONE_AFTER ? round->count : 1;
@@ -356,6 +373,16 @@ static int work(struct round *round, int64_t until_ms, bool hurry, struct err *e
     return begin(round, err) != 0 ? -1 : commit(round, err);
 }
 
+static void tend(struct round *round)
+{
+    const struct upkeep_now now = upkeep_moment(round);
+    if (now.boot_ms < upkeep_due_ms(&round->upkeep))
+        return;
+    if (upkeep_step(&round->upkeep, round->store, &now))
+        notify(round);
+    round->status.upkeep = round->upkeep.status;
+}
+
 void round_step(struct round *round, int64_t until_ms, bool hurry)
 {
     struct err err;
@@ -378,7 +405,7 @@ void round_step(struct round *round, int64_t until_ms, bool hurry)
     }
     if (round->begun)
         return;
-    upkeep_step(&round->upkeep, round->store, round->config, boot_now(round), wall_now(round));
+    tend(round);
     if (watch_write(&round->watch, round->store, round->config->office.present))
         notify(round);
 }
@@ -510,7 +537,7 @@ struct round *round_open(const struct recorder_settings *settings, struct err *e
     int64_t newest = store_newest_ms(round->store);
     round->floor_ms = newest > clock_floor_ms() ? newest : clock_floor_ms();
     round->started_boot_ms = boot_now(round);
-    upkeep_init(&round->upkeep, round->started_boot_ms);
+    upkeep_init(&round->upkeep, settings->directory, round->started_boot_ms);
     round->status.clock_known = clock_is_known(settings->clock, round->floor_ms);
     if (!round->status.clock_known) {
         (void)strncpy(round->status.error, "the time is not known yet: readings wait for it",

@@ -18,6 +18,7 @@ struct round_status {
     int64_t last_commit_ms;
     char error[160];
     struct backfill_status backfill;
+    struct upkeep_status upkeep;
 };
 
 // Opens the store; with a known clock the book is made at once. NULL with a message on failure.
@@ -34,6 +35,8 @@ int round_held(const struct round *round);      // readings taken and not durabl
 void round_set_first(struct round *round, int64_t boot_ms);
 void round_take(struct round *round, struct reading *reading);
 void round_set_live(struct round *round, bool live);
+// Readings were refused since the last step.
+void round_lost(struct round *round);
 void round_acknowledge(struct round *round, enum lane lane, int64_t seq);
 
 // Does what there is to do. Periods that are overdue at `until_ms` close: the wall clock as it was

@@ -1,16 +1,156 @@
 #include "record/upkeep.h"
 
 #include "base/log.h"
+#include "record/ballast.h"
 
-void upkeep_init(struct upkeep *upkeep, int64_t boot_ms)
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LOOK_EVERY_MS 10000
+#define CALM_MS (INT64_C(10) * 60000) // without trouble: the alert closes
+#define LOG_MAX_BYTES (INT64_C(8) << 20)
+#define LOG_ALARM_BYTES (INT64_C(32) << 20)
+#define RECOVER_STEPS_MAX 200
+#define MIB (INT64_C(1) << 20)
+
+void upkeep_init(struct upkeep *upkeep, const char *directory, int64_t boot_ms)
 {
+    *upkeep = (struct upkeep){.directory = directory, .look_boot_ms = boot_ms};
     care_init(&upkeep->care, boot_ms);
 }
 
 int64_t upkeep_due_ms(const struct upkeep *upkeep)
 {
-    return care_due_ms(&upkeep->care);
+    int64_t care = care_due_ms(&upkeep->care);
+    return care < upkeep->look_boot_ms ? care : upkeep->look_boot_ms;
 }
+
+// --- space ---
+
+static int measure(struct upkeep *upkeep, struct store *store, const struct upkeep_now *now,
+                   struct room_facts *facts, struct err *err)
+{
+    struct store_space space;
+    if (store_space(store, &space, err) != 0)
+        return -1;
+    *facts = (struct room_facts){.wall_ms = now->wall_ms,
+                                 .max_bytes = now->config->store_max_size_mb * MIB,
+                                 .file_bytes = space.file_bytes,
+                                 .free_bytes = space.free_bytes,
+                                 .log_bytes = space.log_bytes,
+                                 .disk_free_bytes = ballast_disk_free(upkeep->directory)};
+    upkeep->status.disk_free_bytes = facts->disk_free_bytes;
+    return 0;
+}
+
+static int room_rows(struct store *store, const struct room_step *step, struct store_shed *shed,
+                     struct err *err)
+{
+    switch (step->kind) {
+    case ROOM_READINGS: return store_reading_shed(store, shed, err);
+    case ROOM_PERIODS: return store_period_shed(store, step->span, step->longer, shed, err);
+    case ROOM_ALERTS: return store_alert_shed(store, shed, err);
+    case ROOM_NOTHING: break;
+    }
+    return 0;
+}
+
+static void trouble(struct upkeep *upkeep, int64_t boot_ms, enum alert_severity severity)
+{
+    upkeep->trouble_boot_ms = boot_ms > 0 ? boot_ms : 1;
+    upkeep->wanted = severity > upkeep->wanted ? severity : upkeep->wanted;
+}
+
+// One step of making room, in a round of its own. Rows gone, -1.
+static int make_room(struct upkeep *upkeep, struct store *store, const struct room_step *step,
+                     const struct upkeep_now *now, struct err *err)
+{
+    struct store_shed shed = {.unsent = step->unsent,
+                              .before_ms = step->before_ms,
+                              .now_ms = now->wall_ms,
+                              .max = step->max};
+    if (store_round_begin(store, err) != 0)
+        return -1;
+    int gone = room_rows(store, step, &shed, err);
+    if (gone <= 0) {
+        store_round_cancel(store);
+        return gone;
+    }
+    if (store_round_commit(store, err) != 0)
+        return -1;
+    upkeep->status.rows += (uint64_t)gone;
+    upkeep->status.messages += shed.messages;
+    if (shed.messages > 0)
+        trouble(upkeep, now->boot_ms, SEVERITY_MAJOR);
+    return gone;
+}
+
+static void follow_limit(struct upkeep *upkeep, struct store *store, const struct config *config)
+{
+    struct err err;
+    int64_t limit = room_file_max(config->store_max_size_mb * MIB);
+    if (limit == upkeep->limit_bytes)
+        return;
+    if (store_limit(store, limit, &err) == 0)
+        upkeep->limit_bytes = limit;
+    else
+        log_warn("recorder", "the store's limit stays: %s", err.text);
+}
+
+// A log that grew behind a long reader is emptied as soon as it is gone.
+static void tend_log(struct upkeep *upkeep, struct store *store, int64_t log_bytes)
+{
+    struct err err;
+    if (log_bytes <= LOG_MAX_BYTES) {
+        upkeep->status.log_held = false;
+        return;
+    }
+    int held = store_bring_home(store, &err);
+    if (held < 0)
+        log_warn("recorder", "the log stays: %s", err.text);
+    bool alarm = held == 1 && log_bytes > LOG_ALARM_BYTES;
+    if (alarm && !upkeep->status.log_held)
+        log_warn("recorder", "a reader holds the store's log: it has %" PRId64 " MiB",
+                 log_bytes / MIB);
+    upkeep->status.log_held = alarm;
+}
+
+// Whether a step of making room was taken.
+static bool look(struct upkeep *upkeep, struct store *store, const struct upkeep_now *now)
+{
+    struct err err;
+    struct room_facts facts;
+    upkeep->look_boot_ms = now->boot_ms + LOOK_EVERY_MS;
+    follow_limit(upkeep, store, now->config);
+    if (measure(upkeep, store, now, &facts, &err) != 0) {
+        log_warn("recorder", "%s", err.text);
+        return false;
+    }
+    tend_log(upkeep, store, facts.log_bytes);
+    bool before = upkeep->room.making;
+    struct room_step step = room_next(&upkeep->room, &facts);
+    upkeep->status.making_room = upkeep->room.making;
+    if (step.kind == ROOM_NOTHING) {
+        upkeep->status.ballast = ballast_make(upkeep->directory);
+        return false;
+    }
+    if (!before)
+        log_warn("recorder", "the store makes room: %" PRId64 " MiB of the disk are free",
+                 facts.disk_free_bytes / MIB);
+    int gone = make_room(upkeep, store, &step, now, &err);
+    if (gone < 0) {
+        log_warn("recorder", "no room can be made now: %s", err.text);
+        return false;
+    }
+    room_done(&upkeep->room, gone);
+    if (!upkeep->room.exhausted)
+        upkeep->look_boot_ms = now->boot_ms; // the next one at once
+    return true;
+}
+
+// --- what is old ---
 
 static int remove_old(struct store *store, const struct care_task *task, struct err *err)
 {
@@ -37,18 +177,15 @@ static int remove_in_round(struct store *store, const struct care_task *task, st
     return gone;
 }
 
-void upkeep_step(struct upkeep *upkeep, struct store *store, const struct config *config,
-                 int64_t boot_ms, int64_t wall_ms)
+static void take_care(struct upkeep *upkeep, struct store *store, const struct upkeep_now *now)
 {
     struct err err;
     struct store_space space;
-    if (boot_ms < care_due_ms(&upkeep->care))
-        return;
     if (store_space(store, &space, &err) != 0)
         space = (struct store_space){.file_bytes = 0}; // then nothing is given back
-    const struct care_facts facts = {.boot_ms = boot_ms,
-                                     .wall_ms = wall_ms,
-                                     .raw_days = config->store_raw_days,
+    const struct care_facts facts = {.boot_ms = now->boot_ms,
+                                     .wall_ms = now->wall_ms,
+                                     .raw_days = now->config->store_raw_days,
                                      .file_bytes = space.file_bytes,
                                      .free_bytes = space.free_bytes};
     struct care_task task = care_next(&upkeep->care, &facts);
@@ -61,5 +198,156 @@ void upkeep_step(struct upkeep *upkeep, struct store *store, const struct config
         gone = remove_in_round(store, &task, &err);
     if (gone < 0)
         log_warn("recorder", "old rows stay: %s", err.text);
-    care_done(&upkeep->care, &task, gone, boot_ms);
+    care_done(&upkeep->care, &task, gone, now->boot_ms);
+}
+
+// --- the alert ---
+
+static bool find_alert(void *context, const struct stored_alert *alert)
+{
+    struct upkeep *upkeep = context;
+    if (alert->change.kind != ALERT_STORE_FULL)
+        return true;
+    upkeep->alert_open = true;
+    upkeep->severity = alert->change.severity;
+    upkeep->since_ms = alert->change.since_ms;
+    return false;
+}
+
+static int know_alert(struct upkeep *upkeep, struct store *store, struct err *err)
+{
+    if (upkeep->alert_known)
+        return 0;
+    if (store_alerts_open(store, find_alert, upkeep, err) != 0 ||
+        store_shed_messages(store, &upkeep->status.messages, err) != 0)
+        return -1;
+    upkeep->alert_known = true;
+    return 0;
+}
+
+// Observed: MB that the store has on disk.
+static struct alert_change describe(const struct upkeep *upkeep, enum alert_state state,
+                                    int64_t file_bytes, const struct upkeep_now *now)
+{
+    struct alert_change change = {.kind = ALERT_STORE_FULL,
+                                  .severity =
+                                      state == ALERT_CLOSED ? upkeep->severity : upkeep->wanted,
+                                  .state = state,
+                                  .subject = ALERT_GATEWAY,
+                                  .at_ms = now->wall_ms,
+                                  .since_ms = state == ALERT_OPEN ? now->wall_ms : upkeep->since_ms,
+                                  .evidence = {.observed = (double)(file_bytes / MIB),
+                                               .expected_low = (double)NAN,
+                                               .expected_high = now->config->store_max_size_mb,
+                                               .unit = "MB",
+                                               .to_ms = now->wall_ms,
+                                               .why = WHY_STORE_FULL}};
+    change.evidence.from_ms = change.since_ms;
+    (void)snprintf(change.evidence.rule, sizeof change.evidence.rule, "%" PRId64 " MB free on disk",
+                   upkeep->status.disk_free_bytes / MIB);
+    return change;
+}
+
+static int write_alert(struct store *store, const struct alert_change *change, bool send,
+                       struct err *err)
+{
+    char id[UUID_SIZE];
+    if (store_round_begin(store, err) != 0)
+        return -1;
+    if (store_alert_add(store, change, send, id, err) != 0) {
+        store_round_cancel(store);
+        return -1;
+    }
+    return store_round_commit(store, err);
+}
+
+// Opens, raises or closes it. True: it changed.
+static bool tell(struct upkeep *upkeep, struct store *store, const struct upkeep_now *now)
+{
+    struct err err;
+    struct store_space space;
+    bool lately = upkeep->trouble_boot_ms != 0 && now->boot_ms - upkeep->trouble_boot_ms < CALM_MS;
+    upkeep->status.full = lately;
+    if (know_alert(upkeep, store, &err) != 0)
+        return false;
+    enum alert_state state;
+    if (lately && !upkeep->alert_open)
+        state = ALERT_OPEN;
+    else if (lately && upkeep->wanted > upkeep->severity)
+        state = ALERT_UPDATED;
+    else if (!lately && upkeep->alert_open)
+        state = ALERT_CLOSED;
+    else
+        return false;
+    if (store_space(store, &space, &err) != 0)
+        return false;
+    struct alert_change change = describe(upkeep, state, space.file_bytes, now);
+    if (write_alert(store, &change, now->config->office.present, &err) != 0) {
+        log_warn("recorder", "the alert store-full cannot be kept now: %s", err.text);
+        return false;
+    }
+    upkeep->alert_open = state != ALERT_CLOSED;
+    upkeep->severity = change.severity;
+    upkeep->since_ms = change.since_ms;
+    if (state == ALERT_CLOSED)
+        upkeep->wanted = (enum alert_severity)0;
+    return true;
+}
+
+// --- all of it ---
+
+bool upkeep_step(struct upkeep *upkeep, struct store *store, const struct upkeep_now *now)
+{
+    bool told = false;
+    int64_t messages = upkeep->status.messages;
+    if (now->boot_ms >= upkeep->look_boot_ms) {
+        told = tell(upkeep, store, now);
+        if (look(upkeep, store, now))
+            return told || upkeep->status.messages != messages;
+    }
+    if (now->boot_ms >= care_due_ms(&upkeep->care))
+        take_care(upkeep, store, now);
+    return told;
+}
+
+bool upkeep_full(struct upkeep *upkeep, struct store *store, const struct upkeep_now *now)
+{
+    struct err err;
+    struct room_facts facts;
+    bool dropped = ballast_drop(upkeep->directory);
+    upkeep->status.ballast = false;
+    upkeep->status.full = true;
+    upkeep->look_boot_ms = now->boot_ms;
+    trouble(upkeep, now->boot_ms, SEVERITY_MAJOR);
+    if (dropped)
+        log_warn("recorder", "the disk is full: its reserve beside the store is given up");
+    if (store_bring_home(store, &err) < 0)
+        log_warn("recorder", "%s", err.text);
+    if (measure(upkeep, store, now, &facts, &err) == 0)
+        room_force(&upkeep->room, &facts);
+    return dropped;
+}
+
+int upkeep_recover(struct upkeep *upkeep, struct store *store, const struct upkeep_now *now,
+                   struct err *err)
+{
+    struct room_facts facts;
+    for (int i = 0; i < RECOVER_STEPS_MAX && upkeep->room.forced_bytes != 0; i++) {
+        if (measure(upkeep, store, now, &facts, err) != 0)
+            return -1;
+        struct room_step step = room_next(&upkeep->room, &facts);
+        if (step.kind == ROOM_NOTHING)
+            return 0;
+        int gone = make_room(upkeep, store, &step, now, err);
+        if (gone < 0)
+            return -1;
+        room_done(&upkeep->room, gone);
+    }
+    return 0;
+}
+
+void upkeep_lost(struct upkeep *upkeep, int64_t boot_ms)
+{
+    trouble(upkeep, boot_ms, SEVERITY_CRITICAL);
+    upkeep->look_boot_ms = boot_ms;
 }

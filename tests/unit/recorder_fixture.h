@@ -78,6 +78,7 @@ static inline struct config *config_make(int meter_count, int interval_s, int su
     config->office.summary_minutes = summary_minutes;
     config->detect = (struct config_detect){true, true, true, true};
     config->store_raw_days = 3650;
+    config->store_max_size_mb = 4096;
     config->store_commit_ms = 1000;
     return config;
 }
@@ -283,7 +284,7 @@ static inline void store_must_verify(void)
 
 #define PERIODS_MAX 20000
 struct snapshot {
-    int periods, changes;
+    int periods, changes, full_alerts;
     struct stored_period *period;
     struct stored_alert *change;
 };
@@ -300,13 +301,17 @@ static inline bool keep_change(void *context, const struct stored_alert *alert)
 {
     struct snapshot *snapshot = context;
     assert_true(snapshot->changes < PERIODS_MAX);
+    if (alert->change.kind == ALERT_STORE_FULL) { // of the disk, not of the readings
+        snapshot->full_alerts++;
+        return true;
+    }
     snapshot->change[snapshot->changes++] = *alert;
     return true;
 }
 
 static inline void snapshot_take(struct snapshot *snapshot)
 {
-    snapshot->periods = snapshot->changes = 0;
+    snapshot->periods = snapshot->changes = snapshot->full_alerts = 0;
     snapshot->period = calloc(PERIODS_MAX, sizeof *snapshot->period);
     snapshot->change = calloc(PERIODS_MAX, sizeof *snapshot->change);
     assert_non_null(snapshot->period);

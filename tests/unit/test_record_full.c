@@ -143,6 +143,8 @@ static void test_full_at_any_write(void **state)
     assert_int_equal(readings_stored(), stream_count);
     assert_same_periods(&whole, &stored);
     assert_same_changes(&whole, &stored);
+    assert_int_equal(whole.full_alerts, 0);
+    assert_true(stored.full_alerts > 0);
     store_must_verify();
     snapshot_free(&whole);
     snapshot_free(&stored);
