@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "record/desk.h"
+#include "record/refusals.h"
 #include "record/round.h"
 
 #include <errno.h>
@@ -42,7 +43,10 @@ struct recorder {
     int64_t first_boot_ms;                     // when the first that waits came
     struct reading *queue[RECORDER_QUEUE_MAX]; // a ring: from taken to offered
     int held;                                  // readings that the round has taken and not kept yet
-    uint64_t refused;
+    uint64_t refused, told; // readings; of them, those that the round was told of
+    bool refusing;          // the queue was full, and is more than half full still
+    struct refusals refusals;
+    struct gas_calendar calendar;
     struct round_status status; // copied from the round after each step
 };
 
@@ -68,7 +72,10 @@ bool recorder_offer(void *context, struct reading *reading)
     }
     (void)pthread_mutex_lock(&recorder->mutex);
     uint64_t waiting = recorder->offered - recorder->taken + (uint64_t)recorder->held;
-    bool room = !recorder->stopping && waiting < RECORDER_QUEUE_MAX;
+    // Once it was full it takes nothing until half is free: one run of refusals for each meter.
+    recorder->refusing =
+        waiting >= (recorder->refusing ? RECORDER_QUEUE_MAX / 2 : RECORDER_QUEUE_MAX);
+    bool room = !recorder->stopping && !recorder->refusing;
     if (room) {
         if (recorder->offered == recorder->taken)
             recorder->first_boot_ms = clock_boot_ms(recorder->clock);
@@ -76,6 +83,7 @@ bool recorder_offer(void *context, struct reading *reading)
         tell(recorder, waiting + 1 == RECORDER_ROUND_MAX);
     } else {
         recorder->refused++;
+        refusals_add(&recorder->refusals, reading, recorder->offered);
     }
     (void)pthread_mutex_unlock(&recorder->mutex);
     return room;
@@ -167,14 +175,34 @@ const char *recorder_stream(struct recorder *recorder)
 
 // --- the thread ---
 
+// Whether the round can be given something: a reading, or a due time that was refused.
+static bool has_readings(const struct recorder *recorder)
+{
+    return recorder->taken != recorder->offered ||
+           refusals_wait(&recorder->refusals, recorder->taken);
+}
+
+static struct reading *next_reading(struct recorder *recorder)
+{
+    struct reading *missed = refusals_next(&recorder->refusals, recorder->taken,
+                                           round_config(recorder->round), &recorder->calendar);
+    if (missed != NULL || recorder->taken == recorder->offered)
+        return missed;
+    return recorder->queue[recorder->taken++ % RECORDER_QUEUE_MAX];
+}
+
 // Hands readings from the queue to the round, as far as it takes any.
 static void take_readings(struct recorder *recorder)
 {
     (void)pthread_mutex_lock(&recorder->mutex);
     if (recorder->taken != recorder->offered && round_has_room(recorder->round))
         round_set_first(recorder->round, recorder->first_boot_ms);
-    while (recorder->taken != recorder->offered && round_has_room(recorder->round))
-        round_take(recorder->round, recorder->queue[recorder->taken++ % RECORDER_QUEUE_MAX]);
+    struct reading *reading;
+    while (round_has_room(recorder->round) && (reading = next_reading(recorder)) != NULL)
+        round_take(recorder->round, reading);
+    if (recorder->refused > recorder->told)
+        round_lost(recorder->round);
+    recorder->told = recorder->refused;
     recorder->held = round_held(recorder->round);
     round_set_live(recorder->round, recorder->live);
     for (int lane = 0; lane < LANES_END; lane++) {
@@ -231,6 +259,7 @@ static bool is_urgent(const struct recorder *recorder)
 {
     uint64_t waiting = recorder->offered - recorder->taken + (uint64_t)recorder->held;
     bool full = waiting >= RECORDER_ROUND_MAX && recorder->taken != recorder->offered;
+    full = full || refusals_wait(&recorder->refusals, recorder->taken);
     return recorder->stopping || recorder->requests != NULL ||
            (full && round_has_room(recorder->round));
 }
@@ -241,7 +270,7 @@ static bool has_work(const struct recorder *recorder)
     bool acknowledged = false;
     for (int lane = 0; lane < LANES_END; lane++)
         acknowledged = acknowledged || recorder->acknowledged[lane] != 0;
-    bool readings = recorder->taken != recorder->offered && round_has_room(recorder->round);
+    bool readings = has_readings(recorder) && round_has_room(recorder->round);
     return readings || acknowledged;
 }
 
@@ -298,7 +327,7 @@ static void step(struct recorder *recorder)
     int64_t now = clock_wall_ms(recorder->clock);
     take_readings(recorder);
     (void)pthread_mutex_lock(&recorder->mutex);
-    bool drained = recorder->taken == recorder->offered;
+    bool drained = !has_readings(recorder);
     bool hurry = recorder->stopping || recorder->requests != NULL;
     (void)pthread_mutex_unlock(&recorder->mutex);
     round_step(recorder->round, drained ? now : INT64_MIN, hurry);
@@ -330,6 +359,7 @@ static void recorder_free(struct recorder *recorder)
 {
     while (recorder->taken != recorder->offered)
         reading_free(recorder->queue[recorder->taken++ % RECORDER_QUEUE_MAX]);
+    refusals_release(&recorder->refusals);
     round_close(recorder->round);
     desk_free(recorder->desk);
     (void)pthread_cond_destroy(&recorder->work);
@@ -358,6 +388,7 @@ struct recorder *recorder_start(const struct recorder_settings *settings, struct
     }
     init_locks(recorder);
     recorder->clock = settings->clock;
+    recorder->calendar = settings->calendar;
     recorder->desk = desk_new(settings->clock);
     if (recorder->desk == NULL) {
         (void)err_set(err, "out of memory for the recorder");

@@ -16,7 +16,7 @@
 #include "store/store.h"
 
 #define RECORDER_QUEUE_MAX                                                                         \
-    20000 // readings that wait; a further one is refused, and counted as missing, store-full
+    20000 // readings that wait; further ones, until half is free, become missing, store-full
 #define RECORDER_ROUND_MAX 1000 // readings of one transaction
 
 struct recorder;
@@ -37,8 +37,9 @@ struct recorder *recorder_start(const struct recorder_settings *settings, struct
 // Commits what waits, marks a clean stop, ends the thread, closes the store. NULL is fine.
 void recorder_stop(struct recorder *recorder);
 
-// Takes a reading over; never blocks. False when the queue is full: the caller keeps it. `recorder`
-// is a struct recorder *: fits struct reading_sink.
+// Takes a reading over; never blocks. False when the queue is full: the caller keeps it, and its
+// due time is recorded as missing, store-full, when the store takes rows again. `recorder` is a
+// struct recorder *: fits struct reading_sink.
 bool recorder_offer(void *recorder, struct reading *reading);
 
 // Switches to another configuration: alerts of what was removed are closed as `removed`, new meters

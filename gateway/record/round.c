@@ -69,6 +69,11 @@ const struct round_status *round_status(const struct round *round)
     return &round->status;
 }
 
+struct config *round_config(const struct round *round)
+{
+    return round->config;
+}
+
 const char *round_stream(const struct round *round)
 {
     return store_stream(round->store);
@@ -290,12 +295,16 @@ static int make_book(struct round *round, int64_t configured_ms, struct err *err
     return 0;
 }
 
-// Whether the store takes a row at all: before the book is made again, which reads a lot.
+// Whether the store takes a row at all: before the book is made again, which reads a lot. A row
+// that says what it said already would not be written.
 static int probe(struct round *round, struct err *err)
 {
+    char text[24];
+    (void)snprintf(text, sizeof text, "%" PRId64, boot_now(round));
     if (store_round_begin(round->store, err) != 0)
         return -1;
-    if (keep_settings(round, "no", err) != 0 || store_round_commit(round->store, err) != 0) {
+    if (store_setting_put(round->store, "tried", text, err) != 0 ||
+        keep_settings(round, "no", err) != 0 || store_round_commit(round->store, err) != 0) {
         store_round_cancel(round->store);
         return -1;
     }
@@ -324,7 +333,7 @@ static int recover(struct round *round, struct err *err)
     while (round->count > 0) {
         int limit = round->attempts < ALONE_AFTER ? round->count : 1;
         if (add_held(round, limit, err) != 0 || commit(round, err) != 0) {
-            round->attempts++;
+            round->attempts += !store_is_full(round->store); // for lack of room nothing is dropped
             if (round->attempts >= DROP_AFTER) {
                 drop_first(round, err);
                 round->attempts = ALONE_AFTER;

@@ -59,6 +59,7 @@ int round_run_between(struct round *round, recorder_task *task, void *argument, 
 int round_apply(struct round *round, struct config *config, struct err *err);
 
 const struct round_status *round_status(const struct round *round);
+struct config *round_config(const struct round *round); // the round's own reference
 const char *round_stream(const struct round *round);
 
 #endif

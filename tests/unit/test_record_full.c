@@ -151,8 +151,27 @@ static void test_full_at_any_write(void **state)
     config_drop(config);
 }
 
-// Full for long: polling goes on, the queue fills to its bound, what comes then is refused and
-// counted, and the rest is recorded when there is room again.
+struct refused_seen {
+    int readings, refused;
+    int64_t first_ms;
+};
+
+static bool see_refused(void *context, const struct stored_reading *reading)
+{
+    struct refused_seen *seen = context;
+    bool refused = reading->values[0].why == WHY_STORE_FULL;
+    seen->first_ms = refused && seen->refused == 0 ? reading->at_ms : seen->first_ms;
+    seen->readings++;
+    seen->refused += refused;
+    for (int i = 0; refused && i < reading->value_count; i++) {
+        assert_int_equal(reading->values[i].quality, QUALITY_MISSING);
+        assert_int_equal(reading->values[i].why, WHY_STORE_FULL);
+    }
+    return true;
+}
+
+// Full for long: polling goes on, the queue fills to its bound, what comes then is refused,
+// and all of it is recorded when there is room again: what was refused as missing, store-full.
 static void test_full_for_long(void **state)
 {
     (void)state;
@@ -194,11 +213,17 @@ static void test_full_for_long(void **state)
     disk_frees();
     pass_time(31000);
     settle(recorder);
-    status = status_of(recorder);
+    wait_until(recorder, status, status.readings == (uint64_t)(RECORDER_QUEUE_MAX + refused));
     assert_string_equal(status.error, "");
-    assert_int_equal(status.readings, RECORDER_QUEUE_MAX);
     recorder_stop(recorder);
-    assert_int_equal(readings_stored(), RECORDER_QUEUE_MAX);
+    // each due time has its reading: those that had no room say so
+    struct refused_seen seen = {0};
+    struct store *store = store_must_read();
+    must(store_readings(store, NULL, 0, INT64_MAX, see_refused, &seen, &failure));
+    store_close(store);
+    assert_int_equal(seen.readings, RECORDER_QUEUE_MAX + refused);
+    assert_int_equal(seen.refused, refused);
+    assert_true(seen.first_ms > T0 + (RECORDER_QUEUE_MAX / 2 - 1) * 1000);
     // nothing closed while its readings waited in memory
     struct snapshot stored;
     snapshot_take(&stored);
@@ -207,6 +232,7 @@ static void test_full_for_long(void **state)
         const struct period *period = &stored.period[i].period;
         bool covered = period->to_ms <= T0 + (RECORDER_QUEUE_MAX / 2 - 1) * 1000;
         assert_true(!covered || period->missing == 0 || period->first);
+        assert_int_equal(period->expected, period->good + period->suspect + period->missing);
     }
     snapshot_free(&stored);
     store_must_verify();
