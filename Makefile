@@ -11,7 +11,7 @@ PACKAGES_BUILD := gcc make pkg-config libc6-dev libmodbus-dev libpaho-mqtt-dev l
 PACKAGES_RUN := mosquitto mosquitto-clients openssl python3
 PACKAGES_TEST := $(PACKAGES_RUN) libcmocka-dev python3-pytest python3-pymodbus python3-serial \
 	python3-serial-asyncio python3-paho-mqtt python3-selenium python3-jsonschema python3-yaml \
-	python3-prometheus-client \
+	python3-prometheus-client python3-cryptography \
 	chromium chromium-driver
 PACKAGES_LINT := clang-format clang-tidy cppcheck universal-ctags
 

@@ -94,6 +94,7 @@ static struct office *start_office(struct gateway *gateway, struct config *confi
         .clock = gateway->clock,
         .recorder = gateway->recorder,
         .live = gateway->live,
+        .inbox = gateway->inbox,
     };
     return office_start(&settings, err);
 }
@@ -220,6 +221,9 @@ static int start_parts(struct gateway *gateway, struct err *err)
     // Links before everything else that opens descriptors: theirs must be small.
     if (start_buses(gateway, err) < 0)
         return -1;
+    gateway->inbox = inbox_new(err);
+    if (!gateway->inbox)
+        return -1;
     if (gateway->config->office.present) {
         struct office *office = start_office(gateway, gateway->config, err);
         if (!office)
@@ -229,6 +233,13 @@ static int start_parts(struct gateway *gateway, struct err *err)
         pthread_mutex_unlock(&gateway->lock);
     }
     struct command_context context = {.gateway = gateway, .clock = gateway->clock};
+    struct office_door_settings door = {.context = context,
+                                        .inbox = gateway->inbox,
+                                        .answered = office_committed,
+                                        .argument = gateway};
+    gateway->door = office_door_start(&door, err);
+    if (!gateway->door)
+        return -1;
     gateway->control = control_start(gateway->directory, &context, err);
     return gateway->control ? 0 : -1;
 }
@@ -265,6 +276,7 @@ void gateway_stop(struct gateway *gateway)
     if (!gateway)
         return;
     control_stop(gateway->control);
+    office_door_stop(gateway->door);
     for (int i = 0; i < gateway->bus_count; i++)
         bus_stop(gateway->buses[i]);
     free(gateway->buses);
@@ -275,6 +287,7 @@ void gateway_stop(struct gateway *gateway)
     pthread_mutex_unlock(&gateway->lock);
     office_stop(office);
     recorder_stop(gateway->recorder);
+    inbox_free(gateway->inbox);
     live_free(gateway->live);
     config_unref(gateway->config);
     if (gateway->lock_fd >= 0)

@@ -3,6 +3,7 @@
 #define METERGATE_GATEWAY_PARTS_H
 
 #include "control/control.h"
+#include "control/office_door.h"
 #include "gateway.h"
 
 #include <pthread.h>
@@ -18,6 +19,8 @@ struct gateway {
     struct live *live;
     struct recorder *recorder;
     struct control *control;
+    struct inbox *inbox; // head office's commands and their answers
+    struct office_door *door;
 
     pthread_mutex_t lock;  // guards what a reload changes:
     struct config *config; // in force

@@ -131,8 +131,34 @@ static void print_lanes(const struct office_status *office, struct writer *write
     writer_end(writer);
 }
 
+// Head office's commands: whether they come in, whose they may be, and what became of them.
+static void print_commands(const struct office_status *office,
+                           const struct office_door_status *door, struct writer *writer)
+{
+    const char *error = office->listening_error[0] ? office->listening_error : door->error;
+    writer_key(writer, "commands");
+    writer_object(writer);
+    writer_key_bool(writer, "listening", office->listening);
+    writer_key_text(writer, "key", door->key[0] ? door->key : NULL);
+    writer_key_text(writer, "error", error[0] ? error : NULL);
+    writer_key_int(writer, "executed", (int64_t)door->executed);
+    writer_key_int(writer, "repeated", (int64_t)door->repeated);
+    writer_key(writer, "refused");
+    writer_object(writer);
+    for (int i = REJECT_NONE + 1; i < REJECTS; i++)
+        writer_key_int(writer, command_refusal_text((enum command_refusal)i),
+                       (int64_t)door->refused[i]);
+    writer_end(writer);
+    writer_key(writer, "last");
+    if (door->last_ms)
+        writer_time(writer, door->last_ms);
+    else
+        writer_null(writer);
+    writer_end(writer);
+}
+
 static void print_office(const struct config *config, const struct office_status *office,
-                         struct writer *writer)
+                         const struct office_door_status *door, struct writer *writer)
 {
     writer_key(writer, "office");
     if (!config->office.present) {
@@ -153,6 +179,7 @@ static void print_office(const struct config *config, const struct office_status
     writer_key_int(writer, "acknowledged", (int64_t)office->acknowledged);
     writer_key_int(writer, "reconnects", (int64_t)office->reconnects);
     print_lanes(office, writer);
+    print_commands(office, door, writer);
     writer_end(writer);
 }
 
@@ -190,6 +217,7 @@ void gateway_status_print(struct gateway *gateway, struct writer *writer)
     char reload_error[ERR_TEXT_MAX];
     struct recorder_status recorder;
     struct office_status office = {0};
+    struct office_door_status door = {0};
     pthread_mutex_lock(&gateway->lock);
     struct config *config = config_ref(gateway->config);
     memcpy(reload_error, gateway->reload_error, sizeof reload_error);
@@ -197,6 +225,8 @@ void gateway_status_print(struct gateway *gateway, struct writer *writer)
         office_status(gateway->office, &office);
     pthread_mutex_unlock(&gateway->lock);
     recorder_status(gateway->recorder, &recorder);
+    if (gateway->door)
+        office_door_status(gateway->door, &door);
 
     writer_object(writer);
     writer_key_text(writer, "gateway", config->gateway_id);
@@ -208,7 +238,7 @@ void gateway_status_print(struct gateway *gateway, struct writer *writer)
     print_config(gateway, config, reload_error, writer);
     print_store(gateway, &recorder, writer);
     print_backfill(&recorder.backfill, writer);
-    print_office(config, &office, writer);
+    print_office(config, &office, &door, writer);
     print_alerts(gateway, writer);
     writer_key(writer, "links");
     live_print_links(gateway->live, writer);

@@ -12,25 +12,25 @@
 // Roles grow: who may do something, a higher role may do as well.
 const struct command command_table[] = {
     {"status", ROLE_VIEWER, false, true, "state of the gateway and all its parts", "{}",
-     command_status},
-    {"live", ROLE_VIEWER, false, false, "values of all meters now", "{}", command_live},
+     command_status, true},
+    {"live", ROLE_VIEWER, false, false, "values of all meters now", "{}", command_live, true},
     {"bus", ROLE_VIEWER, false, false, "how a link does: counts, response times, newest frames",
-     "{link: ID}", command_bus},
+     "{link: ID}", command_bus, true},
     {"metrics", ROLE_NONE, false, true, "all figures for Prometheus",
      "{token: TEXT}, not needed by a viewer", command_metrics},
     {"alerts", ROLE_VIEWER, false, true, "what is wrong now, and what was in the last day", "{}",
-     command_alerts},
+     command_alerts, true},
     {"read", ROLE_TECHNICIAN, true, true, "one test reading of a meter",
-     "{meter: ID, frames: true or false}", command_read},
+     "{meter: ID, frames: true or false}", command_read, true},
     {"scan", ROLE_TECHNICIAN, true, true,
      "look for meters on a link that are not configured, and what they are",
      "{link: ID or URL, units: \"A-B\"}", command_scan},
     {"config-get", ROLE_TECHNICIAN, false, false, "the configuration in force", "{}",
-     command_config_get},
+     command_config_get, true},
     {"reload", ROLE_SPECIALIST, true, true, "read the configuration file again", "{}",
      command_reload},
     {"audit", ROLE_LEADER, false, true, "the newest records of the audit chain",
-     "{limit: 1 to 500}", command_audit},
+     "{limit: 1 to 500}", command_audit, true},
     {"backup", ROLE_LEADER, true, true,
      "the whole state in one file, in backups of the state folder", "{}", command_backup},
     {"backup-read", ROLE_LEADER, false, true, "a piece of a backup, to fetch it",
@@ -129,6 +129,9 @@ struct note {
     const char *who, *action, *subject, *result, *detail;
     recorder_task *task; // what it tells of, in the same round; NULL when that is over already
     void *argument;
+    const struct command_seal *seal;
+    int status;
+    const struct buf *answer;
 };
 
 static int write_note(struct store *store, void *argument, struct err *err)
@@ -136,8 +139,13 @@ static int write_note(struct store *store, void *argument, struct err *err)
     const struct note *note = argument;
     if (note->task != NULL && note->task(store, note->argument, err) != 0)
         return -1;
-    return store_audit_add(store, note->at_ms, note->who, note->action, note->subject, note->result,
-                           note->detail, err);
+    if (store_audit_add(store, note->at_ms, note->who, note->action, note->subject, note->result,
+                        note->detail, err) != 0)
+        return -1;
+    const struct command_seal *seal = note->seal;
+    return seal == NULL
+               ? 0
+               : seal->write(seal->context, store, note->status, note->detail, note->answer, err);
 }
 
 static int commit_alone(struct store *store, struct note *note, struct err *err)
@@ -154,6 +162,8 @@ static int commit_alone(struct store *store, struct note *note, struct err *err)
 static int commit_note(const struct command_context *context, struct note *note, struct err *err)
 {
     note->at_ms = clock_wall_ms(context->clock);
+    note->seal = context->seal;
+    note->answer = context->result;
     if (context->gateway == NULL)
         return commit_alone(context->store, note, err);
     return recorder_run(gateway_recorder(context->gateway), write_note, note, err);
@@ -186,31 +196,34 @@ static const char *subject_of(const json_t *arguments)
     return name != NULL ? name : "";
 }
 
-static void write_record(const struct command_context *context, struct note *note)
+// -1 when it could not be written.
+static int write_record(const struct command_context *context, struct note *note)
 {
     struct err err;
-    if (commit_note(context, note, &err) != 0) {
-        // A leader must be able to come in and mend a full disk: the command goes on.
-        log_error("control", "audit record of %s by %s could not be written: %s", note->action,
-                  note->who, err.text);
-    }
+    if (commit_note(context, note, &err) == 0)
+        return 0;
+    // A leader must be able to come in and mend a full disk: the command goes on.
+    log_error("control", "audit record of %s by %s could not be written: %s", note->action,
+              note->who, err.text);
+    return -1;
 }
 
 // Knocking must not fill the store: beyond a bound calls are counted (session.h).
-static void audit(const struct command_context *context, const struct principal *who,
-                  const char *action, const json_t *arguments, int result, const char *message)
+static int audit(const struct command_context *context, const struct principal *who,
+                 const char *action, const json_t *arguments, int result, const char *message)
 {
     char subject[128];
     bool done = result == COMMAND_DONE;
     if (context->access != NULL && !access_note(context->access, !done))
-        return;
+        return 0;
     (void)snprintf(subject, sizeof subject, "%s", subject_of(arguments));
     struct note note = {.who = who->name,
                         .action = action,
                         .subject = subject,
                         .result = done ? "done" : command_result_text(result),
-                        .detail = done ? "" : message};
-    write_record(context, &note);
+                        .detail = done ? "" : message,
+                        .status = result};
+    return write_record(context, &note);
 }
 
 void command_tell_counted(const struct command_context *context)
@@ -229,13 +242,17 @@ void command_tell_counted(const struct command_context *context)
                             .subject = "",
                             .result = "counted",
                             .detail = detail};
-        write_record(context, &note);
+        (void)write_record(context, &note);
     }
 }
 
 // Whether `who` may call it; the message names the role that may.
 static int check_role(const struct command *command, const struct principal *who, struct err *err)
 {
+    if (who->role == ROLE_OFFICE && !command->offered) {
+        (void)err_set(err, "%s is not offered to head office", command->name);
+        return COMMAND_ROLE;
+    }
     if (who->role >= command->least)
         return COMMAND_DONE;
     if (who->role == ROLE_NONE) {
@@ -263,29 +280,52 @@ static int run(struct command_context *context, const struct principal *who,
     return status;
 }
 
+// The end of every call: audit record and seal, unless they were written with the effect. What is
+// sealed has happened only when that is durable.
+static int conclude(struct command_context *context, const struct principal *who,
+                    const char *action, const json_t *arguments, int status, struct err *message)
+{
+    const struct command *command = context->command;
+    bool refused = command == NULL || status == COMMAND_ROLE || status == COMMAND_NO_SESSION ||
+                   status == COMMAND_DENIED;
+    bool wanted = refused || command->audited || context->seal != NULL;
+    if (context->noted || !wanted ||
+        audit(context, who, action, arguments, status, message->text) == 0 || context->seal == NULL)
+        return status;
+    (void)err_set(message, "the store takes nothing now: nothing was done");
+    return COMMAND_FAILED;
+}
+
+static int find_and_run(struct command_context *context, const struct principal *who,
+                        const char *name, const json_t *arguments, struct buf *result,
+                        struct err *err)
+{
+    if (context->command == NULL) {
+        (void)err_set(err, "there is no command '%.32s'", name);
+        return COMMAND_UNKNOWN;
+    }
+    int status = check_role(context->command, who, err);
+    if (status != 0)
+        return status;
+    json_t *none = arguments == NULL ? json_object() : NULL;
+    status = run(context, who, arguments != NULL ? arguments : none, result, err);
+    json_decref(none);
+    return status;
+}
+
 int command_call(const struct command_context *context, const struct principal *who,
                  const char *name, const json_t *arguments, struct buf *result, struct err *err)
 {
     struct err own = {0};
     struct err *message = err != NULL ? err : &own;
-    const struct command *command = command_find(name);
     struct command_context copy = *context;
-    copy.command = command;
+    copy.command = command_find(name);
+    copy.result = result;
     copy.noted = false;
-    if (command == NULL) {
-        (void)err_set(message, "there is no command '%.32s'", name);
-        audit(context, who, "unknown", NULL, COMMAND_UNKNOWN, message->text);
-        return COMMAND_UNKNOWN;
-    }
-    int status = check_role(command, who, message);
-    if (status != 0) {
-        audit(context, who, command->name, arguments, status, message->text);
-        return status;
-    }
-    json_t *none = arguments == NULL ? json_object() : NULL;
-    status = run(&copy, who, arguments != NULL ? arguments : none, result, message);
-    json_decref(none);
-    if ((command->audited || status == COMMAND_DENIED) && !copy.noted)
-        audit(&copy, who, command->name, arguments, status, message->text);
+    int status = find_and_run(&copy, who, name, arguments, result, message);
+    const char *action = copy.command != NULL ? copy.command->name : "unknown";
+    status = conclude(&copy, who, action, copy.command != NULL ? arguments : NULL, status, message);
+    if (status != 0)
+        buf_clear(result);
     return status;
 }

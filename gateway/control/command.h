@@ -27,6 +27,15 @@ struct command_stream {
     void *context;
 };
 
+// What head office's door keeps of a command (its counter, its answer): written in the round of the
+// command's effect and audit record, so that all of it is durable, or nothing.
+struct command_seal {
+    // In the recorder's thread. `result`: the whole answer where `status` is COMMAND_DONE.
+    int (*write)(void *context, struct store *store, int status, const char *message,
+                 const struct buf *result, struct err *err);
+    void *context;
+};
+
 // What a command works on: a running gateway, or (gateway NULL) the store alone, opened for writing
 // under the lock.
 struct command_context {
@@ -35,9 +44,11 @@ struct command_context {
     const struct clock *clock;
     struct access *access;               // sessions of the page; NULL where only the store is there
     const struct command_stream *stream; // NULL where nobody watches
+    const struct command_seal *seal;     // NULL: there is none
 
     // Set by command_call for the command that runs.
     const struct command *command;
+    const struct buf *result;
     bool noted; // its audit record has been written together with its effect
 };
 
@@ -66,6 +77,8 @@ struct command {
     // Writes its result as one JSON value. Below 0 with a message; `result` is then dropped.
     int (*run)(struct command_context *context, const struct principal *who,
                const json_t *arguments, struct writer *result, struct err *err);
+    bool offered; // head office may call it. What such a command commits with command_commit writes
+                  // the result as well, within the round: it is kept with it
 };
 
 extern const struct command command_table[]; // ends with name NULL

@@ -14,18 +14,18 @@
 #define KEY_FILE_MAX 4096
 #define KEY_SIZE 32
 
-static const char *const refusal_texts[REFUSALS] = {
-    [REFUSAL_NONE] = "done",
-    [REFUSAL_OVERSIZED] = "oversized",
-    [REFUSAL_MALFORMED] = "malformed",
-    [REFUSAL_NO_KEY] = "no-key",
-    [REFUSAL_UNSIGNED] = "unsigned",
-    [REFUSAL_RETAINED] = "retained",
-    [REFUSAL_WRONG_GATEWAY] = "wrong-gateway",
-    [REFUSAL_CLOCK] = "clock-unknown",
-    [REFUSAL_EXPIRED] = "expired",
-    [REFUSAL_REPLAYED] = "replayed",
-    [REFUSAL_BUSY] = "busy",
+static const char *const refusal_texts[REJECTS] = {
+    [REJECT_NONE] = "done",
+    [REJECT_OVERSIZED] = "oversized",
+    [REJECT_MALFORMED] = "malformed",
+    [REJECT_NO_KEY] = "no-key",
+    [REJECT_UNSIGNED] = "unsigned",
+    [REJECT_RETAINED] = "retained",
+    [REJECT_WRONG_GATEWAY] = "wrong-gateway",
+    [REJECT_CLOCK] = "clock-unknown",
+    [REJECT_EXPIRED] = "expired",
+    [REJECT_REPLAYED] = "replayed",
+    [REJECT_BUSY] = "busy",
 };
 
 const char *command_refusal_text(enum command_refusal refusal)
@@ -140,28 +140,28 @@ static enum command_refusal read_parts(const json_t *json, struct envelope *out,
     if (json_unpack_ex((json_t *)json, &fault, 0, "{s:s, s:s%, s?s% !}", "schema", &schema, "body",
                        &body, &body_length, "signature", &signature, &signature_length) != 0) {
         (void)err_set(err, "the message is {schema, body, signature}: %s", fault.text);
-        return REFUSAL_MALFORMED;
+        return REJECT_MALFORMED;
     }
     if (strcmp(schema, "command/1") != 0) {
         (void)err_set(err, "schema is not command/1");
-        return REFUSAL_MALFORMED;
+        return REJECT_MALFORMED;
     }
     if (signature == NULL || signature_length == 0) {
         (void)err_set(err, "it carries no signature");
-        return REFUSAL_UNSIGNED;
+        return REJECT_UNSIGNED;
     }
     long got = base64url_read(body, body_length, out->body, COMMAND_PAYLOAD_MAX);
     if (got < 1) {
         (void)err_set(err, "body is no base64url");
-        return REFUSAL_MALFORMED;
+        return REJECT_MALFORMED;
     }
     out->length = (size_t)got;
     got = base64url_read(signature, signature_length, out->signature, sizeof out->signature);
     if (got != COMMAND_SIGNATURE_SIZE) {
         (void)err_set(err, "signature is not %d bytes in base64url", COMMAND_SIGNATURE_SIZE);
-        return REFUSAL_MALFORMED;
+        return REJECT_MALFORMED;
     }
-    return REFUSAL_NONE;
+    return REJECT_NONE;
 }
 
 static bool is_signed(const struct envelope *envelope, const struct command_key *key)
@@ -223,7 +223,7 @@ static enum command_refusal read_body(const struct envelope *envelope, const cha
         fault = err_set(err, "it came for %.32s and is signed for %s", name, out->name);
         command_message_release(out);
     }
-    return fault == 0 ? REFUSAL_NONE : REFUSAL_MALFORMED;
+    return fault == 0 ? REJECT_NONE : REJECT_MALFORMED;
 }
 
 static enum command_refusal read_envelope(const char *payload, size_t length,
@@ -231,7 +231,7 @@ static enum command_refusal read_envelope(const char *payload, size_t length,
 {
     json_t *json = read_object("the message", payload, length, err);
     enum command_refusal refusal =
-        json == NULL ? REFUSAL_MALFORMED : read_parts(json, envelope, err);
+        json == NULL ? REJECT_MALFORMED : read_parts(json, envelope, err);
     json_decref(json);
     return refusal;
 }
@@ -244,21 +244,21 @@ enum command_refusal command_message_read(const char *payload, size_t length, co
     if (length > COMMAND_PAYLOAD_MAX) {
         (void)err_set(err, "%zu bytes are more than the %d that are allowed", length,
                       COMMAND_PAYLOAD_MAX);
-        return REFUSAL_OVERSIZED;
+        return REJECT_OVERSIZED;
     }
     struct envelope envelope = {.body = malloc(COMMAND_PAYLOAD_MAX)};
     if (envelope.body == NULL) {
         (void)err_set(err, "out of memory");
-        return REFUSAL_BUSY;
+        return REJECT_BUSY;
     }
     enum command_refusal refusal = read_envelope(payload, length, &envelope, err);
-    if (refusal == REFUSAL_NONE && key->key == NULL) {
+    if (refusal == REJECT_NONE && key->key == NULL) {
         (void)err_set(err, "office.command_key names no key to check commands with");
-        refusal = REFUSAL_NO_KEY;
-    } else if (refusal == REFUSAL_NONE && !is_signed(&envelope, key)) {
+        refusal = REJECT_NO_KEY;
+    } else if (refusal == REJECT_NONE && !is_signed(&envelope, key)) {
         (void)err_set(err, "the signature is not by the key of office.command_key");
-        refusal = REFUSAL_UNSIGNED;
-    } else if (refusal == REFUSAL_NONE) {
+        refusal = REJECT_UNSIGNED;
+    } else if (refusal == REJECT_NONE) {
         out->authentic = true;
         (void)SHA256(envelope.body, envelope.length, out->digest);
         refusal = read_body(&envelope, name, out, err);
@@ -279,25 +279,25 @@ enum command_refusal command_message_judge(const struct command_message *message
 {
     if (strcmp(message->gateway, gateway) != 0) {
         (void)err_set(err, "it is for %s, and this is %s", message->gateway, gateway);
-        return REFUSAL_WRONG_GATEWAY;
+        return REJECT_WRONG_GATEWAY;
     }
     if (!clock_known) {
         (void)err_set(err, "the gateway's clock is not known yet");
-        return REFUSAL_CLOCK;
+        return REJECT_CLOCK;
     }
     if (now_ms >= message->expires_ms) {
         (void)err_set(err, "it has expired: sign it anew");
-        return REFUSAL_EXPIRED;
+        return REJECT_EXPIRED;
     }
     if (message->counter <= last) {
         (void)err_set(err, "counter %" PRId64 " is not above %" PRId64 ", the last one executed",
                       message->counter, last);
-        return REFUSAL_REPLAYED;
+        return REJECT_REPLAYED;
     }
     if (message->counter - now_ms > COMMAND_AHEAD_MAX_MS) {
         (void)err_set(err, "counter %" PRId64 " is more than a day ahead of the gateway's clock",
                       message->counter);
-        return REFUSAL_MALFORMED;
+        return REJECT_MALFORMED;
     }
-    return REFUSAL_NONE;
+    return REJECT_NONE;
 }

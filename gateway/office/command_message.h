@@ -21,18 +21,18 @@
 
 // Why a command is not executed.
 enum command_refusal {
-    REFUSAL_NONE,
-    REFUSAL_OVERSIZED,
-    REFUSAL_MALFORMED,     // not this form: JSON, base64url, sizes, names, unknown fields
-    REFUSAL_NO_KEY,        // there is no key to check it with
-    REFUSAL_UNSIGNED,      // no signature, or not one by this key
-    REFUSAL_RETAINED,      // the broker kept it: nobody asks for it now
-    REFUSAL_WRONG_GATEWAY, // signed for another one
-    REFUSAL_CLOCK,         // whether it has expired cannot be told yet
-    REFUSAL_EXPIRED,
-    REFUSAL_REPLAYED, // counter not above the last one that was executed
-    REFUSAL_BUSY,     // too many at once
-    REFUSALS
+    REJECT_NONE,
+    REJECT_OVERSIZED,
+    REJECT_MALFORMED,     // not this form: JSON, base64url, sizes, names, unknown fields
+    REJECT_NO_KEY,        // there is no key to check it with
+    REJECT_UNSIGNED,      // no signature, or not one by this key
+    REJECT_RETAINED,      // the broker kept it: nobody asks for it now
+    REJECT_WRONG_GATEWAY, // signed for another one
+    REJECT_CLOCK,         // whether it has expired cannot be told yet
+    REJECT_EXPIRED,
+    REJECT_REPLAYED, // counter not above the last one that was executed
+    REJECT_BUSY,     // too many at once
+    REJECTS
 };
 const char *command_refusal_text(enum command_refusal refusal); // "oversized" …
 
@@ -54,7 +54,7 @@ struct command_message {
     int64_t expires_ms;
     json_t *arguments; // an object
 };
-// Takes a message apart and checks its signature. On REFUSAL_NONE `out` is whole, and to be given
+// Takes a message apart and checks its signature. On REJECT_NONE `out` is whole, and to be given
 // back with command_message_release; else a message says what is wrong. `name` is the topic's.
 enum command_refusal command_message_read(const char *payload, size_t length, const char *name,
                                           const struct command_key *key,

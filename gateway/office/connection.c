@@ -203,6 +203,7 @@ static void connected(struct office *office, const struct ring_event *event)
     office->asked_ms = 0;
     drain_begin(office);
     own_begin(office);
+    answers_begin(office);
     office_set_state(office, OFFICE_ONLINE, "");
 }
 
@@ -219,6 +220,7 @@ void connection_event(struct office *office, const struct ring_event *event)
                        event->text[0] != '\0' ? ": " : "", event->text);
         connection_lost(office, text);
         break;
+    case RING_SUBSCRIBED: answers_subscribed(office, event); break;
     case RING_ANSWER: break; // the lanes'
     }
 }

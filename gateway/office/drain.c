@@ -29,6 +29,7 @@ void drain_end(struct office *office)
     for (enum lane lane = LANE_ALERT; lane < LANES_END; lane++)
         lane_restart(&office->lanes[lane]);
     memset(office->direct, 0, sizeof office->direct);
+    answers_end(office);
 }
 
 static void pace(struct office *office, int64_t delay_ms, int64_t now)
@@ -220,7 +221,7 @@ bool drain_step(struct office *office)
 
 int64_t drain_oldest_ms(const struct office *office)
 {
-    int64_t oldest = INT64_MAX;
+    int64_t oldest = answers_oldest_ms(office);
     for (enum lane lane = LANE_ALERT; lane < LANES_END; lane++) {
         int64_t of_lane = lane_oldest_ms(&office->lanes[lane]);
         oldest = of_lane < oldest ? of_lane : oldest;

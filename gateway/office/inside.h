@@ -1,8 +1,10 @@
 // The office thread's own state, shared by the files that work on it: office.c (thread, timers),
-// connection.c (connect, lose, explain), drain.c (outbox), own_messages.c (state, meters, health).
+// connection.c (connect, lose, explain), drain.c (outbox), own_messages.c (state, meters, health),
+// answers.c (commands and their answers).
 #ifndef METERGATE_OFFICE_INSIDE_H
 #define METERGATE_OFFICE_INSIDE_H
 
+#include "office/inbox.h"
 #include "office/lane.h"
 #include "office/outbox.h"
 #include "office/session.h"
@@ -28,6 +30,13 @@ struct direct_message {
     bool due;        // to be published
     bool flies;      // published, no answer yet
     int64_t sent_ms; // boot clock
+};
+
+// An answer to a command on its way.
+#define ANSWER_SLOTS 8
+struct answer_sent {
+    struct answer *answer; // NULL: the slot is free
+    int64_t sent_ms;       // boot clock
 };
 
 struct office {
@@ -63,6 +72,8 @@ struct office {
     int64_t heard_ms; // boot clock: seen to change
     int64_t asked_ms; // boot clock: asked since, 0 not
     struct direct_message direct[DIRECT_END];
+    struct answer_sent answers[ANSWER_SLOTS];
+    int64_t subscribe_ms; // boot clock: when to subscribe to commands again
 
     struct lane_window lanes[LANES_END];
     bool exhausted[LANES_END]; // nothing beyond `handed` when the outbox was last asked
@@ -110,5 +121,13 @@ void own_answer(struct office *office, const struct ring_event *event);
 int own_render_state(struct office *office, bool online, struct buf *out);
 void own_publish_offline(struct office *office);
 const char *own_topic(const struct office *office, int which, char topic[static TOPIC_MAX]);
+
+// answers.c
+void answers_begin(struct office *office); // a connection is up
+void answers_end(struct office *office);   // it is gone
+void answers_step(struct office *office);
+void answers_subscribed(struct office *office, const struct ring_event *event);
+void answers_answer(struct office *office, const struct ring_event *event);
+int64_t answers_oldest_ms(const struct office *office); // as drain_oldest_ms
 
 #endif

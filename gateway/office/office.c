@@ -133,6 +133,8 @@ static void take_events(struct office *office)
             continue; // of a handle that is gone
         if (event.kind != RING_ANSWER)
             connection_event(office, &event);
+        else if (event.lane == 0 && event.slot >= DIRECT_END)
+            answers_answer(office, &event);
         else if (event.lane == 0)
             own_answer(office, &event);
         else
@@ -172,6 +174,7 @@ static bool turn(struct office *office, const struct ring_signals *signals)
             enum office_state state = drain_state(office, error, sizeof error);
             office_set_state(office, state, error);
             own_step(office);
+            answers_step(office);
         }
     }
     tell_recorder(office);
@@ -241,6 +244,7 @@ static void *office_thread(void *argument)
     }
     say_goodbye(office);
     session_close(&office->session);
+    answers_end(office);
     office_set_state(office, OFFICE_OFFLINE, "");
     return NULL;
 }
@@ -287,6 +291,7 @@ static int prepare(struct office *office, struct err *err)
         session_init(&office->session, config, office->password, &office->ring, err) != 0 ||
         open_outbox(office, err) != 0)
         return -1;
+    office->session.inbox = office->settings.inbox;
     clock_boot_id(office->boot);
     office->started_ms = office_now(office);
     office->connect_at_ms = office->started_ms;

@@ -10,6 +10,7 @@
 
 #define OFFICE_WINDOW_MAX 200 // messages published and not yet acknowledged
 
+struct inbox;
 struct office;
 
 struct office_settings {
@@ -18,6 +19,7 @@ struct office_settings {
     const struct clock *clock;
     struct recorder *recorder; // takes acknowledgements
     struct live *live;
+    struct inbox *inbox; // where commands go; NULL: none are taken
 };
 
 // Checks what can be checked without the network (certificate files readable, key fits), starts the
@@ -45,6 +47,8 @@ struct office_status {
     bool version5;    // MQTT 5, else 3.1.1
     uint64_t published, acknowledged, reconnects;
     struct outbox_state lanes[LANES_END];
+    bool listening;            // subscribed to commands
+    char listening_error[320]; // why not, where the broker refused it
 };
 void office_status(struct office *office, struct office_status *out);
 const char *office_state_text(

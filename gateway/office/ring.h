@@ -13,12 +13,13 @@
 #define RING_TEXT_MAX 120
 
 enum ring_kind {
-    RING_CONNECTED, // reason: of CONNACK; the figures below
-    RING_REFUSED,   // connecting failed; reason of the broker, or 0 and text of the library
-    RING_LOST,      // the connection ended; reason of the broker's DISCONNECT, or 0
-    RING_ANSWER,    // PUBACK for (lane, slot)
-    RING_UNSENT,    // (lane, slot) never went out
-    RING_ENDED      // our own disconnect is done
+    RING_CONNECTED,  // reason: of CONNACK; the figures below
+    RING_REFUSED,    // connecting failed; reason of the broker, or 0 and text of the library
+    RING_LOST,       // the connection ended; reason of the broker's DISCONNECT, or 0
+    RING_ANSWER,     // PUBACK for (lane, slot)
+    RING_UNSENT,     // (lane, slot) never went out
+    RING_SUBSCRIBED, // SUBACK, also one that refuses: reason
+    RING_ENDED       // our own disconnect is done
 };
 struct ring_event {
     enum ring_kind kind;

@@ -1,5 +1,6 @@
 #include "office/session.h"
 
+#include "office/arrival.h"
 #include "office/puback_tap.h"
 #include "office/tls.h"
 
@@ -147,11 +148,11 @@ static void on_disconnected(void *context, MQTTProperties *properties, enum MQTT
     push(context, &event, reason_text((int)reason, text));
 }
 
-// Nothing is subscribed yet: a message that comes all the same is dropped.
 static int on_message(void *context, char *topic, int length, MQTTAsync_message *message)
 {
-    (void)context;
-    (void)length;
+    const struct session_token *token = context;
+    if (token->session->inbox != NULL)
+        arrival_deliver(token->session->inbox, topic, length, message);
     MQTTAsync_freeMessage(&message);
     MQTTAsync_free(topic);
     return 1;
@@ -182,6 +183,34 @@ static void on_answer(void *context, MQTTAsync_successData *data)
 static void on_answer_failure(void *context, MQTTAsync_failureData *data)
 {
     struct ring_event event = {.kind = RING_UNSENT, .reason = data->code};
+    push(context, &event, data->message);
+}
+
+static void on_subscribed5(void *context, MQTTAsync_successData5 *data)
+{
+    struct ring_event event = {.kind = RING_SUBSCRIBED, .reason = (int)data->reasonCode};
+    push(context, &event, NULL);
+}
+
+static void on_subscribe_failure5(void *context, MQTTAsync_failureData5 *data)
+{
+    bool answered = data->reasonCode >= MQTTREASONCODE_UNSPECIFIED_ERROR;
+    struct ring_event event = {.kind = RING_SUBSCRIBED,
+                               .reason = answered ? (int)data->reasonCode
+                                                  : (int)MQTTREASONCODE_UNSPECIFIED_ERROR};
+    push(context, &event, data->message);
+}
+
+static void on_subscribed(void *context, MQTTAsync_successData *data)
+{
+    struct ring_event event = {.kind = RING_SUBSCRIBED, .reason = data->alt.qos};
+    push(context, &event, NULL);
+}
+
+static void on_subscribe_failure(void *context, MQTTAsync_failureData *data)
+{
+    struct ring_event event = {.kind = RING_SUBSCRIBED,
+                               .reason = (int)MQTTREASONCODE_UNSPECIFIED_ERROR};
     push(context, &event, data->message);
 }
 
@@ -226,6 +255,12 @@ static void describe(MQTTProperties *properties, const struct session_message *m
     add_user_property(properties, "schema", message->schema);
     if (message->lane)
         add_user_property(properties, "lane", message->lane);
+    if (message->correlation_length > 0) {
+        MQTTProperty one = {.identifier = MQTTPROPERTY_CODE_CORRELATION_DATA};
+        one.value.data.data = (char *)message->correlation;
+        one.value.data.len = (int)message->correlation_length;
+        (void)MQTTProperties_add(properties, &one);
+    }
 }
 
 static MQTTAsync_SSLOptions tls_options(const struct config_office *config)
@@ -354,6 +389,21 @@ int session_ask(struct session *session, const char *topic)
 unsigned session_heard(void)
 {
     return puback_tap_heard();
+}
+
+int session_subscribe(struct session *session, const char *filter)
+{
+    MQTTAsync_responseOptions answer = MQTTAsync_responseOptions_initializer;
+    answer.context = &session->connection;
+    if (session->version5) {
+        answer.onSuccess5 = on_subscribed5;
+        answer.onFailure5 = on_subscribe_failure5;
+        answer.subscribeOptions.retainAsPublished = 1; // what is retained is refused, at once too
+    } else {
+        answer.onSuccess = on_subscribed;
+        answer.onFailure = on_subscribe_failure;
+    }
+    return MQTTAsync_subscribe(session->client, filter, 1, &answer) == MQTTASYNC_SUCCESS ? 0 : -1;
 }
 
 void session_disconnect(struct session *session)

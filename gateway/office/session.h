@@ -21,6 +21,7 @@ enum { DIRECT_STATE, DIRECT_METERS, DIRECT_HEALTH, DIRECT_END }; // slots of lan
 // "Not authorized (0x87)"; the code alone where MQTT 5 has no such reason.
 const char *reason_text(int reason, char text[static REASON_TEXT_MAX]);
 
+struct inbox;
 struct session;
 
 // Where a message's answer belongs: paho's context of a publish.
@@ -31,6 +32,7 @@ struct session_token {
 };
 
 struct session {
+    struct inbox *inbox; // takes what comes; NULL: it is dropped
     const struct config_office *config;
     const char *password;
     struct ring *ring;
@@ -50,6 +52,8 @@ struct session_message {
     const char *schema;
     const char *lane; // NULL for what is no event
     bool retain;
+    const void *correlation; // data of MQTT 5, of an answer
+    size_t correlation_length;
 };
 
 // Once in a process, before the first session: paho's own initialisation, and no MQTT_C_* of the
@@ -72,6 +76,8 @@ int session_publish(struct session *session, const struct session_message *messa
 int session_ask(struct session *session, const char *topic);
 // Changes whenever anything came from the broker.
 unsigned session_heard(void);
+// Subscribes, QoS 1; RING_SUBSCRIBED follows. -1 when paho does not take it.
+int session_subscribe(struct session *session, const char *filter);
 // Says goodbye; RING_ENDED follows.
 void session_disconnect(struct session *session);
 // Drops the connection and the handle at once. Later events of it carry an old generation.

@@ -83,6 +83,13 @@ static const struct step {
     {"CREATE INDEX alert_change_of_alert ON alert_change(alert);"
      "CREATE INDEX gap_of_lane ON gap(of_lane, first);",
      NULL},
+    {"CREATE TABLE command(id INTEGER PRIMARY KEY, key TEXT NOT NULL, counter INTEGER NOT NULL,"
+     " digest BLOB NOT NULL, at_ms INTEGER NOT NULL, name TEXT NOT NULL, response TEXT NOT NULL,"
+     " correlation BLOB NOT NULL, answer TEXT NOT NULL, told INTEGER NOT NULL) STRICT;"
+     "CREATE UNIQUE INDEX command_of_key ON command(key, counter);"
+     "CREATE UNIQUE INDEX command_of_body ON command(key, digest);"
+     "CREATE INDEX command_untold ON command(id) WHERE told = 0;",
+     NULL},
 };
 #define VERSION_KNOWN ((int64_t)(sizeof steps / sizeof steps[0]))
 

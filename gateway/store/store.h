@@ -230,6 +230,40 @@ struct stored_gap {
 int store_gap_add(struct store *store, const struct stored_gap *gap, struct err *err);
 int store_gap_get(struct store *store, int64_t row, struct stored_gap *out, struct err *err);
 
+// --- commands of head office ---
+#define STORE_COMMANDS_MAX 256 // newest ones of a key that are kept with their answers
+#define STORE_ANSWER_MAX (256 * 1024)
+#define STORE_DIGEST_SIZE 32
+struct stored_command {
+    int64_t row;
+    char key[17]; // whose signature it carries
+    int64_t counter;
+    uint8_t digest[STORE_DIGEST_SIZE]; // of the body
+    int64_t at_ms;                     // executed
+    char name[33];
+    char response[256];       // topic that the answer goes to
+    uint8_t correlation[256]; // that the answer carries
+    size_t correlation_length;
+    const char *answer;
+    size_t answer_length; // up to STORE_ANSWER_MAX
+};
+// Counter of the newest command of a key that was executed, 0 without any.
+int store_command_last(struct store *store, const char *key, int64_t *counter, struct err *err);
+// Keeps a command that is being executed, in the round of its effect. -1 when its counter is not
+// above the last one.
+int store_command_add(struct store *store, const struct stored_command *command, struct err *err);
+// The answer of a command that was executed; 1 found, 0 not, -1.
+int store_command_find(struct store *store, const char *key,
+                       const uint8_t digest[static STORE_DIGEST_SIZE], int64_t *row,
+                       struct buf *answer, struct err *err);
+// The broker has taken its answer.
+int store_command_told(struct store *store, int64_t row, struct err *err);
+// Those whose answers the broker has not taken, oldest first; return false to stop. `answer` is
+// valid during the visit.
+typedef bool stored_command_visit(void *context, const struct stored_command *command);
+int store_commands_untold(struct store *store, stored_command_visit *visit, void *context,
+                          struct err *err);
+
 // --- revisions of the configuration: one that is not the newest already, with its audit record ---
 int store_revision_add(struct store *store, const char *revision, const char *text, size_t length,
                        const char *who, int64_t at_ms, struct err *err);

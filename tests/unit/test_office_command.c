@@ -80,7 +80,7 @@ static enum command_refusal read_signed(const char *body)
 {
     struct buf text = message_of(body, strlen(body));
     enum command_refusal refusal = read_text(text.data, &key);
-    assert_true(got.authentic || refusal == REFUSAL_OVERSIZED);
+    assert_true(got.authentic || refusal == REJECT_OVERSIZED);
     buf_release(&text);
     return refusal;
 }
@@ -90,7 +90,7 @@ static void test_whole_message(void **state)
     (void)state;
     struct buf text = message_of(good_body, strlen(good_body));
     assert_int_equal(command_message_read(text.data, text.length, "resend", &key, &got, &failure),
-                     REFUSAL_NONE);
+                     REJECT_NONE);
     assert_true(got.authentic);
     assert_string_equal(got.gateway, "site-042");
     assert_string_equal(got.name, "resend");
@@ -99,7 +99,7 @@ static void test_whole_message(void **state)
     assert_int_equal(json_integer_value(json_object_get(got.arguments, "last")), 9);
     command_message_release(&got);
     assert_int_equal(command_message_read(text.data, text.length, "status", &key, &got, &failure),
-                     REFUSAL_MALFORMED);
+                     REJECT_MALFORMED);
     buf_release(&text);
 }
 
@@ -120,9 +120,9 @@ static void test_signature_of_the_standard(void **state)
     struct command_key of_standard = {
         .key =
             EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, public_bytes, sizeof public_bytes)};
-    assert_int_equal(read_text(right, &of_standard), REFUSAL_MALFORMED); // "r" is no JSON object
+    assert_int_equal(read_text(right, &of_standard), REJECT_MALFORMED); // "r" is no JSON object
     assert_true(got.authentic);
-    assert_int_equal(read_text(wrong, &of_standard), REFUSAL_UNSIGNED);
+    assert_int_equal(read_text(wrong, &of_standard), REJECT_UNSIGNED);
     assert_false(got.authentic);
     command_key_release(&of_standard);
 }
@@ -134,23 +134,23 @@ static void test_envelopes(void **state)
         const char *text;
         enum command_refusal refusal;
     } cases[] = {
-        {"", REFUSAL_MALFORMED},
-        {"{", REFUSAL_MALFORMED},
-        {"[]", REFUSAL_MALFORMED},
-        {"null", REFUSAL_MALFORMED},
-        {"{\"schema\":\"command/1\"}", REFUSAL_MALFORMED},
-        {"{\"schema\":\"command/2\",\"body\":\"e30\",\"signature\":\"AA\"}", REFUSAL_MALFORMED},
-        {"{\"schema\":\"command/1\",\"body\":\"e30\"}", REFUSAL_UNSIGNED},
-        {"{\"schema\":\"command/1\",\"body\":\"e30\",\"signature\":\"\"}", REFUSAL_UNSIGNED},
-        {"{\"schema\":\"command/1\",\"body\":\"e30\",\"signature\":\"AA\"}", REFUSAL_MALFORMED},
-        {"{\"schema\":\"command/1\",\"body\":\"e3+\",\"signature\":\"AA\"}", REFUSAL_MALFORMED},
-        {"{\"schema\":\"command/1\",\"body\":\"\",\"signature\":\"AA\"}", REFUSAL_MALFORMED},
-        {"{\"schema\":\"command/1\",\"body\":7,\"signature\":\"AA\"}", REFUSAL_MALFORMED},
+        {"", REJECT_MALFORMED},
+        {"{", REJECT_MALFORMED},
+        {"[]", REJECT_MALFORMED},
+        {"null", REJECT_MALFORMED},
+        {"{\"schema\":\"command/1\"}", REJECT_MALFORMED},
+        {"{\"schema\":\"command/2\",\"body\":\"e30\",\"signature\":\"AA\"}", REJECT_MALFORMED},
+        {"{\"schema\":\"command/1\",\"body\":\"e30\"}", REJECT_UNSIGNED},
+        {"{\"schema\":\"command/1\",\"body\":\"e30\",\"signature\":\"\"}", REJECT_UNSIGNED},
+        {"{\"schema\":\"command/1\",\"body\":\"e30\",\"signature\":\"AA\"}", REJECT_MALFORMED},
+        {"{\"schema\":\"command/1\",\"body\":\"e3+\",\"signature\":\"AA\"}", REJECT_MALFORMED},
+        {"{\"schema\":\"command/1\",\"body\":\"\",\"signature\":\"AA\"}", REJECT_MALFORMED},
+        {"{\"schema\":\"command/1\",\"body\":7,\"signature\":\"AA\"}", REJECT_MALFORMED},
         {"{\"schema\":\"command/1\",\"body\":\"e30\",\"signature\":\"AA\",\"x\":1}",
-         REFUSAL_MALFORMED},
+         REJECT_MALFORMED},
         {"{\"schema\":\"command/1\",\"schema\":\"command/"
          "1\",\"body\":\"e30\",\"signature\":\"AA\"}",
-         REFUSAL_MALFORMED},
+         REJECT_MALFORMED},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         if (read_text(cases[i].text, &key) != cases[i].refusal)
@@ -159,7 +159,7 @@ static void test_envelopes(void **state)
     }
     const struct command_key none = {.key = NULL};
     struct buf text = message_of(good_body, strlen(good_body));
-    assert_int_equal(read_text(text.data, &none), REFUSAL_NO_KEY);
+    assert_int_equal(read_text(text.data, &none), REJECT_NO_KEY);
     buf_release(&text);
 }
 
@@ -169,21 +169,21 @@ static void test_oversized_and_deep(void **state)
     char *text = malloc(COMMAND_PAYLOAD_MAX + 2);
     memset(text, '[', COMMAND_PAYLOAD_MAX + 1);
     text[COMMAND_PAYLOAD_MAX + 1] = '\0';
-    assert_int_equal(read_text(text, &key), REFUSAL_OVERSIZED);
+    assert_int_equal(read_text(text, &key), REJECT_OVERSIZED);
     text[COMMAND_PAYLOAD_MAX] = '\0';
-    assert_int_equal(read_text(text, &key), REFUSAL_MALFORMED);
+    assert_int_equal(read_text(text, &key), REJECT_MALFORMED);
     assert_non_null(strstr(failure.text, "nested"));
     free(text);
     assert_int_equal(
         read_signed(
             "{\"gateway\":\"a\",\"name\":\"resend\",\"counter\":1,\"expires\":"
             "\"2026-11-23T08:05:00Z\",\"arguments\":{\"a\":[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]}}"),
-        REFUSAL_MALFORMED);
+        REJECT_MALFORMED);
     // Brackets within a text nest nothing.
     assert_int_equal(
         read_signed("{\"gateway\":\"a\",\"name\":\"resend\",\"counter\":1,\"expires\":"
                     "\"2026-11-23T08:05:00Z\",\"arguments\":{\"a\":\"\\\"[[[[[[[[[[[[[[[[[[[[\"}}"),
-        REFUSAL_NONE);
+        REJECT_NONE);
 }
 
 #define BODY(gateway, name, counter, expires, arguments)                                           \
@@ -217,11 +217,11 @@ static void test_bodies(void **state)
         "not JSON",
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
-        if (read_signed(wrong[i]) != REFUSAL_MALFORMED)
+        if (read_signed(wrong[i]) != REJECT_MALFORMED)
             fail_msg("%s is taken", wrong[i]);
     assert_int_equal(
         read_signed(BODY("\"a\"", "\"resend\"", "9223372036854775807", GOOD_EXPIRES, "{}")),
-        REFUSAL_NONE);
+        REJECT_NONE);
 }
 
 static enum command_refusal judge(int64_t counter, int64_t expires_ms, bool clock_known,
@@ -235,17 +235,17 @@ static enum command_refusal judge(int64_t counter, int64_t expires_ms, bool cloc
 static void test_judgement(void **state)
 {
     (void)state;
-    assert_int_equal(judge(NOW, NOW + 1, true, NOW - 1), REFUSAL_NONE);
-    assert_int_equal(judge(NOW, NOW + 1, true, NOW), REFUSAL_REPLAYED);
-    assert_int_equal(judge(NOW - 1, NOW + 1, true, NOW), REFUSAL_REPLAYED);
-    assert_int_equal(judge(NOW, NOW, true, 0), REFUSAL_EXPIRED);
-    assert_int_equal(judge(NOW, NOW + 1, false, 0), REFUSAL_CLOCK);
-    assert_int_equal(judge(NOW + COMMAND_AHEAD_MAX_MS, NOW + 1, true, 0), REFUSAL_NONE);
-    assert_int_equal(judge(NOW + COMMAND_AHEAD_MAX_MS + 1, NOW + 1, true, 0), REFUSAL_MALFORMED);
-    assert_int_equal(judge(INT64_MAX, NOW + 1, true, 0), REFUSAL_MALFORMED);
+    assert_int_equal(judge(NOW, NOW + 1, true, NOW - 1), REJECT_NONE);
+    assert_int_equal(judge(NOW, NOW + 1, true, NOW), REJECT_REPLAYED);
+    assert_int_equal(judge(NOW - 1, NOW + 1, true, NOW), REJECT_REPLAYED);
+    assert_int_equal(judge(NOW, NOW, true, 0), REJECT_EXPIRED);
+    assert_int_equal(judge(NOW, NOW + 1, false, 0), REJECT_CLOCK);
+    assert_int_equal(judge(NOW + COMMAND_AHEAD_MAX_MS, NOW + 1, true, 0), REJECT_NONE);
+    assert_int_equal(judge(NOW + COMMAND_AHEAD_MAX_MS + 1, NOW + 1, true, 0), REJECT_MALFORMED);
+    assert_int_equal(judge(INT64_MAX, NOW + 1, true, 0), REJECT_MALFORMED);
     struct command_message message = {.gateway = "site-043", .counter = NOW, .expires_ms = NOW + 1};
     assert_int_equal(command_message_judge(&message, "site-042", true, NOW, 0, &failure),
-                     REFUSAL_WRONG_GATEWAY);
+                     REJECT_WRONG_GATEWAY);
 }
 
 // --- mutations ---
@@ -276,7 +276,7 @@ static void test_mutated_messages(void **state)
     char *copy = malloc(text.length + 8);
     int taken = 0;
     assert_int_equal(command_message_read(text.data, text.length, "resend", &key, &got, &failure),
-                     REFUSAL_NONE);
+                     REJECT_NONE);
     memcpy(digest, got.digest, sizeof digest);
     command_message_release(&got);
     for (int i = 0; i < MUTATIONS; i++) {
@@ -291,7 +291,7 @@ static void test_mutated_messages(void **state)
             command_message_read(exact, length, "resend", &key, &got, &failure);
         if (got.authentic)
             assert_memory_equal(got.digest, digest, sizeof digest);
-        if (refusal == REFUSAL_NONE) {
+        if (refusal == REJECT_NONE) {
             assert_true(got.authentic);
             taken++;
         }
@@ -319,14 +319,14 @@ static void test_mutated_bodies(void **state)
         enum command_refusal refusal =
             command_message_read(text.data, text.length, "resend", &key, &got, &failure);
         assert_true(got.authentic);
-        if (refusal == REFUSAL_NONE) {
+        if (refusal == REJECT_NONE) {
             taken++;
             assert_string_equal(got.name, "resend");
             assert_true(id_is_valid(got.gateway));
             assert_true(got.counter > 0);
             assert_true(json_is_object(got.arguments));
         } else {
-            assert_int_equal(refusal, REFUSAL_MALFORMED);
+            assert_int_equal(refusal, REJECT_MALFORMED);
             assert_null(got.arguments);
         }
         command_message_release(&got);
