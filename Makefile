@@ -105,7 +105,7 @@ integration:
 bench: deps-test all tools
 	@$(PYTHON) tests/bench/bench.py --build $(BUILD)
 
-## Run the long fault tests (power cuts, kill -9, outages, late replies, damaged frames), each printing its figure and seed
+## Run the long fault tests (power cuts, failing disks, kill -9, outages, late replies, damaged frames), each printing its figure and seed
 fault: deps-test all tools
 	@$(PYTHON) tests/fault/fault.py --build $(BUILD)
 
@@ -204,7 +204,8 @@ $(BUILD)/tests/bench/bare_modbus: tests/bench/bare_modbus.c $(BUILD)/flags
 	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -o $@ $< $(shell pkg-config --libs libmodbus)
 
 # Takes libc's calls that change files: linked into nothing else.
-$(BUILD)/tests/fault/power_cut: tests/fault/power_cut.c $(POWER_OBJECTS) $(LIBRARY) $(BUILD)/flags
+$(BUILD)/tests/fault/power_cut $(BUILD)/tests/fault/io_fault: $(BUILD)/tests/fault/%: tests/fault/%.c $(POWER_OBJECTS) \
+		$(LIBRARY) $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "LD  $@"
 	@$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -MMD -MP -o $@ $< $(POWER_OBJECTS) $(LIBRARY) $(ALL_LDLIBS)

@@ -3,7 +3,7 @@
 
 usage: fault.py --build build [kill9 [--kills N] [--meters N] [--seed N] | outage [--minutes N] [--meters N] |
        late [--reads N] [--seed N] | damaged [--frames N] [--seed N] |
-       scan [--buses N] [--seed N] | halfopen [--cuts N] [--sides N] [--seed N] | powercut [--power-cuts N] [--seed N]]
+       scan [--buses N] [--seed N] | halfopen [--cuts N] [--sides N] [--seed N] | powercut [--power-cuts N] [--seed N] | iofault [--seed N]]
 """
 import argparse
 import secrets
@@ -99,6 +99,8 @@ def run_powercut(binary, arguments):
     print(f"powercut: {full['lost']} times acknowledged rows lost (bar 0), {full['damaged']} damaged (bar 0), {full['unseen']} "
           f"with a hole or a mixture (bar 0) in {full['cuts'] + full['second_cuts']} cuts, {full['second_cuts']} of them while "
           f"recovering, and {modes['every']['cuts']} in every single call of a script; {full['seconds']} s", flush=True)
+    print(f"powercut: configuration, key and certificate files: {modes['files']['damaged']} of {modes['files']['cuts']} cuts left "
+          f"neither the old nor the new one (bar 0)", flush=True)
     print(f"powercut: the harness sees: with synchronous=NORMAL {normal['lost'] / normal['cuts']:.0%} of the cuts lose rows (bar "
           f"50 %), without a journal {(modes['no-journal']['damaged'] + modes['no-journal']['unseen']) / modes['no-journal']['cuts']:.0%} "
           f"leave damage (bar 10 %)", flush=True)
@@ -107,12 +109,21 @@ def run_powercut(binary, arguments):
           flush=True)
 
 
+def run_iofault(binary, arguments):
+    seed = seed_of(arguments)
+    print(f"iofault: each kind of fault at every call, seed {seed}", flush=True)
+    figures = powercut.fail(binary.parent, 1, seed)
+    print(f"iofault: {figures['failures']} of {figures['cases']} faults of the disk took what was acknowledged, or left a store "
+          f"that does not start clean (bar 0); {figures['went_on']} went on after an error, {figures['ended']} ended with the "
+          f"store's exit status, {figures['gave_up']} could not start on that disk; {figures['seconds']} s, seed {seed}", flush=True)
+
+
 def say(text):
     print(text, flush=True)
 
 
 RUNS = {"kill9": run_kill9, "outage": run_outage, "late": run_late, "damaged": run_damaged, "scan": run_scan,
-        "halfopen": run_halfopen, "powercut": run_powercut}
+        "halfopen": run_halfopen, "powercut": run_powercut, "iofault": run_iofault}
 
 
 def main():

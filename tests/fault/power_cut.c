@@ -6,6 +6,7 @@
 //
 // MODE full        as the product runs: the figures that count
 //      every       a cut in each single call of the script, each as often as CUTS says
+//      files       the same of files that are replaced whole (base/file.h)
 //      normal      PRAGMA synchronous = NORMAL: the cuts must lose rows, else this is blind
 //      no-journal  without a journal: they must leave damage
 //      lying       a disk whose syncs do nothing from the fourth round on: what is there after it
@@ -18,6 +19,7 @@
 // is cut at random calls of it: nothing that happens before a cut depends on it, so one life serves
 // for many. Each fourth cut is followed by another one while the store recovers or goes on.
 #include "power/disk.h"
+#include "power/files.h"
 #include "power/random.h"
 #include "power/script.h"
 
@@ -40,8 +42,9 @@
 #define LARGE_ONE_IN 40 // runs
 #define FAILURES_TOLD 5
 
-enum mode { MODE_FULL, MODE_EVERY, MODE_NORMAL, MODE_NO_JOURNAL, MODE_LYING, MODES };
-static const char *const mode_texts[MODES] = {"full", "every", "normal", "no-journal", "lying"};
+enum mode { MODE_FULL, MODE_EVERY, MODE_FILES, MODE_NORMAL, MODE_NO_JOURNAL, MODE_LYING, MODES };
+static const char *const mode_texts[MODES] = {"full",   "every",      "files",
+                                              "normal", "no-journal", "lying"};
 
 // Of all workers; in memory that they share.
 struct figures {
@@ -187,8 +190,8 @@ static void cuts_of_run(struct work *work, struct script *script, const struct d
 
 static bool run_do(struct work *work, int run)
 {
-    static const enum script_sync syncs[MODES] = {SCRIPT_FULL, SCRIPT_FULL, SCRIPT_NORMAL,
-                                                  SCRIPT_NO_JOURNAL, SCRIPT_LYING};
+    static const enum script_sync syncs[MODES] = {SCRIPT_FULL,   SCRIPT_FULL,       SCRIPT_FULL,
+                                                  SCRIPT_NORMAL, SCRIPT_NO_JOURNAL, SCRIPT_LYING};
     static struct disk_record record;
     struct chance chance = chance_of(work->seed, (uint64_t)run, 0);
     bool large = work->mode == MODE_FULL && chance_one_in(&chance, LARGE_ONE_IN);
@@ -215,6 +218,47 @@ static bool run_do(struct work *work, int run)
     return lived;
 }
 
+// --- small files ---
+
+static void files_cut(struct work *work, const struct files *files,
+                      const struct disk_record *record, int i)
+{
+    char why[SCRIPT_WHY];
+    struct chance chance = chance_of(work->seed, (uint64_t)work->figures->run, (uint64_t)i + 1);
+    // Each call once, then at random.
+    int at = i <= record->step_count ? i : (int)chance_between(&chance, 0, record->step_count);
+    work->figures->cut = i;
+    disk_cut(record, at, &chance, work->after);
+    work->figures->cuts++;
+    if (files_check(files, work->after, mark_at(record, at), why, sizeof why) != 0) {
+        work->figures->damaged++;
+        tell(work, "after the cut", why);
+    }
+}
+
+static bool files_run(struct work *work, int run)
+{
+    static struct disk_record record;
+    struct files files;
+    char why[SCRIPT_WHY];
+    struct chance chance = chance_of(work->seed, (uint64_t)run, 0);
+    work->figures->run = run;
+    work->figures->cut = -1;
+    disk_empty(work->life);
+    disk_begin(&record, work->life);
+    bool lived = files_live(&files, work->life, &chance, why, sizeof why) == 0;
+    disk_end();
+    for (int i = 0; lived && i < CUTS_OF_A_RUN; i++)
+        if (work->only_cut < 0 || work->only_cut == i)
+            files_cut(work, &files, &record, i);
+    if (!lived)
+        tell(work, "without a cut", why);
+    work->figures->runs++;
+    work->figures->steps += record.step_count;
+    disk_release(&record);
+    return lived;
+}
+
 // --- workers ---
 
 static void folder_make(char path[static 64], const char *which, int worker)
@@ -238,7 +282,8 @@ static void work_do(struct work *work, int worker)
 {
     long runs = runs_wanted(work);
     for (int run = worker; run < runs; run += WORKERS)
-        if ((work->first_run < 0 || work->first_run == run) && !run_do(work, run))
+        if ((work->first_run < 0 || work->first_run == run) &&
+            !(work->mode == MODE_FILES ? files_run(work, run) : run_do(work, run)))
             break;
 }
 
@@ -321,7 +366,8 @@ int main(int count, char **arguments)
     struct work work;
     if (!arguments_read(count, arguments, &work)) {
         (void)fprintf(
-            stderr, "usage: power_cut CUTS SEED [full|every|normal|no-journal|lying [RUN CUT]]\n");
+            stderr,
+            "usage: power_cut CUTS SEED [full|every|files|normal|no-journal|lying [RUN CUT]]\n");
         return 2;
     }
     struct figures *figures = mmap(NULL, WORKERS * sizeof *figures, PROT_READ | PROT_WRITE,

@@ -1,24 +1,34 @@
-"""Power cuts under the store: what the C program beside this file (power_cut.c) says of them."""
+"""Power cuts and faults of the disk under the store: what the C programs beside this file say of them."""
 import json
 import subprocess
 
 LIMIT_S = 3 * 3600
 
 
-def cut(build, mode, cuts, seed):
-    """The figures of one mode. Raises with what it says where a promise was broken, or the harness was blind."""
-    program = build / "tests" / "fault" / "power_cut"
+def told(build, name, *arguments):
+    """What a program prints. Raises with what it says where a promise was broken, or the harness was blind."""
+    program = build / "tests" / "fault" / name
     assert program.exists(), f"{program} is not built: make tools"
-    done = subprocess.run([program, str(cuts), str(seed), mode], capture_output=True, text=True, timeout=LIMIT_S, check=False)
-    assert done.returncode == 0, f"power_cut {cuts} {seed} {mode}: {done.stdout}{done.stderr}"
+    arguments = [str(argument) for argument in arguments]
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert done.returncode == 0, f"{name} {' '.join(arguments)}: {done.stdout}{done.stderr}"
     return json.loads(done.stdout)
+
+
+def cut(build, mode, cuts, seed):
+    return told(build, "power_cut", cuts, seed, mode)
+
+
+def fail(build, each, seed):
+    """Each kind of fault at every `each`-th call."""
+    return told(build, "io_fault", each, seed)
 
 
 def run(build, cuts, seed, say=print):
     """As the product runs, with a cut in every call too; then worse than it runs, where loss and damage must show."""
     figures = {"full": cut(build, "full", cuts, seed)}
     say(f"  full: {figures['full']}")
-    for mode, count in (("every", max(1, cuts // 10_000)), ("normal", max(1500, cuts // 50)),
+    for mode, count in (("every", max(1, cuts // 10_000)), ("files", max(1500, cuts // 10)), ("normal", max(1500, cuts // 50)),
                         ("no-journal", max(1500, cuts // 50)), ("lying", max(1500, cuts // 50))):
         figures[mode] = cut(build, mode, count, seed)
         say(f"  {mode}: {figures[mode]}")

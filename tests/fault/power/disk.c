@@ -41,6 +41,39 @@ static void *room(void *at, size_t size)
     return memory;
 }
 
+// --- faults ---
+
+static struct disk_fault fault;
+static int fault_count, fault_struck;
+static bool fault_held;
+
+void disk_fail(const struct disk_fault *wanted)
+{
+    fault = wanted == NULL ? (struct disk_fault){.calls = 0} : *wanted;
+    fault_count = fault_struck = 0;
+}
+
+int disk_struck(void)
+{
+    return fault_struck;
+}
+
+void disk_hold(bool held)
+{
+    fault_held = held;
+}
+
+static bool strikes(enum disk_call call)
+{
+    if (fault_held || (fault.calls & 1U << call) == 0)
+        return false;
+    fault_count++;
+    bool hit = fault.lasting ? fault_count >= fault.at : fault_count == fault.at;
+    fault_struck += hit;
+    errno = hit ? fault.error : errno;
+    return hit;
+}
+
 // --- the record ---
 
 // A path's name within the folder; NULL: it is not in it, or not of the disk.
@@ -205,6 +238,8 @@ int open(const char *path, int flags, ...)
         va_end(arguments);
     }
     const char *name = inside(path);
+    if (name != NULL && strikes(DISK_OPEN))
+        return -1;
     bool there = name == NULL || syscall(SYS_access, path, F_OK) == 0;
     long fd = syscall(SYS_openat, AT_FDCWD, path, flags, mode);
     if (fd >= 0 && name != NULL)
@@ -219,10 +254,35 @@ int close(int fd)
     return (int)syscall(SYS_close, fd);
 }
 
+ssize_t pread(int fd, void *bytes, size_t length, off_t offset)
+{
+    if (watched(fd) != NOT_OURS && strikes(DISK_READ))
+        return -1;
+    return syscall(SYS_pread64, fd, bytes, length, offset);
+}
+
+ssize_t read(int fd, void *bytes, size_t length)
+{
+    if (watched(fd) != NOT_OURS && strikes(DISK_READ))
+        return -1;
+    return syscall(SYS_read, fd, bytes, length);
+}
+
+// How many of the bytes are written: all, half or none.
+static size_t writes(int file, size_t length)
+{
+    if (file == NOT_OURS || !strikes(DISK_WRITE))
+        return length;
+    return fault.part ? (length + 1) / 2 : 0;
+}
+
 ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset)
 {
-    long done = syscall(SYS_pwrite64, fd, bytes, length, offset);
     int file = watched(fd);
+    size_t wanted = writes(file, length);
+    if (wanted == 0 && length > 0)
+        return -1;
+    long done = syscall(SYS_pwrite64, fd, bytes, wanted, offset);
     if (done > 0 && file != NOT_OURS)
         write_add(file, offset, bytes, (size_t)done);
     return done;
@@ -232,7 +292,10 @@ ssize_t write(int fd, const void *bytes, size_t length)
 {
     int file = watched(fd);
     int64_t offset = file == NOT_OURS ? 0 : lseek(fd, 0, SEEK_CUR);
-    long done = syscall(SYS_write, fd, bytes, length);
+    size_t wanted = writes(file, length);
+    if (wanted == 0 && length > 0)
+        return -1;
+    long done = syscall(SYS_write, fd, bytes, wanted);
     if (done > 0 && file != NOT_OURS)
         write_add(file, offset, bytes, (size_t)done);
     return done;
@@ -244,6 +307,8 @@ static int sync_call(int fd)
     bool ours = now != NULL && fd >= 0 && fd < FDS && fds[fd].used;
     if (!ours)
         return fcntl(fd, F_GETFD) < 0 ? -1 : 0;
+    if (strikes(fds[fd].folder ? DISK_SYNC_FOLDER : DISK_SYNC))
+        return -1;
     if (now->lies)
         return 0;
     if (fds[fd].folder)
@@ -265,8 +330,10 @@ int fdatasync(int fd)
 
 int ftruncate(int fd, off_t length)
 {
-    long done = syscall(SYS_ftruncate, fd, length);
     int file = watched(fd);
+    if (file != NOT_OURS && strikes(DISK_TRUNCATE))
+        return -1;
+    long done = syscall(SYS_ftruncate, fd, length);
     if (done == 0 && file != NOT_OURS)
         step_add(DISK_TRUNCATE, file)->length = (size_t)length;
     return (int)done;
@@ -275,6 +342,8 @@ int ftruncate(int fd, off_t length)
 int posix_fallocate(int fd, off_t offset, off_t length)
 {
     struct stat before;
+    if (watched(fd) != NOT_OURS && strikes(DISK_TRUNCATE))
+        return errno;
     if (fstat(fd, &before) != 0)
         return errno;
     if (syscall(SYS_fallocate, fd, 0, offset, length) != 0)
@@ -288,6 +357,8 @@ int posix_fallocate(int fd, off_t offset, off_t length)
 int unlink(const char *path)
 {
     const char *name = inside(path);
+    if (name != NULL && strikes(DISK_UNLINK))
+        return -1;
     long done = syscall(SYS_unlinkat, AT_FDCWD, path, 0);
     int file = name == NULL ? NOT_OURS : file_named(name);
     if (done == 0 && file != NOT_OURS) {
@@ -301,6 +372,8 @@ int rename(const char *from, const char *to)
 {
     const char *name = inside(from);
     const char *other = inside(to);
+    if (name != NULL && strikes(DISK_RENAME))
+        return -1;
     long done = syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
     int file = name == NULL ? NOT_OURS : file_named(name);
     if (done != 0 || file == NOT_OURS)
@@ -319,6 +392,7 @@ int rename(const char *from, const char *to)
 
 // glibc gives the same calls a second name where offsets have 64 bits anyhow.
 int open64(const char *path, int flags, ...) __attribute__((alias("open")));
+ssize_t pread64(int fd, void *bytes, size_t length, off64_t offset) __attribute__((alias("pread")));
 ssize_t pwrite64(int fd, const void *bytes, size_t length, off64_t offset)
     __attribute__((alias("pwrite")));
 int ftruncate64(int fd, off64_t length) __attribute__((alias("ftruncate")));

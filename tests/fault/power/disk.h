@@ -72,4 +72,17 @@ void disk_cut(const struct disk_record *record, int at, struct chance *chance, c
 
 void disk_empty(const char *folder); // removes the files in it
 
+// A fault of the disk: of the calls of these kinds the `at`-th (from 1) fails, or it and all after.
+struct disk_fault {
+    unsigned calls; // 1 << enum disk_call
+    int at;
+    bool lasting;
+    int error;
+    bool part; // a write does half of its bytes instead, and says so
+};
+// NULL: none. Counts from here.
+void disk_fail(const struct disk_fault *fault);
+int disk_struck(void);     // how many calls have failed
+void disk_hold(bool held); // calls of the harness itself are not counted and do not fail
+
 #endif

@@ -77,14 +77,14 @@ static bool found(struct look *look, enum given_kind kind, uint64_t key, uint64_
         if (given->kind != kind || given->key != key || !lives(given, look->round) || given->seen)
             continue;
         given->seen = true;
-        look->failed =
-            look->failed || given->content != content || given->lane != lane || given->seq != seq;
-        if (look->failed)
-            (void)script_fail(look->script,
-                              "%s of round %d has changed: lane %d seq %" PRId64
-                              ", not lane %d seq %" PRId64,
-                              names[kind], given->born, lane, seq, given->lane, given->seq);
-        return !look->failed;
+        if (given->content == content && given->lane == lane && given->seq == seq)
+            return true;
+        look->failed = true;
+        (void)script_fail(look->script,
+                          "%s of round %d has changed: lane %d seq %" PRId64
+                          ", not lane %d seq %" PRId64,
+                          names[kind], given->born, lane, seq, given->lane, given->seq);
+        return false;
     }
     look->failed = true;
     (void)script_fail(look->script, "%s with seq %" PRId64 " was never given, or comes twice",
@@ -156,7 +156,7 @@ static int look_at_rows(struct look *look, struct err *err)
         store_accounts(store, see_account, look, err) != 0 || look_at_gaps(look, err) != 0)
         return -1;
     int there = look->round == 0 ? 0 : store_setting_get(store, "round", value, sizeof value, err);
-    if (there == 1)
+    if (there == 1 && !look->failed)
         (void)found(look, GIVEN_SETTING, given_key(GIVEN_SETTING, "round", 0, 0),
                     (uint64_t)atoll(value), 0, 0);
     return there < 0 ? -1 : 0;

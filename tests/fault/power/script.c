@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define STARTS 3
 #define BEGIN_MS INT64_C(1795420800000) // 2026-11-23T08:00:00Z
 
 static const char profile_text[] =
@@ -76,22 +77,30 @@ void script_free(struct script *script)
     free(script);
 }
 
-// What the tables hold now is acknowledged.
+// What the tables hold now may be acknowledged next.
 static int state_take(struct script *script)
 {
     static struct dump dump;
-    struct script_state *last = &script->states[script->state_count - 1];
+    struct script_state *last = &script->states[script->acknowledged];
     char differ[SCRIPT_WHY];
-    if (dump_take(script->store->db, &dump, script->why, sizeof script->why) != 0)
+    script->state_count = script->acknowledged + 1;
+    disk_hold(true);
+    int result = dump_take(script->store->db, &dump, script->why, sizeof script->why);
+    disk_hold(false);
+    if (result != 0)
         return -1;
     if (dump_compare(&last->dump, &dump, differ, sizeof differ) != 0) {
         if (script->state_count == SCRIPT_STATES)
             abort();
-        last = &script->states[script->state_count++];
-        *last = (struct script_state){script->round, dump};
+        script->states[script->state_count++] = (struct script_state){script->round, dump};
     }
-    disk_mark(script->state_count - 1);
     return 0;
+}
+
+static void acknowledge(struct script *script)
+{
+    script->acknowledged = script->state_count - 1;
+    disk_mark(script->acknowledged);
 }
 
 // Worse than the product, to show that the harness sees it.
@@ -115,7 +124,10 @@ static int start(struct script *script)
     struct err err = {.text = ""};
     if (store_open(script->folder, &script->store, &err) != 0)
         return script_fail(script, "does not start: %s", err.text);
-    return weaken(script) != 0 || state_take(script) != 0 ? -1 : 0;
+    if (weaken(script) != 0 || state_take(script) != 0)
+        return -1;
+    acknowledge(script);
+    return 0;
 }
 
 void script_close(struct script *script)
@@ -157,11 +169,15 @@ static int round_do(struct script *script)
         return script_fail(script, "no round: %s", err.text);
     if (meters_enter(script, &err) != 0)
         return script_fail(script, "a write failed: %s", err.text);
-    if (script_fill(script) != 0)
+    if (script_fill(script) != 0 || state_take(script) != 0)
         return -1;
-    if (store_round_commit(script->store, &err) != 0)
+    script->in_flight = true;
+    int result = store_round_commit(script->store, &err);
+    script->in_flight = false;
+    if (result != 0)
         return script_fail(script, "a commit failed: %s", err.text);
-    return state_take(script);
+    acknowledge(script);
+    return 0;
 }
 
 // What happens between rounds. The passive checkpoint is the one that the product makes when its
@@ -184,6 +200,24 @@ static int between_rounds(struct script *script)
     default: break;
     }
     return result == 0 ? 0 : script_fail(script, "%s", sqlite3_errmsg(script->store->db));
+}
+
+// Rounds after it are forgotten: they never were.
+static void forget(struct script *script, int round)
+{
+    int kept = 0;
+    for (int i = 0; i < script->given_count; i++) {
+        struct given given = script->given[i];
+        if (given.born > round)
+            continue;
+        if (given.died > round)
+            given.died = INT_MAX;
+        if (given.gone > round)
+            given.gone = INT_MAX;
+        script->given[kept++] = given;
+    }
+    script->given_count = kept;
+    script->round = round;
 }
 
 static void verify_fault_seen(void *context, const char *text)
@@ -213,6 +247,53 @@ int script_run(struct script *script, const char *folder, int rounds)
         return -1;
     script_close(script);
     return 0;
+}
+
+// A start that fails is tried again, as a service manager does.
+static bool start_again(struct script *script)
+{
+    for (int i = 0; i < STARTS; i++) {
+        if (start(script) == 0)
+            return true;
+        script_close(script);
+        script->refused++;
+    }
+    return false;
+}
+
+// All that the product does between rounds, one after the other.
+static bool care(struct script *script, int step)
+{
+    struct err err;
+    sqlite3 *db = script->store->db;
+    switch (step % 5) {
+    case 0:
+        (void)sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+        return true;
+    case 1: (void)store_vacuum(script->store, 5, &err); return true;
+    case 2: (void)store_bring_home(script->store, &err); return true;
+    case 3: script_close(script); return start_again(script);
+    default: return true;
+    }
+}
+
+bool script_endure(struct script *script, const char *folder, int rounds)
+{
+    script->folder = folder;
+    if (!start_again(script))
+        return false;
+    for (int i = 0; i < rounds; i++) {
+        int before = script->round;
+        if (round_do(script) != 0) {
+            store_round_cancel(script->store);
+            forget(script, before);
+            script->refused++;
+        }
+        if (!care(script, i))
+            return false;
+    }
+    script_close(script);
+    return true;
 }
 
 // Which of the states it is, -1.
@@ -266,29 +347,11 @@ bool script_is_new(struct script *script)
     return is_new;
 }
 
-// Rounds after it are forgotten: they never were.
-static void forget(struct script *script, int round)
-{
-    int kept = 0;
-    for (int i = 0; i < script->given_count; i++) {
-        struct given given = script->given[i];
-        if (given.born > round)
-            continue;
-        if (given.died > round)
-            given.died = INT_MAX;
-        if (given.gone > round)
-            given.gone = INT_MAX;
-        script->given[kept++] = given;
-    }
-    script->given_count = kept;
-    script->round = round;
-}
-
 int script_go_on(struct script *script, int state)
 {
     forget(script, script->states[state].round);
     script->state_count = state + 1;
-    disk_mark(state);
+    acknowledge(script);
     if (round_do(script) != 0)
         return -1;
     script_close(script);

@@ -73,6 +73,9 @@ struct script {
         struct dump dump;
     } states[SCRIPT_STATES];
     int state_count;
+    int acknowledged;     // state
+    bool in_flight;       // a commit has not returned: the state behind is there or not
+    int refused;          // rounds and starts that failed
     char why[SCRIPT_WHY]; // what went wrong
 };
 
@@ -83,6 +86,10 @@ void script_free(struct script *script);
 // Lives `rounds` rounds in an empty folder and closes the store. The disk's marks are the newest
 // acknowledged state. -1 with `why`.
 int script_run(struct script *script, const char *folder, int rounds);
+
+// The same on a disk that fails: what fails is given up and the next thing done. False: it did not
+// start any more. What is acknowledged stands in `acknowledged`.
+bool script_endure(struct script *script, const char *folder, int rounds);
 
 // Opens the store that a cut has left, as the product does, and holds it against the states
 // `first`..`last`. Returns which of them it is, and leaves it open in script->store; -1 with `why`.
