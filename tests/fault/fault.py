@@ -3,7 +3,8 @@
 
 usage: fault.py --build build [kill9 [--kills N] [--meters N] [--seed N] | outage [--minutes N] [--meters N] |
        late [--reads N] [--seed N] | damaged [--frames N] [--seed N] |
-       scan [--buses N] [--seed N] | halfopen [--cuts N] [--sides N] [--seed N] | powercut [--power-cuts N] [--seed N] | iofault [--seed N]]
+       scan [--buses N] [--seed N] | halfopen [--cuts N] [--sides N] [--seed N] | powercut [--power-cuts N] [--seed N] | iofault [--seed N] |
+       week [--hours N] [--week-meters N]]
 """
 import argparse
 import secrets
@@ -19,6 +20,9 @@ import late
 import outage
 import powercut
 import scan
+import week
+
+WEEK_SHARE = 0.70  # of bare paho's rate with the same window
 
 
 def seed_of(arguments):
@@ -118,12 +122,26 @@ def run_iofault(binary, arguments):
           f"store's exit status, {figures['gave_up']} could not start on that disk; {figures['seconds']} s, seed {seed}", flush=True)
 
 
+def run_week(binary, arguments):
+    print(f"week: {arguments.hours} h without a broker, {arguments.week_meters} meters x 60 s, time compressed; nothing is "
+          "drawn", flush=True)
+    figures = week.run(binary.parent, arguments.hours, arguments.week_meters)
+    print(f"week: {figures['lost']} of {figures['offered']} readings lost (bar 0), {figures['holes']} holes, {figures['gaps']} "
+          f"gaps, {figures['repeated']} came again, {figures['summaries']} quarter hours right; {figures['backlog']} messages "
+          f"drained in {figures['drained_s']} s", flush=True)
+    print(f"week: over TLS {figures['rate']} messages/s, bare paho {figures['bare_rate']}: {figures['share']:.0%} (bar "
+          f"{WEEK_SHARE:.0%}); {figures['alerts']} alerts meanwhile, slowest {figures['slowest_alert_s']} s (bar 5), "
+          f"{figures['live_rows']} live rows, slowest {figures['slowest_live_s']} s (bar 5)", flush=True)
+    assert figures["share"] >= WEEK_SHARE, "the drain is too slow"
+
+
 def say(text):
     print(text, flush=True)
 
 
 RUNS = {"kill9": run_kill9, "outage": run_outage, "late": run_late, "damaged": run_damaged, "scan": run_scan,
-        "halfopen": run_halfopen, "powercut": run_powercut, "iofault": run_iofault}
+        "halfopen": run_halfopen, "powercut": run_powercut, "iofault": run_iofault,
+        "week": run_week}
 
 
 def main():
@@ -139,6 +157,8 @@ def main():
     parser.add_argument("--cuts", type=int, default=100)
     parser.add_argument("--sides", type=int, default=10)
     parser.add_argument("--power-cuts", type=int, default=100_000)
+    parser.add_argument("--hours", type=int, default=168)
+    parser.add_argument("--week-meters", type=int, default=100)
     parser.add_argument("--seed", type=int, help="of what is random in a run; drawn and printed without it")
     arguments = parser.parse_args()
     binary = (arguments.build / "metergate").resolve()
