@@ -29,7 +29,6 @@ static const char *const why_texts[] = {
     [WHY_GATEWAY_DOWN] = "gateway-down",
     [WHY_GATEWAY_STOPPED] = "gateway-stopped",
     [WHY_NOT_CONFIGURED] = "not-configured",
-    [WHY_CLOCK_UNKNOWN] = "clock-unknown",
     [WHY_OTHER] = "other",
 };
 

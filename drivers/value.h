@@ -41,8 +41,7 @@ enum why {
     WHY_GATEWAY_DOWN = 18,    // the gateway did not run, and nobody had stopped it
     WHY_GATEWAY_STOPPED = 19, // it was stopped
     WHY_NOT_CONFIGURED = 20,  // the meter was out of the configuration
-    WHY_CLOCK_UNKNOWN = 21,   // more came before the clock was known than could wait for it
-    WHY_OTHER = 22,           // counted, but not told apart
+    WHY_OTHER = 21,           // counted, but not told apart
     WHY_EXCEPTION = 0x100,
 };
 

@@ -30,6 +30,9 @@ void feed_gap(struct writer *writer, const struct feed_origin *origin,
 // A record of the audit chain as its head: number, hash and instant.
 void feed_audit(struct writer *writer, const struct feed_origin *origin, enum lane lane,
                 int64_t seq, const struct audit_record *record);
+// completeness/1: the ledger of a gas day.
+void feed_ledger(struct writer *writer, const struct feed_origin *origin,
+                 const struct stored_ledger *stored);
 // Adds {"value":…,"unit":…,"quality":…,"why":…} of one channel; status bits by the profile's names.
 void feed_value(struct writer *writer, const struct profile *profile,
                 const struct profile_channel *channel, const struct value *value);

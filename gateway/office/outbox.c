@@ -99,6 +99,22 @@ static int render_audit(struct store *store, const struct feed_origin *origin, c
     return 1;
 }
 
+static int render_ledger(struct store *store, const struct feed_origin *origin, const char *base,
+                         int64_t row, struct outbox_message *out, struct err *err)
+{
+    struct writer writer;
+    struct stored_ledger ledger;
+    int found = store_ledger_get(store, row, &ledger, err);
+    if (found <= 0)
+        return found;
+    begin(out, &writer, "completeness/1");
+    feed_ledger(&writer, origin, &ledger);
+    address(out, base, "completeness", ledger.meter);
+    out->from_ms = ledger.ledger.from_ms;
+    out->to_ms = ledger.ledger.to_ms;
+    return 1;
+}
+
 int outbox_render(struct store *store, const struct feed_origin *origin, const char *base,
                   const struct outbox_entry *entry, struct outbox_message *out, struct err *err)
 {
@@ -111,6 +127,7 @@ int outbox_render(struct store *store, const struct feed_origin *origin, const c
     case MESSAGE_ALERT: return render_alert(store, origin, base, entry->row, out, err);
     case MESSAGE_GAP: return render_gap(store, origin, base, entry->row, out, err);
     case MESSAGE_AUDIT: return render_audit(store, origin, base, entry, out, err);
+    case MESSAGE_COMPLETENESS: return render_ledger(store, origin, base, entry->row, out, err);
     case MESSAGE_EVENT: break; // nothing puts one into the outbox yet
     }
     return 0;

@@ -325,7 +325,7 @@ static int amend_periods(struct filling *filling, struct err *err)
         if (filling->failed)
             return err_set(err, "%s", filling->err.text);
     }
-    return 0;
+    return book_amend_ledgers(book, filling->tracked, rows->ends_ms[0], end, err);
 }
 
 static bool is_filled(const struct filling *filling, int slot)

@@ -99,6 +99,7 @@ enum message_kind book_message(const struct book *book, const struct tracked *tr
     return span == tracked->reported ? MESSAGE_SUMMARY : (enum message_kind)0;
 }
 
+// 1 kept, 0 the stored one stays, -1.
 static int keep_period(struct book *book, struct tracked *tracked, int level,
                        const struct period *period)
 {
@@ -119,7 +120,13 @@ static int keep_period(struct book *book, struct tracked *tracked, int level,
     tracked->gaps = tracked->gaps || period_lacks(period);
     book->closed++;
     book->sent += message != 0;
-    return 0;
+    return 1;
+}
+
+// The span whose closing makes a ledger.
+static bool makes_ledger(const struct tracked *tracked, enum span span)
+{
+    return span == (tracked->spans[0] > SPAN_DAY ? tracked->spans[0] : SPAN_DAY);
 }
 
 void book_close(void *context, const struct period *period)
@@ -129,9 +136,13 @@ void book_close(void *context, const struct period *period)
     struct period closed = *period;
     int summed = 1;
     for (int level = 0; summed == 1 && !book->failed; level++) {
-        if (keep_period(book, tracked, level, &closed) != 0 || level + 1 == tracked->span_count)
-            return;
         struct err err;
+        int kept = keep_period(book, tracked, level, &closed);
+        if (kept == 1 && makes_ledger(tracked, closed.span) &&
+            book_ledger(book, tracked, &closed, &err) != 0)
+            fail_round(book, &err);
+        if (kept < 0 || book->failed || level + 1 == tracked->span_count)
+            return;
         struct period longer;
         summed = book_sum(book, tracked, tracked->spans[level + 1], &closed, &longer, &err);
         if (summed < 0)

@@ -68,6 +68,22 @@ struct book {
 int book_sum(struct book *book, const struct tracked *tracked, enum span span,
              const struct period *part, struct period *out, struct err *err);
 
+// Collects the stored parts of [from, to) into book->parts: periods of `shorter`, and still shorter
+// ones where there are none.
+int book_collect(struct book *book, const struct tracked *tracked, enum span shorter,
+                 int64_t from_ms, int64_t to_ms, struct err *err);
+
+// Makes the ledger of a gas day (or of the meter's shortest period, where that is longer) that was
+// kept just now, from the parts that it was summed from: from book->parts, or from itself.
+int book_ledger(struct book *book, struct tracked *tracked, const struct period *period,
+                struct err *err);
+// The next versions of ledgers of which a stored period in [from, to] has changed.
+int book_amend_ledgers(struct book *book, struct tracked *tracked, int64_t from_ms, int64_t to_ms,
+                       struct err *err);
+// Meters that stand in the store and not in the configuration are out of it from now on; those that
+// stand in it again are not.
+int book_note_meters(struct book *book, struct err *err);
+
 // As which message a period of a span goes out, 0: none.
 enum message_kind book_message(const struct book *book, const struct tracked *tracked,
                                enum span span);

@@ -212,6 +212,8 @@ static int build(struct book *book, int64_t configured_ms, struct err *err)
         if (track(book, i, configured_ms, err) != 0)
             return -1;
     int64_t newest_ms;
+    if (book_note_meters(book, err) != 0)
+        return -1;
     if (store_reading_newest(book->store, &newest_ms, err) != 0 ||
         restore_alerts(book, newest_ms, err) != 0 || replay_readings(book, newest_ms, err) != 0)
         return -1;

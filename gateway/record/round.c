@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "record/book.h"
+#include "record/downtime.h"
 #include "record/upkeep.h"
 #include "record/watch.h"
 
@@ -36,6 +37,7 @@ struct round {
     int64_t retry_boot_ms, back_off_ms;
     struct upkeep upkeep;
     struct watch watch;
+    bool began; // what is known of the time before this start is stored
     struct round_status status;
 };
 
@@ -271,6 +273,12 @@ static int keep_settings(struct round *round, const char *clean_stop, struct err
                : store_setting_put(round->store, "clean_stop", clean_stop, err);
 }
 
+static int begin_downtime(struct round *round, struct err *err)
+{
+    int64_t started_ms = round->started_boot_ms + wall_offset_ms(round);
+    return round->began ? 0 : downtime_begin(round->store, started_ms, err);
+}
+
 // Makes the book anew from the store, in a round of its own.
 static int make_book(struct round *round, int64_t configured_ms, struct err *err)
 {
@@ -281,13 +289,14 @@ static int make_book(struct round *round, int64_t configured_ms, struct err *err
                                      .configured_ms = configured_ms};
     if (store_round_begin(round->store, err) != 0)
         return -1;
-    struct book *book = book_new(&settings, err);
+    struct book *book = begin_downtime(round, err) == 0 ? book_new(&settings, err) : NULL;
     if (book == NULL || keep_settings(round, "no", err) != 0 ||
         store_round_commit(round->store, err) != 0) {
         store_round_cancel(round->store);
         book_free(book);
         return -1;
     }
+    round->began = true;
     book_free(round->book);
     round->book = book;
     if (book_sent(book) > 0)
@@ -569,6 +578,7 @@ void round_finish(struct round *round)
     }
     if (store_round_begin(round->store, &err) != 0 || keep_settings(round, "yes", &err) != 0 ||
         watch_stop(&round->watch, round->store, &err) != 0 ||
+        (round->status.clock_known && downtime_stop(round->store, wall_now(round), &err) != 0) ||
         store_round_commit(round->store, &err) != 0) {
         store_round_cancel(round->store);
         log_error("recorder", "cannot mark a clean stop: %s", err.text);

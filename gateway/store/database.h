@@ -26,6 +26,20 @@ enum slot {
     SLOT_PERIOD_GET,
     SLOT_PERIOD_ALERTS,
     SLOT_PERIOD_LACKING,
+    SLOT_LEDGER_BEFORE,
+    SLOT_LEDGER_ADD,
+    SLOT_LEDGER_LANES,
+    SLOT_LEDGER_GET,
+    SLOT_LEDGER_PAGE,
+    SLOT_LEDGER_OLD,
+    SLOT_LEDGER_REMOVE,
+    SLOT_OUTAGE_EXTEND,
+    SLOT_OUTAGE_ADD,
+    SLOT_OUTAGE_END,
+    SLOT_OUTAGE_LIST,
+    SLOT_OUTAGE_REMOVE,
+    SLOT_VERIFY_LEDGER,
+    SLOT_METER_LIST,
     SLOT_ALERT_FIND,
     SLOT_ALERT_OPEN,
     SLOT_ALERT_CHANGE,
@@ -192,5 +206,6 @@ void verify_fault(struct verify *verify, const char *format, ...)
 int verify_audit(struct verify *verify, struct err *err);
 int verify_outbox(struct verify *verify, struct err *err);
 int verify_rows(struct verify *verify, struct err *err);
+int verify_ledgers(struct verify *verify, struct err *err);
 
 #endif

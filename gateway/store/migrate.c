@@ -20,8 +20,10 @@ static int make_stream(struct store *store, struct err *err)
 // for ever. Two indices: one meter's history, and export in the order of time.
 // lacks: an hour or gas day whose end index is not measured, so that gaps are found without a look
 // at every period.
-// lane: retained_high, retained_count: seqs that retention took away, so that a hole is either one
-// of those, named by a gap, or a fault. confirmed: what head office says that its own database has.
+// ledger: last_…: newest seq of each lane before it, so that head office can tell whether it has
+// all. outage: meter NULL: of all; to_ms is INT64_MAX while it goes on. lane: retained_high,
+// retained_count: seqs that retention took away, so that a hole is either one of those, named by a
+// gap, or a fault. confirmed: what head office says that its own database has.
 static const struct step {
     const char *sql;
     int (*run)(struct store *store, struct err *err);
@@ -89,6 +91,18 @@ static const struct step {
      "CREATE UNIQUE INDEX command_of_key ON command(key, counter);"
      "CREATE UNIQUE INDEX command_of_body ON command(key, digest);"
      "CREATE INDEX command_untold ON command(id) WHERE told = 0;",
+     NULL},
+    {"CREATE TABLE ledger(id INTEGER PRIMARY KEY, meter INTEGER NOT NULL REFERENCES meter,"
+     " from_ms INTEGER NOT NULL, version INTEGER NOT NULL, to_ms INTEGER NOT NULL,"
+     " at_ms INTEGER NOT NULL, lane INTEGER, seq INTEGER, replaces_lane INTEGER,"
+     " replaces_seq INTEGER, last_alert INTEGER NOT NULL, last_live INTEGER NOT NULL,"
+     " last_backfill INTEGER NOT NULL, body BLOB NOT NULL) STRICT;"
+     "CREATE UNIQUE INDEX ledger_of_meter ON ledger(meter, from_ms, version);"
+     "CREATE INDEX ledger_of_time ON ledger(from_ms, meter);"
+     "CREATE TABLE outage(id INTEGER PRIMARY KEY, meter INTEGER REFERENCES meter,"
+     " from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, why INTEGER NOT NULL) STRICT;"
+     "CREATE INDEX outage_of_time ON outage(from_ms);"
+     "CREATE INDEX outage_of_meter ON outage(meter, to_ms);",
      NULL},
 };
 #define VERSION_KNOWN ((int64_t)(sizeof steps / sizeof steps[0]))

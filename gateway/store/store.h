@@ -12,6 +12,7 @@
 #include "base/id.h"
 #include "detect/detect.h"
 #include "poll/reading.h"
+#include "record/ledger.h"
 #include "record/period.h"
 
 struct store;
@@ -31,7 +32,7 @@ enum message_kind {
     MESSAGE_ALERT = 5,
     MESSAGE_GAP = 6,
     MESSAGE_EVENT = 7,
-    // 8: completeness
+    MESSAGE_COMPLETENESS = 8,
     MESSAGE_AUDIT = 9
 };
 
@@ -161,6 +162,54 @@ int store_periods_lacking(struct store *store, int meter_number, enum span span,
 int store_period_last(struct store *store, int meter_number, enum span span, struct period *out,
                       struct err *err); // 1 found, 0 none, -1
 int store_period_get(struct store *store, int64_t row, struct stored_period *out, struct err *err);
+
+// --- the completeness ledger (record/ledger.h) ---
+struct stored_ledger {
+    int64_t row;
+    char meter[ID_SIZE];
+    int version;
+    int64_t at_ms; // made
+    enum lane lane;
+    int64_t seq;
+    enum lane replaces_lane; // of the version before, 0 without
+    int64_t replaces_seq;
+    int64_t lane_last[LANES_END]; // newest seq of each lane that was given before this one
+    struct ledger ledger;
+};
+// Keeps a ledger as the next version of its (meter, from), unless the newest one says the same.
+// `send`: puts it into the outbox. 1 kept, 0 nothing new, -1.
+int store_ledger_put(struct store *store, int meter_number, const struct ledger *ledger,
+                     int64_t at_ms, enum lane lane, bool send, struct err *err);
+int store_ledger_get(struct store *store, int64_t row, struct stored_ledger *out,
+                     struct err *err); // 1, 0, -1
+typedef bool stored_ledger_visit(void *context, const struct stored_ledger *ledger);
+// Newest versions with from_ms in [from, to), in order of from, then meter (by number); meter NULL:
+// all.
+int store_ledgers(struct store *store, const char *meter, int64_t from_ms, int64_t to_ms,
+                  stored_ledger_visit *visit, void *context, struct err *err);
+// Whether a meter's gas day has one: 1, 0, -1.
+int store_ledger_has(struct store *store, int meter_number, int64_t from_ms, struct err *err);
+
+#define OUTAGE_GOES_ON INT64_MAX // to_ms of one that has not ended
+// Keeps an outage of one meter (0: of all). One that begins in the newest of the same meter and why
+// makes that one longer, so that a crash loop is one row.
+int store_outage_add(struct store *store, int meter_number, const struct outage *outage,
+                     struct err *err);
+// Ends what goes on.
+int store_outage_end(struct store *store, int meter_number, int64_t to_ms, struct err *err);
+// End of the newest outage of all meters, 0 without any.
+int store_outage_last(struct store *store, int64_t *to_ms, struct err *err);
+// Those of a meter and of all meters that touch [from, to), in order of their beginnings. The
+// visitor must not call the store.
+typedef bool outage_visit(void *context, const struct outage *outage);
+int store_outages(struct store *store, int meter_number, int64_t from_ms, int64_t to_ms,
+                  outage_visit *visit, void *context, struct err *err);
+// Since when there has been a meter; 0 without any.
+int store_meters_since(struct store *store, int64_t *at_ms, struct err *err);
+// Meters that the store knows, in order of their numbers, and whether an outage of each goes on.
+// The visitor must not call the store.
+typedef bool store_meter_visit(void *context, int number, const char *id, bool is_out);
+int store_meters(struct store *store, store_meter_visit *visit, void *context, struct err *err);
 
 // --- alerts ---
 struct stored_alert {
@@ -352,6 +401,8 @@ int store_period_retain(struct store *store, enum span span, int64_t before_ms, 
                         struct err *err);
 int store_alert_retain(struct store *store, int64_t before_ms, int max, struct err *err);
 int store_gap_retain(struct store *store, int64_t before_ms, int max, struct err *err);
+// Of ledgers, by their beginning, all versions together; outages go with them.
+int store_ledger_retain(struct store *store, int64_t before_ms, int max, struct err *err);
 
 // Making room before its time, one step: the oldest rows before `before_ms`, at most `max`. First
 // what is not kept (store_lane_kept), with `unsent` also what the office never had: `messages`

@@ -48,8 +48,8 @@ static int verify_file(struct verify *verify, struct err *err)
 
 static int verify_parts(struct verify *verify, struct err *err)
 {
-    static int (*const parts[])(struct verify *, struct err *) = {verify_file, verify_audit,
-                                                                  verify_outbox, verify_rows};
+    static int (*const parts[])(struct verify *, struct err *) = {
+        verify_file, verify_audit, verify_outbox, verify_rows, verify_ledgers};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         struct err why = {.text = ""};
         if (parts[i](verify, &why) == 0)

@@ -150,7 +150,9 @@ static const struct {
      "SELECT o.lane, o.seq FROM outbox AS o LEFT JOIN audit AS r ON r.number = o.row"
      " AND r.action = '" SEAL_ACTION "' AND r.subject = 'alert ' || o.seq"
      " WHERE o.kind = 9 AND (o.lane <> 1 OR r.number IS NULL) UNION ALL "
-     "SELECT lane, seq FROM outbox WHERE kind NOT IN (1, 2, 3, 4, 5, 6, 9)"},
+     "SELECT o.lane, o.seq FROM outbox AS o LEFT JOIN ledger AS r ON r.id = o.row"
+     " AND r.lane = o.lane AND r.seq = o.seq WHERE o.kind = 8 AND r.id IS NULL UNION ALL "
+     "SELECT lane, seq FROM outbox WHERE kind NOT IN (1, 2, 3, 4, 5, 6, 8, 9)"},
     {"a row names it, but the outbox does not point back",
      "SELECT r.lane, r.seq FROM reading AS r LEFT JOIN outbox AS o ON o.lane = r.lane"
      " AND o.seq = r.seq AND o.row = r.id AND o.kind = 1"
@@ -160,6 +162,9 @@ static const struct {
      " WHERE (r.lane IS NOT NULL OR r.seq IS NOT NULL) AND o.seq IS NULL UNION ALL "
      "SELECT r.lane, r.seq FROM alert_change AS r LEFT JOIN outbox AS o ON o.lane = r.lane"
      " AND o.seq = r.seq AND o.row = r.id AND o.kind = 5"
+     " WHERE (r.lane IS NOT NULL OR r.seq IS NOT NULL) AND o.seq IS NULL UNION ALL "
+     "SELECT r.lane, r.seq FROM ledger AS r LEFT JOIN outbox AS o ON o.lane = r.lane"
+     " AND o.seq = r.seq AND o.row = r.id AND o.kind = 8"
      " WHERE (r.lane IS NOT NULL OR r.seq IS NOT NULL) AND o.seq IS NULL UNION ALL "
      "SELECT r.lane, r.seq FROM gap AS r LEFT JOIN outbox AS o ON o.lane = r.lane"
      " AND o.seq = r.seq AND o.row = r.id AND o.kind = 6 WHERE o.seq IS NULL"},

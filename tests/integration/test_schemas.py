@@ -51,7 +51,7 @@ def test_damaged_message(path):
     message = json.loads(path.read_text())
     check = validator(message)
     named = {"channels", "heads"}  # objects whose keys are names: there a key may be missing
-    optional = {"replaces", "stream", "lane", "seq", "reason", "unit", "why"}
+    optional = {"replaces", "stream", "lane", "seq", "reason", "unit", "why", "index"}
     tried = 0
     for place in objects(message):
         damaged = copy.deepcopy(message)

@@ -324,6 +324,47 @@ static void test_audit(void **state)
     check_golden(&page, "audit");
 }
 
+// A short day: a whole hour, one with a hole that the log filled, one in which the gateway was
+// down.
+static void test_ledger(void **state)
+{
+    (void)state;
+    struct page page;
+    static struct stored_ledger stored = {.meter = "boiler-1",
+                                          .version = 2,
+                                          .lane = LANE_BACKFILL,
+                                          .seq = 77,
+                                          .replaces_lane = LANE_LIVE,
+                                          .replaces_seq = 900,
+                                          .lane_last = {0, 41, 1200, 76}};
+    struct ledger *ledger = &stored.ledger;
+    int64_t from = instant("2026-11-21T22:00:00.000Z");
+    stored.at_ms = instant("2026-11-22T22:03:00.500Z");
+    *ledger = (struct ledger){.from_ms = from, .to_ms = from + 3 * 3600000, .hour_count = 3};
+    for (int i = 0; i < 3; i++)
+        ledger->hours[i] = (struct ledger_hour){.from_ms = from + i * INT64_C(3600000),
+                                                .to_ms = from + (i + 1) * INT64_C(3600000),
+                                                .good = 60};
+    ledger->hours[1].good = 54;
+    ledger->hours[1].suspect = 1;
+    ledger->hours[1].missing = 5;
+    ledger->hours[1].index = QUALITY_ARCHIVE;
+    reasons_add(&ledger->hours[1].reasons, QUALITY_MISSING, WHY_TIMEOUT, 3);
+    reasons_add(&ledger->hours[1].reasons, QUALITY_MISSING, WHY_EXCEPTION + 2, 2);
+    reasons_add(&ledger->hours[1].reasons, QUALITY_SUSPECT, WHY_UNCONFIRMED, 1);
+    ledger->hours[2].good = 40;
+    ledger->hours[2].missing = 20;
+    ledger->hours[2].index = QUALITY_ESTIMATED;
+    reasons_add(&ledger->hours[2].reasons, QUALITY_MISSING, WHY_GATEWAY_DOWN, 20);
+    ledger->outage_count = 1;
+    ledger->outage_ms = 1200250;
+    ledger->outages[0] = (struct outage){from + 2 * 3600000 + 600000, from + 2 * 3600000 + 1800250,
+                                         WHY_GATEWAY_DOWN};
+    page_init(&page);
+    feed_ledger(&page.writer, &origin, &stored);
+    check_golden(&page, "completeness");
+}
+
 static bool serial_of(void *context, int meter, char text[static VALUE_TEXT_MAX])
 {
     const struct config *config = context;
@@ -462,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_alert_texts),
         cmocka_unit_test(test_gap),
         cmocka_unit_test(test_audit),
+        cmocka_unit_test(test_ledger),
         cmocka_unit_test(test_state),
         cmocka_unit_test(test_meters),
         cmocka_unit_test(test_health),
