@@ -16,8 +16,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define QUICK_CHECK_LIMIT_MS 10000 // of the check at start; a larger store is checked in part
-#define CHECK_STEPS 10000          // virtual machine steps between two looks at the clock
+#define QUICK_CHECK_LIMIT_MS 10000  // of the check at start; a larger store is checked in part
+#define WHOLE_CHECK_LIMIT_MS 120000 // after a run that met damage
+#define DOUBT_RUNS_MAX 3            // ended by damage in a row, though each check was passed
+#define CHECK_STEPS 10000           // virtual machine steps between two looks at the clock
 #define LENGTH_MAX (32 * 1024 * 1024)
 #define ROW_BYTES_MAX 65536 // words, marks or body of one row
 
@@ -109,11 +111,22 @@ static int wal_grew(void *context, sqlite3 *db, const char *name, int pages)
     return SQLITE_OK;
 }
 
-// auto_vacuum and page_size count only before the first table, and before WAL.
+// auto_vacuum and page_size count only before the first table, and before WAL. Where there is one,
+// asking for it would write a page before the file has been checked.
+static int prepare_empty(struct store *store, struct err *err)
+{
+    int64_t pages;
+    if (store_ask(store, "PRAGMA page_count", &pages, err) != 0)
+        return -1;
+    return pages > 0 ? 0
+                     : store_execute(
+                           store, "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL", err);
+}
+
 static int prepare_writer(struct store *store, struct err *err)
 {
-    if (store_execute(store,
-                      "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;"
+    if (prepare_empty(store, err) != 0 ||
+        store_execute(store,
                       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                       "PRAGMA journal_size_limit = 8388608; PRAGMA cache_size = -1024",
                       err) != 0)
@@ -151,13 +164,23 @@ static int is_late(void *context)
     return deadline->passed;
 }
 
+// After a run that met damage the check is the whole one, and takes its time.
 static int quick_check(struct store *store, struct err *err)
 {
     struct deadline deadline = {.passed = false};
+    struct store_doubt doubt;
+    doubt_read(store->path, &doubt);
+    bool whole = doubt.runs > 0 && doubt.damage;
+    if (whole && doubt.runs >= DOUBT_RUNS_MAX) {
+        store->is_damaged = true;
+        return err_set(err, "%s: damage of the file ended %d runs in a row", store->path,
+                       doubt.runs);
+    }
     (void)clock_gettime(CLOCK_MONOTONIC, &deadline.end);
-    deadline.end.tv_sec += QUICK_CHECK_LIMIT_MS / 1000;
+    deadline.end.tv_sec += (whole ? WHOLE_CHECK_LIMIT_MS : QUICK_CHECK_LIMIT_MS) / 1000;
     sqlite3_stmt *statement = NULL;
-    if (sqlite3_prepare_v2(store->db, "PRAGMA quick_check(1)", -1, &statement, NULL) != SQLITE_OK)
+    const char *sql = whole ? "PRAGMA integrity_check(1)" : "PRAGMA quick_check(1)";
+    if (sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL) != SQLITE_OK)
         return store_failed(store, err);
     sqlite3_progress_handler(store->db, CHECK_STEPS, is_late, &deadline);
     int code = sqlite3_step(statement);
@@ -165,6 +188,7 @@ static int quick_check(struct store *store, struct err *err)
     if (code == SQLITE_ROW) {
         const char *text = (const char *)sqlite3_column_text(statement, 0);
         if (text == NULL || strcmp(text, "ok") != 0) {
+            store->is_damaged = true;
             result = err_set(err,
                              "%s is damaged (%s): keep it, move it away and start again, or put a "
                              "backup in its place",
@@ -216,6 +240,8 @@ static int load_stream(struct store *store, struct err *err)
 {
     char stream[UUID_SIZE];
     int found = store_setting_get(store, "stream", stream, sizeof stream, err);
+    store->is_damaged =
+        store->is_damaged || found == 0 || (found == 1 && strlen(stream) != UUID_SIZE - 1);
     if (found == 0 || (found == 1 && strlen(stream) != UUID_SIZE - 1))
         return err_set(err, "%s is damaged: it has no stream", store->path);
     if (found != 1)
@@ -228,7 +254,14 @@ static int load_stream(struct store *store, struct err *err)
 
 int store_open(const char *directory, struct store **out, struct err *err)
 {
+    bool damaged;
+    return store_open_judged(directory, out, &damaged, err);
+}
+
+int store_open_judged(const char *directory, struct store **out, bool *damaged, struct err *err)
+{
     struct store *store = store_new(directory, err);
+    *damaged = false;
     if (store == NULL)
         return -1;
     if (folder_make(directory, err) != 0 || store_restore_finish(directory, err) != 0 ||
@@ -236,6 +269,7 @@ int store_open(const char *directory, struct store **out, struct err *err)
         open_file(store, SQLITE_OPEN_READWRITE, err) != 0 || prepare_writer(store, err) != 0 ||
         quick_check(store, err) != 0 || store_migrate(store, err) != 0 ||
         load_stream(store, err) != 0) {
+        *damaged = store->is_damaged;
         store_close(store);
         return -1;
     }
@@ -268,6 +302,19 @@ int store_open_reader(const char *directory, struct store **out, struct err *err
     }
     *out = store;
     return 0;
+}
+
+struct store *store_open_damaged(const char *path, struct err *err)
+{
+    struct store *store = store_new("", err);
+    if (store == NULL)
+        return NULL;
+    store->reader = true;
+    (void)snprintf(store->path, sizeof store->path, "%s", path);
+    if (open_file(store, SQLITE_OPEN_READONLY, err) == 0)
+        return store;
+    store_close(store);
+    return NULL;
 }
 
 void store_close(struct store *store)

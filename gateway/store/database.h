@@ -115,6 +115,7 @@ struct store {
     struct profile **records;      // of archives: PROFILE_ARCHIVES_MAX for each decoder
     struct buf words, marks, body; // scratch of one row
     int64_t damaged;               // rows left out
+    bool is_damaged;               // the file is not usable any more
     bool saw_damage;               // an error of the disk, of the file's form or of its tables
 };
 
@@ -132,6 +133,16 @@ struct store {
 // Turns SQLite's newest error into a message, breaks the open round, and ends the process where the
 // disk failed. Always -1. Call it before the statement is reset.
 int store_failed(struct store *store, struct err *err);
+
+// store_open that also tells whether it failed because the file is damaged.
+int store_open_judged(const char *directory, struct store **out, bool *damaged, struct err *err);
+// A damaged file, as far as it can be read; NULL with a message.
+struct store *store_open_damaged(const char *path, struct err *err);
+
+// The mark of runs that the disk or the file ended (doubt.c).
+void doubt_read(const char *store_path, struct store_doubt *out);
+void doubt_write(const char *store_path, int code);
+void doubt_end(const char *store_path);
 
 // Brings the schema to this program's version. A newer one, or a file that is not a store, is
 // refused.

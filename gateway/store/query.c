@@ -22,12 +22,15 @@ int store_failed(struct store *store, struct err *err)
     store->round_broken = store->in_round;
     store->is_full = (code & 0xFF) == SQLITE_FULL;
     if (is_disk_error(code)) {
+        int primary = code & 0xFF;
         store->saw_damage = true;
+        store->is_damaged = primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB;
         if (store->disk_error_ends) {
             log_error("store",
                       "%s: %s (SQLite %d): the disk or the file is failing; ending, so "
                       "that the file is checked before anything more is written",
                       store->path, text, code);
+            doubt_write(store->path, code);
             _exit(STORE_EXIT_DISK);
         }
         return err_set(

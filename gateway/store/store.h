@@ -40,6 +40,31 @@ enum message_kind {
 // (quick_check, at most 10 s), migrates it step by step. Fails for a damaged file, one of a newer
 // version, and one that is not a store, and leaves it as it was. One thread at a time uses a store.
 int store_open(const char *directory, struct store **out, struct err *err);
+// The same; a file that is damaged is put aside ("metergate.db.bad-SECONDS", with its log; never
+// deleted), and a new one with a new stream begins, with what could be read of the old one's
+// accounts and settings. `replaced->aside` is "" when nothing of that was needed. A failing disk is
+// not damage: then it fails like store_open.
+struct store_replaced {
+    char aside[4300];       // path of the old file (of store_replaced_get: its name)
+    char stream[UUID_SIZE]; // the old one, "" when it could not be read
+    int64_t last_ms, at_ms; // last change of the old file; when the new one began
+    int accounts;           // taken over
+    char why[ERR_TEXT_MAX];
+};
+int store_open_or_replace(const char *directory, int64_t now_ms, struct store **out,
+                          struct store_replaced *replaced, struct err *err);
+// Whether this store took the place of another one, and what is known of that; 1, 0, -1.
+#define STORE_REPLACED_SETTING "replaced"
+int store_replaced_get(struct store *store, struct store_replaced *out, struct err *err);
+
+// How many runs in a row ended because the disk or the file failed them, and whether the newest one
+// met damage of the file. 0 when all was well; store_trust says that it is again.
+struct store_doubt {
+    int runs;
+    bool damage;
+};
+void store_doubt(const char *directory, struct store_doubt *out);
+void store_trust(const struct store *store);
 // Opens an existing store read-only. Every function that visits rows reads them in pages and holds
 // no transaction while the visitor works, so the visitor may take its time and may call the store.
 int store_open_reader(const char *directory, struct store **out, struct err *err);

@@ -346,6 +346,10 @@ static void test_disk_error_ends_the_process(void **state)
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), STORE_EXIT_DISK);
+    struct store_doubt doubt;
+    store_doubt(folder, &doubt);
+    assert_int_equal(doubt.runs, 1);
+    assert_false(doubt.damage);
     store_close(store_must_open());
 }
 

@@ -33,9 +33,9 @@ class Result:
         return [json.loads(line, parse_float=Decimal) for line in self.stdout.splitlines() if line]
 
 
-def run(*arguments, binary=None, stdin=None):
+def run(*arguments, binary=None, stdin=None, enter=()):
     """Runs one command to its end."""
-    done = subprocess.run([str(binary or program()), *map(str, arguments)], capture_output=True, text=True,
+    done = subprocess.run([*enter, str(binary or program()), *map(str, arguments)], capture_output=True, text=True,
                           input=stdin, errors="replace", timeout=COMMAND_LIMIT_S, check=False)
     return Result(done)
 
@@ -52,6 +52,8 @@ class Gateway:
         self.child = None
         self.starts = 0
         self.environment = None  # another one than the test's
+        self.enter = []  # what starts the program in a namespace of its own, where
+        self.inside = None  # the state directory has this name
         if site is not None:
             self.write(site)
 
@@ -64,7 +66,8 @@ class Gateway:
 
     def start(self, wait=True):
         self.starts += 1
-        command = [self.binary, "run", "--config", self.config, "--state", self.state, "--profiles", PROFILES]
+        command = [*self.enter, self.binary, "run", "--config", self.config, "--state", self.inside or self.state,
+                   "--profiles", PROFILES]
         self.child = Child(command + ([] if self.web else ["--no-web"]), self.folder, "gateway",
                            env=self.environment)
         if wait:
@@ -135,13 +138,13 @@ class Gateway:
     # --- commands ---
 
     def command(self, *arguments):
-        return run(*arguments, binary=self.binary)
+        return run(*arguments, binary=self.binary, enter=self.enter)
 
     def export(self, what, *options):
         """`export WHAT --json`: its objects."""
-        result = self.command("export", what, "--state", self.state, "--json", *options)
+        result = self.command("export", what, "--state", self.inside or self.state, "--json", *options)
         assert result.status == 0, result.stderr
         return result.json_lines()
 
     def verify(self):
-        return self.command("verify", "--state", self.state)
+        return self.command("verify", "--state", self.inside or self.state)
