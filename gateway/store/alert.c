@@ -1,5 +1,5 @@
 // Alerts: one row for the life of each, one row that never changes for every change of it.
-#include "store/query.h"
+#include "store/chain.h"
 
 #include <string.h>
 
@@ -113,6 +113,7 @@ int store_alert_add(struct store *store, const struct alert_change *change, bool
     if ((opens && life_open(store, change, &life, err) != 0) ||
         (send && outbox_give(store, LANE_ALERT, &seq, err) != 0) ||
         change_insert(store, change, life.number, seq, &row, err) != 0 ||
+        chain_add(store, CHAINED_CHANGE, row, err) != 0 ||
         life_touch(store, change, life.number, row, err) != 0 ||
         (send && outbox_point(store, LANE_ALERT, seq, MESSAGE_ALERT, row, change->at_ms, err) != 0))
         return -1;

@@ -1,5 +1,6 @@
 // The audit chain: each record's hash covers the record and the hash before it.
 #include "store/query.h"
+#include "store/verify_heads.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -250,6 +251,7 @@ static int chain_walk(struct verify *verify, int64_t *last, uint8_t hash[static 
         if (whole) // go on from what is stored, so that one change is one fault
             memcpy(hash, stored, AUDIT_HASH_SIZE);
         *last = row.number;
+        heads_pass(verify->heads, CHAIN_AUDIT, row.number, hash);
     }
     return more;
 }
@@ -262,6 +264,7 @@ int verify_audit(struct verify *verify, struct err *err)
     int64_t number;
     if (chain_walk(verify, &last, hash, err) != 0)
         return -1;
+    heads_end(verify->heads, CHAIN_AUDIT, last);
     struct err why = {.text = ""};
     if (audit_head_read(verify->store, &number, head, &why) != 0) {
         verify_fault(verify, "audit: %s", why.text);

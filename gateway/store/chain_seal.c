@@ -1,5 +1,5 @@
 // Heads of all chains, and the seal: the record of the audit chain that covers them.
-#include "store/query.h"
+#include "store/chain.h"
 
 #include <inttypes.h>
 #include <openssl/evp.h>
@@ -15,31 +15,54 @@ int store_heads(struct store *store, struct store_heads *out, struct err *err)
         return -1;
     (void)strcpy(head->name, "audit");
     hash_print(hash, head->hash);
+    for (int chain = 1; chain < CHAINS_END; chain++) {
+        struct chain_state state;
+        int found = chain_read(store, chain, &state, err);
+        if (found != 1)
+            return found < 0 ? -1
+                             : err_set(err, "%s: the head of the chain %s is damaged", store->path,
+                                       chain_text(chain));
+        if (state.number == 0)
+            continue;
+        head = &heads.list[heads.count++];
+        (void)strcpy(head->name, chain_text(chain));
+        head->number = state.number;
+        hash_print(state.hash, head->hash);
+    }
     *out = heads;
     return 0;
 }
 
 // "NAME NUMBER" of each chain but the audit chain, then the hash over their names, numbers and
-// hashes as they are printed. The numbers tell verify up to where each chain is covered.
+// hashes as they are printed, then that of what retention took, where it took any. The numbers tell
+// verify up to where each chain is covered.
 static int seal_text(const struct store_heads *heads, char *detail, size_t size, struct err *err)
 {
     char all[HEADS_MAX * 128] = "";
+    const char *removed = "";
     size_t length = 0;
     size_t used = 0;
     detail[0] = '\0';
     for (int i = 1; i < heads->count; i++) {
         const struct chain_head *head = &heads->list[i];
-        length += (size_t)snprintf(all + length, sizeof all - length, "%s %" PRId64 " %s\n",
-                                   head->name, head->number, head->hash);
+        if (chain_find(head->name) == CHAIN_REMOVED)
+            removed = head->hash;
+        else
+            length += (size_t)snprintf(all + length, sizeof all - length, "%s %" PRId64 " %s\n",
+                                       head->name, head->number, head->hash);
         used += (size_t)snprintf(detail + used, size - used, "%s %" PRId64 ", ", head->name,
                                  head->number);
+        used = used < size ? used : size - 1;
     }
     uint8_t hash[AUDIT_HASH_SIZE];
     if (EVP_Digest(all, length, hash, NULL, EVP_sha256(), NULL) != 1)
         return err_set(err, "out of memory for a check sum");
-    if (used + HASH_TEXT_SIZE > size)
+    if (used + 2 * HASH_TEXT_SIZE > size)
         return err_set(err, "the heads of %d chains do not fit into a record", heads->count);
     hash_print(hash, detail + used);
+    if (removed[0] != '\0')
+        (void)snprintf(detail + used + HASH_TEXT_SIZE - 1, size - used - HASH_TEXT_SIZE + 1, " %s",
+                       removed);
     return 0;
 }
 

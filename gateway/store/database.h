@@ -89,6 +89,20 @@ enum slot {
     SLOT_ALERT_OLD,
     SLOT_ALERT_CHANGES_REMOVE,
     SLOT_ALERT_REMOVE,
+    SLOT_CHAIN_READ,
+    SLOT_CHAIN_MOVE,
+    SLOT_CHAIN_PERIOD,
+    SLOT_CHAIN_PERIOD_PUT,
+    SLOT_CHAIN_CHANGE,
+    SLOT_CHAIN_CHANGE_PUT,
+    SLOT_CHAIN_GAP,
+    SLOT_CHAIN_GAP_PUT,
+    SLOT_HOLE_FIND,
+    SLOT_HOLE_PUT,
+    SLOT_HOLE_DROP,
+    SLOT_HOLES,
+    SLOT_HOLE_NEXT,
+    SLOT_SEAL_FIND,
     SLOT_RETAIN_PAGE,
     SLOT_RETAIN_REMOVE,
     SLOT_NEWEST,
@@ -114,9 +128,10 @@ struct store {
     int decoder_count;
     struct profile **records;      // of archives: PROFILE_ARCHIVES_MAX for each decoder
     struct buf words, marks, body; // scratch of one row
-    int64_t damaged;               // rows left out
-    bool is_damaged;               // the file is not usable any more
-    bool saw_damage;               // an error of the disk, of the file's form or of its tables
+    int64_t chain_left; // rows that retention took in this round and the chains do not count yet
+    int64_t damaged;    // rows left out
+    bool is_damaged;    // the file is not usable any more
+    bool saw_damage;    // an error of the disk, of the file's form or of its tables
 };
 
 #define STORE_BUSY_MS 2000 // waiting for another connection's lock
@@ -211,11 +226,13 @@ struct verify {
     void (*fault)(void *context, const char *text);
     void *context;
     int count;
+    struct heads *heads; // verify_heads.h
 };
 void verify_fault(struct verify *verify, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 int verify_audit(struct verify *verify, struct err *err);
 int verify_outbox(struct verify *verify, struct err *err);
+int verify_chains(struct verify *verify, struct err *err);
 int verify_rows(struct verify *verify, struct err *err);
 int verify_ledgers(struct verify *verify, struct err *err);
 

@@ -1,5 +1,7 @@
 #include "store/leave.h"
 
+#include "store/chain.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,5 +150,5 @@ int leave_end(struct store *store, struct leaving *leaving, struct err *err)
     for (int lane = LANE_ALERT; lane < LANES_END; lane++)
         if (count_lane(store, leaving, lane, err) != 0)
             return -1;
-    return name_lost(store, leaving, err);
+    return chain_left(store, err) != 0 ? -1 : name_lost(store, leaving, err);
 }

@@ -1,5 +1,5 @@
 // The schema, as numbered steps. A step that has landed is never changed: a new one is added.
-#include "store/query.h"
+#include "store/chain.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,6 +24,7 @@ static int make_stream(struct store *store, struct err *err)
 // all. outage: meter NULL: of all; to_ms is INT64_MAX while it goes on. lane: retained_high,
 // retained_count: seqs that retention took away, so that a hole is either one of those, named by a
 // gap, or a fault. confirmed: what head office says that its own database has.
+// link, hash, chain, chain_hole: chain.h. begun: the newest row that is older than the chains.
 static const struct step {
     const char *sql;
     int (*run)(struct store *store, struct err *err);
@@ -104,6 +105,16 @@ static const struct step {
      "CREATE INDEX outage_of_time ON outage(from_ms);"
      "CREATE INDEX outage_of_meter ON outage(meter, to_ms);",
      NULL},
+    {"ALTER TABLE period ADD COLUMN link INTEGER; ALTER TABLE period ADD COLUMN hash BLOB;"
+     "ALTER TABLE alert_change ADD COLUMN link INTEGER;"
+     "ALTER TABLE alert_change ADD COLUMN hash BLOB;"
+     "ALTER TABLE gap ADD COLUMN link INTEGER; ALTER TABLE gap ADD COLUMN hash BLOB;"
+     "CREATE TABLE chain(chain INTEGER PRIMARY KEY, number INTEGER NOT NULL,"
+     " begun INTEGER NOT NULL, hash BLOB NOT NULL) STRICT;"
+     "CREATE TABLE chain_hole(chain INTEGER NOT NULL, first INTEGER NOT NULL,"
+     " last INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY(chain, first)) STRICT,"
+     " WITHOUT ROWID;",
+     chain_begin_all},
 };
 #define VERSION_KNOWN ((int64_t)(sizeof steps / sizeof steps[0]))
 

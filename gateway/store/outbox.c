@@ -1,5 +1,5 @@
 // The outbox: pointers to rows by lane and seq, a cursor for what is acknowledged, and gaps.
-#include "store/query.h"
+#include "store/chain.h"
 
 #include <inttypes.h>
 
@@ -140,8 +140,10 @@ int store_gap_add(struct store *store, const struct stored_gap *gap, struct err 
     int64_t seq = 0;
     if (outbox_give(store, LANE_ALERT, &seq, err) != 0 || gap_insert(store, gap, seq, err) != 0)
         return -1;
-    return outbox_point(store, LANE_ALERT, seq, MESSAGE_GAP, sqlite3_last_insert_rowid(store->db),
-                        gap->at_ms, err);
+    int64_t row = sqlite3_last_insert_rowid(store->db);
+    if (chain_add(store, CHAINED_GAP, row, err) != 0)
+        return -1;
+    return outbox_point(store, LANE_ALERT, seq, MESSAGE_GAP, row, gap->at_ms, err);
 }
 
 int store_gap_get(struct store *store, int64_t row, struct stored_gap *out, struct err *err)

@@ -1,5 +1,5 @@
 // Closed periods: every version stays, the newest counts.
-#include "store/query.h"
+#include "store/chain.h"
 
 #include <inttypes.h>
 
@@ -83,6 +83,8 @@ int store_period_add(struct store *store, int meter_number, const struct period 
         period_insert(store, meter_number, period, at_ms, &before, sent, seq, err) != 0)
         return -1;
     int64_t row = sqlite3_last_insert_rowid(store->db);
+    if (chain_add(store, CHAINED_PERIOD, row, err) != 0)
+        return -1;
     return sent == 0 ? 0 : outbox_point(store, sent, seq, message, row, at_ms, err);
 }
 

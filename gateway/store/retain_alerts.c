@@ -1,6 +1,7 @@
 // Retention of alerts and gaps. An alert goes with all of its changes, when it has been closed for
 // long and the office has all of them. A gap that goes leaves its count with its lane. The newest
 // of both stays, so that no number comes twice.
+#include "store/chain.h"
 #include "store/leave.h"
 
 #include <stdlib.h>
@@ -65,14 +66,16 @@ static int alert_remove(struct store *store, int64_t number, struct leaving *lea
 {
     struct query query;
     if (query_begin(&query, store, SLOT_ALERT_CHANGES_REMOVE,
-                    "DELETE FROM alert_change WHERE alert = ?1 RETURNING lane, seq, at_ms",
+                    "DELETE FROM alert_change WHERE alert = ?1"
+                    " RETURNING lane, seq, at_ms, link, hash",
                     err) != 0)
         return -1;
     query_int(&query, number);
     int more;
     while ((more = query_row(&query, err)) == 1) {
         if (leave_message(store, leaving, query_get_int(&query, 0), query_get_int(&query, 1),
-                          query_get_int(&query, 2), err) != 0) {
+                          query_get_int(&query, 2), err) != 0 ||
+            chain_leave_row(&query, CHAIN_ALERT, 3, err) != 0) {
             query_end(&query);
             return -1;
         }
@@ -142,7 +145,8 @@ static int gap_remove(struct store *store, int64_t row, struct leaving *leaving,
     struct query query;
     if (gap_count(store, row, leaving, err) != 0 ||
         query_begin(&query, store, SLOT_GAP_REMOVE,
-                    "DELETE FROM gap WHERE id = ?1 RETURNING lane, seq, at_ms", err) != 0)
+                    "DELETE FROM gap WHERE id = ?1 RETURNING lane, seq, at_ms, link, hash",
+                    err) != 0)
         return -1;
     query_int(&query, row);
     int found = query_row(&query, err);
@@ -151,6 +155,10 @@ static int gap_remove(struct store *store, int64_t row, struct leaving *leaving,
     int64_t lane = query_get_int(&query, 0);
     int64_t seq = query_get_int(&query, 1);
     int64_t at_ms = query_get_int(&query, 2);
+    if (chain_leave_row(&query, CHAIN_GAP, 3, err) != 0) {
+        query_end(&query);
+        return -1;
+    }
     return query_run(&query, err) != 0 ? -1 : leave_message(store, leaving, lane, seq, at_ms, err);
 }
 

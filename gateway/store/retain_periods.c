@@ -1,5 +1,6 @@
 // Retention of closed periods: all versions of one go together. The newest of each meter and span
 // stays, however old: what follows joins on it.
+#include "store/chain.h"
 #include "store/leave.h"
 
 #include <stdlib.h>
@@ -72,7 +73,7 @@ static int version_remove(struct store *store, enum span span, const struct plac
     if (query_begin(&query, store, SLOT_PERIOD_REMOVE,
                     "DELETE FROM period WHERE id = (SELECT id FROM period WHERE meter = ?1"
                     " AND span = ?2 AND from_ms = ?3 ORDER BY version DESC LIMIT 1)"
-                    " RETURNING lane, seq",
+                    " RETURNING lane, seq, link, hash",
                     err) != 0)
         return -1;
     query_int(&query, place->meter);
@@ -83,6 +84,10 @@ static int version_remove(struct store *store, enum span span, const struct plac
         return found;
     int64_t lane = query_get_int(&query, 0);
     int64_t seq = query_get_int(&query, 1);
+    if (chain_leave_row(&query, (int)span, 2, err) != 0) {
+        query_end(&query);
+        return -1;
+    }
     if (query_run(&query, err) != 0 ||
         leave_message(store, leaving, lane, seq, place->from_ms, err) != 0)
         return -1;

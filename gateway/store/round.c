@@ -15,6 +15,7 @@ int store_round_begin(struct store *store, struct err *err)
         return -1;
     store->in_round = true;
     store->round_broken = false;
+    store->chain_left = 0;
     return 0;
 }
 

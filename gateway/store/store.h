@@ -414,6 +414,13 @@ int store_seal_newest(struct store *store, int64_t *at_ms, struct err *err);
 // fault goes to `fault`; returns how many, -1 when it could not be done.
 int store_verify(struct store *store, void (*fault)(void *context, const char *text), void *context,
                  struct err *err);
+// The same, and whether the store still holds what was published: a head is looked for at its
+// number. Names of chains as store_heads gives them. One that lies inside of what retention took
+// proves nothing any more.
+int store_verify_published(struct store *store, const struct chain_head *published, int count,
+                           void (*fault)(void *context, const char *text), void *context,
+                           struct err *err);
+bool store_chain_is_known(const char *name);
 // Deletes raw readings older than `before_ms` that need not be sent any more, at most `max` rows:
 // one step of retention. Returns how many.
 int store_retain(struct store *store, int64_t before_ms, int max, struct err *err);

@@ -125,7 +125,7 @@ static const struct {
      "SELECT number FROM alert LEFT JOIN alert_change AS c ON c.id = last_change"
      " LEFT JOIN (SELECT alert, max(id) AS newest FROM alert_change GROUP BY alert) AS n"
      " ON n.alert = number"
-     " WHERE c.alert IS NOT number OR (c.state = 4) <> (closed_ms IS NOT NULL)"
+     " WHERE c.alert IS NOT number OR CASE c.state WHEN 4 THEN c.at_ms END IS NOT closed_ms"
      " OR newest IS NOT last_change"},
 };
 

@@ -1,0 +1,68 @@
+// Chains over rows that never change once they are written: h(n) = SHA-256(h(n-1) || n || row n).
+// Each row keeps its number in the chain and its hash (columns link, hash), the chain keeps the
+// newest of both (its head). Inside of store/.
+//
+// Closed periods have a chain for each span, because retention takes each span at its own age;
+// alert changes (with what never changes of their alert) and gaps have one each.
+//
+// Retention may take any row. The hash of the last of each run of rows that went stays behind as a
+// hole, so that the rows after it can still be checked; CHAIN_REMOVED is no chain, but the number
+// of rows that went and one hash over all holes. Its head goes into seals and to head office like
+// the others, so that a hole that somebody makes is told apart from one that retention left.
+//
+// Rows of a store that is older than the chains stand in none: `begun` is the last of them.
+#ifndef METERGATE_STORE_CHAIN_H
+#define METERGATE_STORE_CHAIN_H
+
+#include "store/query.h"
+
+// The numbers are stored: never change one. 1 to 7 are spans.
+enum chain {
+    CHAIN_ALERT = 8,
+    CHAIN_GAP = 9,
+    CHAIN_READING = 10, // reading_chain.h
+    CHAIN_REMOVED = 11
+};
+#define CHAINS_END 12
+const char *chain_text(int chain); // "period-hour", "alert" …; NULL: there is no such chain
+int chain_find(const char *name);  // 0: none
+
+// A table whose rows stand in chains.
+enum chain_table { CHAINED_PERIOD, CHAINED_CHANGE, CHAINED_GAP, CHAINED_TABLES };
+struct chained {
+    const char *table, *row;
+    const char *rows; // columns id, chain, link, hash and what the hash covers
+    enum slot one, put;
+};
+extern const struct chained chained_tables[CHAINED_TABLES];
+
+struct chain_state {
+    int64_t number, begun;
+    uint8_t hash[AUDIT_HASH_SIZE];
+};
+// 1 found, 0 there is none (damage), -1.
+int chain_read(struct store *store, int chain, struct chain_state *out, struct err *err);
+int chain_move(struct store *store, int chain, const struct chain_state *state, struct err *err);
+// What stands before a chain's first row.
+int chain_origin(const char *stream, int chain, int64_t begun, uint8_t hash[static AUDIT_HASH_SIZE],
+                 struct err *err);
+// From the hash before to the hash after the row that the query stands on (columns as in `rows`).
+int chain_hash(const struct query *query, int64_t link, uint8_t hash[static AUDIT_HASH_SIZE],
+               struct err *err);
+
+// Puts the row that was just inserted at the end of its chain. In the open round.
+int chain_add(struct store *store, enum chain_table table, int64_t id, struct err *err);
+// Rows first to last of a chain were taken by retention; `hash` is that of the last.
+int chain_leave(struct store *store, int chain, int64_t first, int64_t last,
+                const uint8_t hash[static AUDIT_HASH_SIZE], struct err *err);
+// The same of one row: the query is a DELETE that stands on it and returns its link and, in the
+// next column, its hash. A row that stands in no chain leaves nothing.
+int chain_leave_row(struct query *query, int chain, int link_column, struct err *err);
+// After all of a step of retention went: moves the head of CHAIN_REMOVED.
+int chain_left(struct store *store, struct err *err);
+int chain_holes_hash(struct store *store, uint8_t hash[static AUDIT_HASH_SIZE], struct err *err);
+
+// The step of the schema that begins the chains.
+int chain_begin_all(struct store *store, struct err *err);
+
+#endif
