@@ -114,8 +114,14 @@ static int keep_revision(struct store *store, void *argument, struct err *err)
     if (store_setting_put(store, GATEWAY_SETTING, task->config->gateway_id, err) < 0 ||
         store_keep_unconfirmed(store, task->config->office.keep_unconfirmed, err) < 0)
         return -1;
-    return store_revision_add(store, task->config->revision, task->config->text,
-                              task->config->text_length, task->who, task->at_ms, err);
+    const char *revision = task->config->revision;
+    int newest = store_revision_is_newest(store, revision, err);
+    if (newest != 0)
+        return newest < 0 ? -1 : 0;
+    if (store_revision_add(store, revision, task->config->text, task->config->text_length,
+                           task->who, task->at_ms, err) != 0)
+        return -1;
+    return store_audit_add(store, task->at_ms, task->who, "config", revision, "done", "", err);
 }
 
 static int record_revision(struct gateway *gateway, const struct config *config, const char *who,

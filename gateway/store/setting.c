@@ -43,9 +43,20 @@ int store_revision_add(struct store *store, const char *revision, const char *te
     query_blob(&query, text, length);
     query_text(&query, who);
     query_int(&query, at_ms);
-    if (query_run(&query, err) != 0)
+    return query_run(&query, err);
+}
+
+int store_revision_is_newest(struct store *store, const char *revision, struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, store, SLOT_ONCE,
+                    "SELECT revision = ?1 FROM revision ORDER BY number DESC LIMIT 1", err) != 0)
         return -1;
-    if (sqlite3_changes(store->db) == 0)
-        return 0;
-    return store_audit_add(store, at_ms, who, "config", revision, "done", "", err);
+    query_text(&query, revision);
+    int found = query_row(&query, err);
+    if (found == 1) {
+        found = query_get_int(&query, 0) != 0;
+        query_end(&query);
+    }
+    return found;
 }

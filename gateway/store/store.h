@@ -338,7 +338,9 @@ typedef bool stored_command_visit(void *context, const struct stored_command *co
 int store_commands_untold(struct store *store, stored_command_visit *visit, void *context,
                           struct err *err);
 
-// --- revisions of the configuration: one that is not the newest already, with its audit record ---
+// --- revisions of the configuration; one that is the newest already is not kept again ---
+int store_revision_is_newest(struct store *store, const char *revision,
+                             struct err *err); // 1, 0, -1
 int store_revision_add(struct store *store, const char *revision, const char *text, size_t length,
                        const char *who, int64_t at_ms, struct err *err);
 
