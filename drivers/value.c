@@ -29,6 +29,7 @@ static const char *const why_texts[] = {
     [WHY_GATEWAY_DOWN] = "gateway-down",
     [WHY_GATEWAY_STOPPED] = "gateway-stopped",
     [WHY_NOT_CONFIGURED] = "not-configured",
+    [WHY_CLOCK_BACK] = "clock-back",
     [WHY_OTHER] = "other",
 };
 

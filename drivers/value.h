@@ -42,6 +42,8 @@ enum why {
     WHY_GATEWAY_STOPPED = 19, // it was stopped
     WHY_NOT_CONFIGURED = 20,  // the meter was out of the configuration
     WHY_OTHER = 21,           // counted, but not told apart
+    // read while the wall clock, set back, went over time that had been recorded already
+    WHY_CLOCK_BACK = 22,
     WHY_EXCEPTION = 0x100,
 };
 
@@ -49,7 +51,7 @@ enum why {
 // With every other reason there are none.
 static inline bool why_is_doubt(uint16_t why)
 {
-    return why == WHY_UNCONFIRMED || why == WHY_EXCHANGED;
+    return why == WHY_UNCONFIRMED || why == WHY_EXCHANGED || why == WHY_CLOCK_BACK;
 }
 
 #define WHY_TEXT_MAX 24

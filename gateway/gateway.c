@@ -258,7 +258,8 @@ struct gateway *gateway_start(const struct gateway_settings *settings, struct er
         return NULL;
     }
     heap_prepare();
-    gateway->clock = settings->clock;
+    clock_keeper_init(&gateway->keeper, settings->clock);
+    gateway->clock = &gateway->keeper.clock;
     gateway->started_boot_ms = clock_boot_ms(settings->clock);
     gateway->lock_fd = -1;
     pthread_mutex_init(&gateway->lock, NULL);
@@ -300,6 +301,7 @@ void gateway_stop(struct gateway *gateway)
         close(gateway->lock_fd);
     pthread_mutex_destroy(&gateway->lock);
     pthread_mutex_destroy(&gateway->reload_lock);
+    clock_keeper_release(&gateway->keeper);
     free(gateway);
 }
 

@@ -2,6 +2,7 @@
 #ifndef METERGATE_GATEWAY_PARTS_H
 #define METERGATE_GATEWAY_PARTS_H
 
+#include "base/clock_keeper.h"
 #include "control/control.h"
 #include "control/office_door.h"
 #include "gateway.h"
@@ -12,7 +13,8 @@ struct gateway {
     char config_path[CONFIG_PATH_MAX];
     char directory[CONFIG_PATH_MAX];
     char profiles[CONFIG_PATH_MAX]; // --profiles, or ""
-    const struct clock *clock;
+    struct clock_keeper keeper;
+    const struct clock *clock;    // the keeper's
     struct gas_calendar calendar; // of the process: set once
     int64_t started_boot_ms;
     int lock_fd;

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,7 +27,15 @@ static int64_t system_wall_ms(void *context)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-const struct clock clock_system = {.boot_ns = system_boot_ns, .wall_ms = system_wall_ms};
+static bool system_is_synchronized(void *context)
+{
+    (void)context;
+    struct timex state = {.modes = 0};
+    return adjtimex(&state) != TIME_ERROR && (state.status & STA_UNSYNC) == 0;
+}
+
+const struct clock clock_system = {
+    .boot_ns = system_boot_ns, .wall_ms = system_wall_ms, .synchronized = system_is_synchronized};
 
 int64_t clock_floor_ms(void)
 {

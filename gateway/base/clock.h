@@ -7,12 +7,18 @@
 #define METERGATE_BASE_CLOCK_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct clock {
     int64_t (*boot_ns)(void *context);
     int64_t (*wall_ms)(void *context);
     void *context;
+    // NULL where nobody can tell: whether the kernel holds the wall clock for synchronized (NTP),
+    bool (*synchronized)(void *context);
+    // and whether wall_ms keeps a time of its own, because what the machine's clock says (into
+    // *raw_ms) cannot be true (base/clock_keeper.h).
+    bool (*doubts)(void *context, int64_t *raw_ms);
 };
 
 // The machine's clocks.
@@ -29,6 +35,15 @@ static inline int64_t clock_boot_ms(const struct clock *clock)
 static inline int64_t clock_wall_ms(const struct clock *clock)
 {
     return clock->wall_ms(clock->context);
+}
+
+static inline bool clock_is_synchronized(const struct clock *clock)
+{
+    return clock->synchronized != NULL && clock->synchronized(clock->context);
+}
+static inline bool clock_doubts(const struct clock *clock, int64_t *raw_ms)
+{
+    return clock->doubts != NULL && clock->doubts(clock->context, raw_ms);
 }
 
 // Build time of this program, Unix milliseconds (SOURCE_DATE_EPOCH where set): no honest clock is

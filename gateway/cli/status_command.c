@@ -81,6 +81,11 @@ static void print_gateway(const json_t *status)
     bool known = json_is_true(json_object_get(clock, "known"));
     printf("Clock    %s%s\n", status_cell(clock, "now", a),
            known ? "" : "; NOT KNOWN: set it, or let NTP set it; until then nothing is dated");
+    if (json_is_string(json_object_get(clock, "doubted")))
+        printf(
+            "         DOUBTED: the machine's clock says %s; set it right, until then the gateway "
+            "goes on by its own\n",
+            status_cell(clock, "doubted", a));
     const json_t *config = json_object_get(status, "config");
     printf("Config   %s, revision %s\n", status_cell(config, "file", a),
            status_cell(config, "revision", b));

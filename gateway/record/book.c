@@ -250,10 +250,16 @@ int book_add(struct book *book, struct reading *reading, struct err *err)
     const struct config_office *office = &book->config->office;
     bool sent = office->present && office->raw_readings;
     if (decoder_of(book, tracked, reading, err) != 0 ||
-        judge_series(book, tracked, reading, err) != 0 ||
-        store_reading_add(book->store, tracked->number, tracked->decoder, reading,
+        judge_series(book, tracked, reading, err) != 0)
+        return -1;
+    // A clock that was set back: what is read until it has caught up is kept, and doubted. Its
+    // volume comes with the first index after that, so that nothing counts twice or is lost.
+    if (reading->at_ms < tracked->newest_ms)
+        reading_doubt(reading, WHY_CLOCK_BACK);
+    if (store_reading_add(book->store, tracked->number, tracked->decoder, reading,
                           sent ? lane_now(book) : (enum lane)0, err) != 0)
         return -1;
+    tracked->newest_ms = reading->at_ms > tracked->newest_ms ? reading->at_ms : tracked->newest_ms;
     book->sent += sent;
     const struct reading *fitted = fit(book, tracked, reading);
     book->current = tracked;

@@ -23,6 +23,7 @@ struct tracked {
     int64_t closed_to_ms[SPANS_MAX]; // end of the newest stored period of each span
     int64_t resumed_ms;              // the builder has what is before this
     int64_t watched_ms;              // its rules have what is before this
+    int64_t newest_ms;               // of its readings; INT64_MIN before the first
     struct period_builder *builder;
     struct series series;
     bool gaps; // an hour or gas day may lack an index that a log could give

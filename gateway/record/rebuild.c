@@ -99,6 +99,7 @@ static int track(struct book *book, int place, int64_t configured_ms, struct err
     tracked->meter = meter;
     tracked->span_count = spans_of_meter(minutes, meter->interval_s, tracked->spans);
     tracked->reported = span_reported(minutes, meter->interval_s);
+    tracked->newest_ms = INT64_MIN;
     tracked->schedule.span = tracked->spans[0];
     tracked->schedule.interval_ms = INT64_C(1000) * meter->interval_s;
     tracked->schedule.phase_ms = schedule_phase_ms(meter->id, tracked->schedule.interval_ms);
@@ -171,6 +172,7 @@ static bool replay(void *context, const struct stored_reading *stored)
         return true;
     struct tracked *tracked = &book->tracked[place];
     struct reading *reading = book->fitted;
+    tracked->newest_ms = stored->at_ms > tracked->newest_ms ? stored->at_ms : tracked->newest_ms;
     reading->due_ms = stored->due_ms;
     reading->at_ms = stored->at_ms;
     reading->answered = stored->answered;

@@ -15,6 +15,8 @@
 #define BACK_OFF_MAX_MS 30000
 #define ALONE_AFTER 3 // attempts with a whole round, then each reading alone
 #define DROP_AFTER 10 // attempts with one reading alone, though the store takes other rows
+// how long a clock that is behind the newest row is waited for
+#define CLOCK_BEHIND_WAIT_MS (INT64_C(15) * 60 * 1000)
 #define GATHER_MAX_MS 100
 #define GATHER_SHARE 10 // of commit_ms
 
@@ -355,9 +357,21 @@ static int recover(struct round *round, struct err *err)
 
 // --- steps ---
 
+// A clock behind the newest row may be one that nobody has set yet, or one that was set back while
+// the gateway was away: after CLOCK_BEHIND_WAIT_MS, or when the kernel vouches for it, it is taken.
+static bool is_clock_known(const struct round *round)
+{
+    const struct clock *clock = round->settings.clock;
+    if (clock_is_known(clock, round->floor_ms))
+        return true;
+    return clock_is_known(clock, clock_floor_ms()) &&
+           (clock_is_synchronized(clock) ||
+            boot_now(round) - round->started_boot_ms >= CLOCK_BEHIND_WAIT_MS);
+}
+
 static void learn_clock(struct round *round)
 {
-    if (round->status.clock_known || !clock_is_known(round->settings.clock, round->floor_ms))
+    if (round->status.clock_known || !is_clock_known(round))
         return;
     struct err err;
     round->status.clock_known = true;
@@ -556,7 +570,7 @@ struct round *round_open(const struct recorder_settings *settings, struct err *e
     round->floor_ms = newest > clock_floor_ms() ? newest : clock_floor_ms();
     round->started_boot_ms = boot_now(round);
     upkeep_init(&round->upkeep, settings->directory, round->started_boot_ms);
-    round->status.clock_known = clock_is_known(settings->clock, round->floor_ms);
+    round->status.clock_known = is_clock_known(round);
     if (!round->status.clock_known) {
         (void)strncpy(round->status.error, "the time is not known yet: readings wait for it",
                       sizeof round->status.error - 1);

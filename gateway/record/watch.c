@@ -1,6 +1,7 @@
 #include "record/watch.h"
 
 #include "base/log.h"
+#include "base/timetext.h"
 #include "base/version.h"
 
 #include <inttypes.h>
@@ -60,6 +61,10 @@ void watch_look(struct watch *watch)
     }
     watch->offset_ms = offset;
     watch->offset_known = true;
+    int64_t raw_ms = 0;
+    watch->doubting = clock_doubts(watch->clock, &raw_ms);
+    if (watch->doubting)
+        watch->doubted_ms = raw_ms;
 }
 
 // --- records ---
@@ -106,6 +111,20 @@ static int note_steps(struct watch *watch, struct store *store, struct err *err)
     return note(watch, store, "clock-step", "", detail, err);
 }
 
+static int note_doubt(const struct watch *watch, struct store *store, struct err *err)
+{
+    char raw[TIME_TEXT_MAX];
+    char detail[160];
+    (void)time_print(watch->doubted_ms, raw);
+    (void)snprintf(detail, sizeof detail,
+                   watch->doubting
+                       ? "the machine says %s, which cannot be: the time goes on by the "
+                         "boot clock"
+                       : "the machine no longer says %s: its clock is followed again",
+                   raw);
+    return note(watch, store, "clock-doubt", "", detail, err);
+}
+
 // Whether steps may be recorded now: a clock that jumps all the time must not fill the store, so
 // what is beyond the bound waits for the next hour.
 static bool may_note_steps(struct watch *watch)
@@ -115,7 +134,8 @@ static bool may_note_steps(struct watch *watch)
         watch->steps_hour = hour;
         watch->steps_in_hour = 0;
     }
-    return watch->steps > 0 && watch->steps_in_hour < CLOCK_STEPS_HOUR_MAX;
+    return (watch->steps > 0 || watch->doubting != watch->told_doubt) &&
+           watch->steps_in_hour < CLOCK_STEPS_HOUR_MAX;
 }
 
 // --- rounds ---
@@ -128,7 +148,8 @@ static int write_due(struct watch *watch, struct store *store, const struct pend
                      bool sends, struct err *err)
 {
     if ((due->start && note_start(watch, store, err) != 0) ||
-        (due->steps && note_steps(watch, store, err) != 0))
+        (due->steps && watch->steps > 0 && note_steps(watch, store, err) != 0) ||
+        (due->steps && watch->doubting != watch->told_doubt && note_doubt(watch, store, err) != 0))
         return -1;
     return due->seal ? store_seal_add(store, wall_now(watch), sends, err) : 0;
 }
@@ -139,6 +160,7 @@ static void written(struct watch *watch, const struct pending *due)
     if (due->steps) {
         watch->steps = 0;
         watch->step_ms = 0;
+        watch->told_doubt = watch->doubting;
         watch->steps_in_hour++;
     }
     if (due->seal)

@@ -20,7 +20,9 @@ struct watch {
     bool offset_known;
     int64_t step_ms; // seen and not recorded yet: sum, and how many
     int steps;
-    int64_t steps_hour; // hour of the clock, and how many were recorded in it
+    bool doubting, told_doubt; // the machine's clock cannot be true; whether that is recorded
+    int64_t doubted_ms;        // what it said
+    int64_t steps_hour;        // hour of the clock, and how many were recorded in it
     int steps_in_hour;
     int64_t sealed_hour; // hour of the clock of the newest seal
     int64_t retry_boot_ms;

@@ -1,5 +1,6 @@
 """A process whose wall clock is hours away from ours, so that a test need not wait for an hour to pass."""
 import os
+import struct
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,18 @@ class WallClock:
         self._library = folder / "wall_clock.so"
         subprocess.run([os.environ.get("CC", "gcc"), "-shared", "-fPIC", "-O2", "-o", str(self._library), str(SOURCE),
                         "-ldl"], check=True, capture_output=True)
+
+        self._file = folder / "wall_clock.shift"
+        self.step(0)
+
+    def step(self, shift_ms):
+        """Sets the clock of every process with `followed()` to so many milliseconds from ours, at once."""
+        with open(self._file, "r+b" if self._file.exists() else "wb") as file:
+            file.write(struct.pack("=q", int(shift_ms)))
+
+    def followed(self):
+        """What a process is started with whose clock follows `step`."""
+        return {**self.environment(0), "WALL_SHIFT_FILE": str(self._file)}
 
     def environment(self, shift_s):
         # The sanitizer's library would like to be first; it comes second, and sees as much.
