@@ -164,8 +164,41 @@ static void print_commands(const struct office_status *office,
     writer_end(writer);
 }
 
-static void print_office(const struct config *config, const struct office_status *office,
-                         const struct office_door_status *door, struct writer *writer)
+// What was asked for again: newest first.
+#define RESENDS_SHOWN 8
+static void print_resends(struct gateway *gateway, struct writer *writer)
+{
+    static const char *const states[] = {
+        [RESEND_OPEN] = "open", [RESEND_DONE] = "done", [RESEND_CANCELLED] = "cancelled"};
+    struct stored_resend list[RESENDS_SHOWN];
+    struct store *reader = NULL;
+    struct err err = {0};
+    writer_key(writer, "resends");
+    writer_array(writer);
+    int count = store_open_reader(gateway->directory, &reader, &err) == 0
+                    ? store_resends(reader, list, RESENDS_SHOWN, &err)
+                    : 0;
+    for (int i = 0; i < count; i++) {
+        writer_object(writer);
+        writer_key_int(writer, "id", list[i].id);
+        writer_key_text(writer, "state", states[list[i].state % 3]);
+        writer_key_text(writer, "lane", lane_text(list[i].lane));
+        writer_key_int(writer, "first", list[i].first);
+        writer_key_int(writer, "last", list[i].last);
+        writer_key_int(writer, "next", list[i].next);
+        writer_key_int(writer, "sent", list[i].sent);
+        writer_key_int(writer, "expired", list[i].expired);
+        writer_key_text(writer, "who", list[i].who);
+        writer_key_time(writer, "at", list[i].at_ms);
+        writer_end(writer);
+    }
+    writer_end(writer);
+    store_close(reader);
+}
+
+static void print_office(struct gateway *gateway, const struct config *config,
+                         const struct office_status *office, const struct office_door_status *door,
+                         struct writer *writer)
 {
     writer_key(writer, "office");
     if (!config->office.present) {
@@ -187,6 +220,7 @@ static void print_office(const struct config *config, const struct office_status
     writer_key_int(writer, "reconnects", (int64_t)office->reconnects);
     print_lanes(office, writer);
     print_commands(office, door, writer);
+    print_resends(gateway, writer);
     writer_end(writer);
 }
 
@@ -245,7 +279,7 @@ void gateway_status_print(struct gateway *gateway, struct writer *writer)
     print_config(gateway, config, reload_error, writer);
     print_store(gateway, &recorder, writer);
     print_backfill(&recorder.backfill, writer);
-    print_office(config, &office, &door, writer);
+    print_office(gateway, config, &office, &door, writer);
     print_alerts(gateway, writer);
     writer_key(writer, "links");
     live_print_links(gateway->live, writer);

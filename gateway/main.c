@@ -25,6 +25,7 @@ static const struct subcommand subcommands[] = {
     {"status", status_main, "state of the running gateway"},
     {"backup", backup_main, "the whole state in one file, also while the gateway runs"},
     {"restore", restore_main, "the state of a backup; the present one is kept aside"},
+    {"resend", resend_main, "sends messages again that head office had already"},
     {"office", office_main, "head office's side: signs commands for gateways"},
     {"user", user_main, "accounts of the page: add, passwd, remove, list"},
     {"hash", hash_main, NULL}, // a helper of the gateway: not shown

@@ -20,6 +20,7 @@ int verify_main(int argc, char **argv);
 int user_main(int argc, char **argv);
 int backup_main(int argc, char **argv);
 int restore_main(int argc, char **argv);
+int resend_main(int argc, char **argv);
 int office_main(int argc, char **argv);
 
 // "metergate NAME: MESSAGE" and "Try 'metergate NAME --help'." to stderr; returns EXIT_USAGE.

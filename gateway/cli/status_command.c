@@ -139,6 +139,28 @@ static void print_backfill(const json_t *backfill)
            status_number(backfill, "refused"), status_cell(backfill, "last", a));
 }
 
+// Why commands do not come in, and what is being sent again.
+static void print_again(const json_t *office)
+{
+    char a[CELL_SIZE];
+    char b[CELL_SIZE];
+    size_t index;
+    json_t *resend;
+    const json_t *commands = json_object_get(office, "commands");
+    if (json_is_string(json_object_get(commands, "error")))
+        printf("         commands: %s\n", status_cell(commands, "error", a));
+    json_array_foreach(json_object_get(office, "resends"), index, resend)
+    {
+        if (strcmp(status_cell(resend, "state", a), "open") != 0)
+            continue;
+        printf("         sends again (%" JSON_INTEGER_FORMAT "): %s %" JSON_INTEGER_FORMAT
+               " to %" JSON_INTEGER_FORMAT ", is at %" JSON_INTEGER_FORMAT "\n",
+               status_number(resend, "id"), status_cell(resend, "lane", b),
+               status_number(resend, "first"), status_number(resend, "last"),
+               status_number(resend, "next"));
+    }
+}
+
 static void print_office(json_t *office)
 {
     char a[CELL_SIZE];
@@ -163,6 +185,7 @@ static void print_office(json_t *office)
                name, status_number(lane, "acknowledged"), status_number(lane, "confirmed"),
                status_number(lane, "waiting"), status_cell(lane, "oldest", a));
     }
+    print_again(office);
 }
 
 static void print_alerts(const json_t *alerts)

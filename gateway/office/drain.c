@@ -20,6 +20,7 @@ void drain_begin(struct office *office)
         lane_restart(&office->lanes[lane]);
         office->exhausted[lane] = false;
     }
+    resend_begin(office);
     office->backfill_window = BACKFILL_FIRST;
     office->backfill_shrunk_ms = office_now(office);
 }
@@ -28,11 +29,12 @@ void drain_end(struct office *office)
 {
     for (enum lane lane = LANE_ALERT; lane < LANES_END; lane++)
         lane_restart(&office->lanes[lane]);
+    resend_begin(office);
     memset(office->direct, 0, sizeof office->direct);
     answers_end(office);
 }
 
-static void pace(struct office *office, int64_t delay_ms, int64_t now)
+void drain_pace(struct office *office, int64_t delay_ms, int64_t now)
 {
     if (delay_ms < DELAY_GOOD_MS && office->backfill_window < OFFICE_WINDOW_MAX) {
         office->backfill_window++;
@@ -49,7 +51,7 @@ void drain_answer(struct office *office, const struct ring_event *event)
     const struct slot_sent *slot = &window->slots[event->slot];
     if (slot->state != SLOT_FLIES)
         return;
-    pace(office, now - slot->sent_ms, now);
+    drain_pace(office, now - slot->sent_ms, now);
     office->backoff_ms = BACKOFF_FIRST_MS; // a broker that answers is well again
     lane_answer(window, event->slot, event->reason, office->config->office.accept_unsubscribed,
                 now);
@@ -103,7 +105,7 @@ void drain_settle(struct office *office)
 
 static int flying(const struct office *office)
 {
-    int sum = 0;
+    int sum = office->resend.window.flying;
     for (enum lane lane = LANE_ALERT; lane < LANES_END; lane++)
         sum += office->lanes[lane].flying;
     return sum;
@@ -122,6 +124,11 @@ static int limit(const struct office *office, enum lane lane)
     int most = window - window / 8;
     most = office->backfill_window < most ? office->backfill_window : most;
     return most > least ? most : least;
+}
+
+bool drain_has_room(const struct office *office)
+{
+    return flying(office) < limit(office, LANE_BACKFILL);
 }
 
 // Reads the next pointers of a lane; false when there are none.
@@ -143,6 +150,12 @@ static bool refill(struct office *office, struct lane_window *window)
     return count > 0;
 }
 
+bool drain_is_too_large(const struct office *office, const struct outbox_message *message)
+{
+    return office->packet_maximum > 0 &&
+           (int64_t)message->payload.length + PACKET_EXTRA > office->packet_maximum;
+}
+
 // Renders and publishes one slot. 0 done (or set aside), -1 not now.
 static int hand_out(struct office *office, struct lane_window *window, int slot)
 {
@@ -157,9 +170,7 @@ static int hand_out(struct office *office, struct lane_window *window, int slot)
         office->store_retry_ms = office_now(office) + STORE_RETRY_MS;
         return -1;
     }
-    bool large = message->payload.failed ||
-                 (office->packet_maximum > 0 &&
-                  (int64_t)message->payload.length + PACKET_EXTRA > office->packet_maximum);
+    bool large = message->payload.failed || drain_is_too_large(office, message);
     if (found == 0 || large) {
         lane_refuse(window, slot, found == 0 ? "row-missing" : "too-large");
         return 0;
@@ -214,9 +225,9 @@ bool drain_step(struct office *office)
             return false;
         more = drain_lane(office, lane, &idle) || more;
         if (!idle)
-            break; // what is more urgent has not gone out yet
+            return more; // what is more urgent has not gone out yet
     }
-    return more;
+    return (office->phase == PHASE_UP && resend_step(office)) || more;
 }
 
 int64_t drain_oldest_ms(const struct office *office)
@@ -226,6 +237,8 @@ int64_t drain_oldest_ms(const struct office *office)
         int64_t of_lane = lane_oldest_ms(&office->lanes[lane]);
         oldest = of_lane < oldest ? of_lane : oldest;
     }
+    int64_t again = lane_oldest_ms(&office->resend.window);
+    oldest = again < oldest ? again : oldest;
     for (int i = 0; i < DIRECT_END; i++)
         if (office->direct[i].flies && office->direct[i].sent_ms < oldest)
             oldest = office->direct[i].sent_ms;
@@ -242,7 +255,7 @@ int drain_gather(const struct office *office)
 
 int64_t drain_deadline_ms(const struct office *office)
 {
-    int64_t deadline = INT64_MAX;
+    int64_t deadline = lane_deadline_ms(&office->resend.window);
     for (enum lane lane = LANE_ALERT; lane < LANES_END; lane++) {
         int64_t of_lane = lane_deadline_ms(&office->lanes[lane]);
         deadline = of_lane < deadline ? of_lane : deadline;

@@ -7,6 +7,7 @@
 #include "office/inbox.h"
 #include "office/lane.h"
 #include "office/outbox.h"
+#include "office/resend.h"
 #include "office/session.h"
 #include "office/tls.h"
 
@@ -76,6 +77,7 @@ struct office {
     int64_t subscribe_ms; // boot clock: when to subscribe to commands again
 
     struct lane_window lanes[LANES_END];
+    struct resend resend;
     bool exhausted[LANES_END]; // nothing beyond `handed` when the outbox was last asked
     int64_t store_retry_ms;    // boot clock: not before
     struct outbox_message message;
@@ -104,6 +106,9 @@ void connection_lost(struct office *office, const char *why);
 void drain_begin(struct office *office); // a connection is up
 void drain_end(struct office *office);   // it is gone
 void drain_answer(struct office *office, const struct ring_event *event);
+bool drain_has_room(const struct office *office); // for one more message of a backlog
+void drain_pace(struct office *office, int64_t delay_ms, int64_t now); // by an answer's delay
+bool drain_is_too_large(const struct office *office, const struct outbox_message *message);
 void drain_settle(struct office *office); // cursors, gaps
 bool drain_step(struct office *office);   // hands messages out; true when there is more to do now
 // Boot time of the oldest message without an answer, INT64_MAX when there is none.

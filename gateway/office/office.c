@@ -120,6 +120,7 @@ static void tick(struct office *office, int64_t now)
         if (lanes[lane].last <= lanes[lane].acknowledged)
             lanes[lane].oldest_at_ms = 0;
     }
+    resend_tick(office);
     (void)pthread_mutex_lock(&office->mutex);
     memcpy(office->status.lanes, lanes, sizeof lanes);
     (void)pthread_mutex_unlock(&office->mutex);
@@ -133,6 +134,8 @@ static void take_events(struct office *office)
             continue; // of a handle that is gone
         if (event.kind != RING_ANSWER)
             connection_event(office, &event);
+        else if (event.lane == SESSION_RESEND)
+            resend_answer(office, event.slot, event.reason);
         else if (event.lane == 0 && event.slot >= DIRECT_END)
             answers_answer(office, &event);
         else if (event.lane == 0)
@@ -169,6 +172,7 @@ static bool turn(struct office *office, const struct ring_signals *signals)
     if (office->phase == PHASE_UP) {
         char error[sizeof office->status.error];
         drain_settle(office);
+        resend_settle(office);
         more = drain_step(office);
         if (office->phase == PHASE_UP) {
             enum office_state state = drain_state(office, error, sizeof error);

@@ -255,6 +255,8 @@ static void describe(MQTTProperties *properties, const struct session_message *m
     add_user_property(properties, "schema", message->schema);
     if (message->lane)
         add_user_property(properties, "lane", message->lane);
+    if (message->replay)
+        add_user_property(properties, "replay", "1");
     if (message->correlation_length > 0) {
         MQTTProperty one = {.identifier = MQTTPROPERTY_CODE_CORRELATION_DATA};
         one.value.data.data = (char *)message->correlation;

@@ -12,8 +12,9 @@
 #include <MQTTAsync.h>
 
 #define SESSION_KEEPALIVE_S 15
-#define SESSION_CONNECT_S 10    // paho gives up after
-#define SESSION_LANES LANES_END // lane 0: messages beside the outbox, slot by kind
+#define SESSION_CONNECT_S 10          // paho gives up after
+#define SESSION_RESEND LANES_END      // what was asked for again
+#define SESSION_LANES (LANES_END + 1) // lane 0: messages beside the outbox, slot by kind
 
 enum { DIRECT_STATE, DIRECT_METERS, DIRECT_HEALTH, DIRECT_END }; // slots of lane 0
 
@@ -52,6 +53,7 @@ struct session_message {
     const char *schema;
     const char *lane; // NULL for what is no event
     bool retain;
+    bool replay;             // it was sent before
     const void *correlation; // data of MQTT 5, of an answer
     size_t correlation_length;
 };

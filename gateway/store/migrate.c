@@ -115,6 +115,12 @@ static const struct step {
      " last INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY(chain, first)) STRICT,"
      " WITHOUT ROWID;",
      chain_begin_all},
+    {"CREATE TABLE resend(id INTEGER PRIMARY KEY AUTOINCREMENT, lane INTEGER NOT NULL REFERENCES"
+     " lane, first INTEGER NOT NULL, last INTEGER NOT NULL, from_ms INTEGER NOT NULL,"
+     " to_ms INTEGER NOT NULL, next INTEGER NOT NULL, sent INTEGER NOT NULL,"
+     " expired INTEGER NOT NULL, state INTEGER NOT NULL, who TEXT NOT NULL,"
+     " at_ms INTEGER NOT NULL) STRICT;",
+     NULL},
 };
 #define VERSION_KNOWN ((int64_t)(sizeof steps / sizeof steps[0]))
 

@@ -304,6 +304,37 @@ struct stored_gap {
 int store_gap_add(struct store *store, const struct stored_gap *gap, struct err *err);
 int store_gap_get(struct store *store, int64_t row, struct stored_gap *out, struct err *err);
 
+// --- messages that are asked for again ---
+#define STORE_RESENDS_OPEN_MAX 8 // a further request is refused
+#define STORE_RESENDS_MAX 32     // newest ones that are kept, done or not
+enum resend_state { RESEND_OPEN = 0, RESEND_DONE = 1, RESEND_CANCELLED = 2 };
+struct stored_resend {
+    int64_t id;
+    enum lane lane;
+    int64_t first, last;    // seq
+    int64_t from_ms, to_ms; // only messages that tell of [from, to); both 0: all
+    int64_t next;           // the first that is not done with
+    int64_t sent, expired;  // messages acknowledged, and named as gone
+    enum resend_state state;
+    char who[64];
+    int64_t at_ms;
+};
+// Keeps a request; its id is given. -1 when too many are open.
+int store_resend_add(struct store *store, struct stored_resend *resend, struct err *err);
+// The oldest open one; one by its id. 1 found, 0 not, -1.
+int store_resend_open(struct store *store, struct stored_resend *out, struct err *err);
+int store_resend_get(struct store *store, int64_t id, struct stored_resend *out, struct err *err);
+// The newest ones, newest first, at most `max`; returns how many, -1.
+int store_resends(struct store *store, struct stored_resend *list, int max, struct err *err);
+// How far it has come: next, sent, expired, and its state unless it was cancelled meanwhile.
+int store_resend_move(struct store *store, const struct stored_resend *resend, struct err *err);
+int store_resend_cancel(struct store *store, int64_t id, struct err *err); // 1, 0 was not open, -1
+// Names the messages of [first, last] that are not stored any more by gaps, except what gaps name
+// already. The caller knows that none of them is stored. from_ms 0: since the first meter was
+// configured. Adds their number to *named.
+int store_gap_expired(struct store *store, const struct stored_gap *gap, int64_t *named,
+                      struct err *err);
+
 // --- commands of head office ---
 #define STORE_COMMANDS_MAX 256 // newest ones of a key that are kept with their answers
 #define STORE_ANSWER_MAX (256 * 1024)

@@ -156,6 +156,8 @@ static void take_properties(struct packet *packet, struct fake_message *message)
                 (void)snprintf(message->schema, sizeof message->schema, "%.31s", value);
             if (strcmp(name, "lane") == 0)
                 (void)snprintf(message->lane, sizeof message->lane, "%.15s", value);
+            if (strcmp(name, "replay") == 0)
+                message->replay = strcmp(value, "1") == 0;
         } else {
             block.bad = true; // the gateway sends no others
         }

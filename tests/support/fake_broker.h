@@ -22,6 +22,7 @@ struct fake_message {
     char *payload;
     char content_type[64];
     char schema[32], lane[16]; // user properties
+    bool replay;               // user property replay=1
     bool retain;
     int qos;
 };
