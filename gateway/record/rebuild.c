@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -208,13 +209,22 @@ static int replay_readings(struct book *book, int64_t newest_ms, struct err *err
     return book->failed ? err_set(err, "%s", book->err.text) : 0;
 }
 
+// For reports, which have the store alone: where the site's gas days begin.
+static int keep_calendar(struct book *book, struct err *err)
+{
+    char text[sizeof book->config->timezone + 16];
+    (void)snprintf(text, sizeof text, "%d %s", book->calendar.start_minutes,
+                   book->config->timezone);
+    return store_setting_put(book->store, "gas_day", text, err);
+}
+
 static int build(struct book *book, int64_t configured_ms, struct err *err)
 {
     for (int i = 0; i < book->config->meter_count; i++)
         if (track(book, i, configured_ms, err) != 0)
             return -1;
     int64_t newest_ms;
-    if (book_note_meters(book, err) != 0)
+    if (book_note_meters(book, err) != 0 || keep_calendar(book, err) != 0)
         return -1;
     if (store_reading_newest(book->store, &newest_ms, err) != 0 ||
         restore_alerts(book, newest_ms, err) != 0 || replay_readings(book, newest_ms, err) != 0)

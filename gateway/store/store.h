@@ -503,7 +503,8 @@ int store_bring_home(struct store *store, struct err *err);
 bool store_is_full(const struct store *store);
 
 // Text by key for small state that must survive ("clean_stop", "claim"); "gateway" holds the
-// gateway's id for exports, "stream" belongs to the store.
+// gateway's id for exports, "gas_day" when its gas days begin (minutes after midnight, IANA zone)
+// for reports, "stream" belongs to the store.
 int store_setting_put(struct store *store, const char *key, const char *value, struct err *err);
 int store_setting_get(struct store *store, const char *key, char *value, size_t size,
                       struct err *err); // 1, 0, -1

@@ -3,13 +3,16 @@
 The gateway runs over an hour boundary, is killed, and comes back hours later by its wall clock (lib/wall_clock.c: only
 that clock is shifted). The meter is pymodbus with a log of its own; what it held at each instant is known.
 """
+import csv
+import io
+import json
 import shutil
 import time
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from lib.gateway import Gateway
+from lib.gateway import Gateway, run
 from lib.log_meter import HOUR_S, PROFILE, SHANGHAI, LogMeter
 from lib.meter import Meters
 from lib.office import Office
@@ -239,3 +242,65 @@ def test_another_meter_gives_nothing(outage):
     assert "another meter" in outage.backfill()["last"]
     assert all(hour["end"] is None for hour in outage.hours().values())
     assert not [one for one in outage.gateway.export("readings") if one["channels"]["volume_base"]["quality"] == "archive"]
+
+
+def sums(reasons, quality):
+    return sum(one["count"] for one in reasons if one["quality"] == quality)
+
+
+def test_the_ledger_names_the_gap(outage):
+    """What the office is told of the gas day that ended in the gap, against the readings and plain arithmetic."""
+    kept = [milliseconds(one["at"]) for one in outage.gateway.export("readings")]
+    outage.after()
+    body = outage.office.wait_for("completeness", "one", lambda one: one["index"]["archive"] > 0, deadline_s=60)[0]
+    started = outage.first + AWAY_S
+    day = next(one for one in outage.office.of("day", "one") if one["version"] == 2)
+    assert (body["from"], body["to"], body["reads"]) == (day["from"], day["to"], day["reads"])
+    assert body["lane"] == "backfill" and body["version"] == 2
+    first = next(one for one in outage.office.of("completeness", "one") if one["version"] == 1)
+    assert body["replaces"] == {"lane": first["lane"], "seq": first["seq"]}
+    assert first["reads"] == body["reads"] and first["index"]["archive"] == 0 and first["feed"][first["lane"]] == first["seq"] - 1
+    # its hours tile the day and add up to it
+    hours = body["hours"]
+    assert [hours[0]["from"], hours[-1]["to"]] == [body["from"], body["to"]] and len(hours) == 24
+    assert all(one["to"] == other["from"] for one, other in zip(hours, hours[1:]))
+    for key in ("expected", "good", "suspect", "missing"):
+        assert sum(hour["reads"][key] for hour in hours) == body["reads"][key]
+    for one in hours + [body]:
+        reads = one["reads"]
+        assert reads["expected"] == reads["good"] + reads["suspect"] + reads["missing"]
+        assert (sums(one["reasons"], "missing"), sums(one["reasons"], "suspect")) == (reads["missing"], reads["suspect"])
+    # the two hours of the day in which the gateway did not run, but for the seconds that it did
+    for number, hour in enumerate(hours[-2:]):
+        begin = outage.boundary(number)
+        read = [at for at in kept if begin <= at < begin + 1000 * HOUR_S]
+        assert hour["reads"]["expected"] == 1200, "every 3 s"
+        assert hour["reads"]["good"] == len(read), (hour, len(read))
+        down = next(one["count"] for one in hour["reasons"] if one["why"] == "gateway-down")
+        assert down == 1200 - len(read), hour
+        assert hour["index"] == "archive", "the log had it"
+    assert all(hour["reads"]["expected"] == 0 and "index" not in hour for hour in hours[:-3]), "not configured yet"
+    hole = body["holes"][-1]
+    assert (hole["to"], hole["why"]) == (body["to"], "gateway-down") and hole["missing"] >= 2300
+    # the outage itself, to the newest reading that was kept
+    times = body["outages"]["times"]
+    assert len(times) == 1 and times[0]["why"] == "gateway-down"
+    assert milliseconds(times[0]["from"]) == max(kept) and times[0]["to"] == body["to"], "cut at the day's end"
+    assert milliseconds(first["at"]) > 1000 * (started - 2)
+    # the same by the command line
+    date = datetime.fromtimestamp(milliseconds(body["from"]) / 1000, SHANGHAI).strftime("%Y-%m-%d")
+    options = ("report", "completeness", "--state", str(outage.gateway.state), "--date", date)
+    told = json.loads(run(*options, "--json").stdout, parse_float=Decimal)
+    strip = {key: body[key] for key in body if key not in ("stream", "lane", "seq")}
+    assert told["closed"] == [strip] and told["open"] == [] and told["reads"] == body["reads"]
+    rows = list(csv.DictReader(io.StringIO(run(*options, "--csv").stdout)))
+    assert [row["from"] for row in rows] == [hour["from"] for hour in hours]
+    assert sum(int(row["missing"]) for row in rows) == body["reads"]["missing"]
+    english = run(*options, "--lang", "en")
+    assert english.status == 0 and "the gateway did not run" in english.stdout, english.stdout
+    assert "Read back from the meter's own log" in english.stdout
+    chinese = run(*options, "--meter", "one", "--lang", "zh")
+    assert chinese.status == 0 and "网关未运行" in chinese.stdout and "已从仪表自身存档补读" in chinese.stdout
+    assert run(*options[:-1], "2020-01-01").status == 1, "nothing of that day"
+    verified = outage.gateway.verify()
+    assert verified.status == 0, verified.stdout + verified.stderr

@@ -1,0 +1,33 @@
+// Reports: what each of them is told by the command line.
+#ifndef METERGATE_CLI_REPORT_H
+#define METERGATE_CLI_REPORT_H
+
+#include "base/catalogue.h"
+#include "gas/gasday.h"
+#include "store/store.h"
+
+enum report_form { REPORT_TEXT, REPORT_CSV, REPORT_JSON };
+
+struct report {
+    struct store *store; // a reader
+    char gateway[ID_SIZE];
+    struct gas_calendar calendar;
+    const char *meter;      // NULL: all
+    int64_t from_ms, to_ms; // the gas day
+    char date[16];          // on which it begins
+    enum report_form form;
+    enum language language;
+};
+
+// Both return an exit status.
+int report_main(int argc, char **argv);
+int report_completeness(struct report *report);
+
+// "2026-11-23 06:00" of the site's clock.
+const char *report_time(int64_t at_ms, char text[static 20]);
+// Prints a cell of a table, padded to a width on the terminal (Chinese takes two columns each).
+void report_cell(const char *text, int width, bool right);
+// The catalogue's words for a reason, else its code.
+const char *report_why(uint16_t why, enum language language, char code[static WHY_TEXT_MAX]);
+
+#endif

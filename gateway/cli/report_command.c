@@ -1,0 +1,227 @@
+// metergate report: the frame of all reports, and what they share.
+#include "cli/report.h"
+
+#include "base/timetext.h"
+#include "cli/cli.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define DAY_MS (INT64_C(24) * 3600 * 1000)
+#define HOUR_MS INT64_C(3600000)
+
+static void print_help(void)
+{
+    puts("usage: metergate report completeness --state DIR [OPTION]...\n"
+         "\n"
+         "completeness: of a gas day, for each meter and hour the reads that were due, those that "
+         "came,\n"
+         "and why the others did not; what is known of the index all the same; named holes; the "
+         "gateway's\n"
+         "own outages; the messages for head office. Reads only, also while the gateway runs.\n"
+         "\n"
+         "  --meter ID      one meter only\n"
+         "  --date D        the gas day that begins on this local date, as 2026-11-23; default:\n"
+         "                  the newest one that is over\n"
+         "  --csv           one row for each meter and hour, times in UTC\n"
+         "  --json          one object; each meter's day as in the feed (completeness/1)\n"
+         "  --lang en|zh    language of the text; default: that of the locale\n"
+         "  -h, --help      print this help\n"
+         "\n"
+         "Exit status: 0 the report was made, holes or not; 1 it could not be made, or the store "
+         "has nothing\nof that day; 2 wrong usage.");
+}
+
+// --- shared by the reports ---
+
+const char *report_time(int64_t at_ms, char text[static 20])
+{
+    char utc[TIME_TEXT_MAX];
+    (void)time_print(wall_clock_s(at_ms) * 1000, utc);
+    (void)snprintf(text, 20, "%.10s %.5s", utc, utc + 11);
+    return text;
+}
+
+void report_cell(const char *text, int width, bool right)
+{
+    int columns = 0;
+    for (const char *at = text; *at != '\0'; at++) {
+        unsigned char byte = (unsigned char)*at;
+        if (byte < 0x80 || byte >= 0xC0)
+            columns += byte >= 0xE2 ? 2 : 1; // from U+2E80 on, for what the catalogue has
+    }
+    int space = columns < width ? width - columns : 0;
+    printf("%*s%s%*s", right ? space : 0, "", text, right ? 0 : space, "");
+}
+
+const char *report_why(uint16_t why, enum language language, char code[static WHY_TEXT_MAX])
+{
+    char key[8 + WHY_TEXT_MAX];
+    (void)why_text(why, code);
+    (void)snprintf(key, sizeof key, "why.%s", code);
+    const char *words = catalogue_text(key, language);
+    return words != NULL ? words : code;
+}
+
+// --- the command line ---
+
+static const struct kind {
+    const char *name;
+    int (*run)(struct report *report);
+} kinds[] = {
+    {"completeness", report_completeness},
+    {NULL, NULL},
+};
+
+struct options {
+    const char *what, *state, *meter, *date, *language;
+    enum report_form form;
+};
+
+static bool is_chinese(void)
+{
+    static const char *const names[] = {"LC_ALL", "LC_MESSAGES", "LANG"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *value = getenv(names[i]);
+        if (value != NULL && value[0] != '\0')
+            return strncmp(value, "zh", 2) == 0;
+    }
+    return false;
+}
+
+static int choose_language(const struct options *options, enum language *out)
+{
+    *out = is_chinese() ? LANGUAGE_ZH : LANGUAGE_EN;
+    if (options->language == NULL)
+        return EXIT_DONE;
+    *out = strcmp(options->language, "zh") == 0 ? LANGUAGE_ZH : LANGUAGE_EN;
+    if (*out == LANGUAGE_EN && strcmp(options->language, "en") != 0)
+        return cli_usage("report", "there are the languages en and zh, but no '%s'",
+                         options->language);
+    return EXIT_DONE;
+}
+
+// Gas days by the site's clock, which the store remembers.
+static int read_calendar(struct report *report)
+{
+    struct err err = {.text = ""};
+    char text[96];
+    int found = store_setting_get(report->store, "gas_day", text, sizeof text, &err);
+    if (found > 0) {
+        char *end;
+        long minutes = strtol(text, &end, 10);
+        if (*end != ' ' || minutes < 0 || minutes > 1425)
+            found = err_set(&err, "the store's gas_day '%s' names no gas day", text);
+        else if (gas_calendar_init(&report->calendar, end + 1, (int)minutes, &err) != 0)
+            found = -1;
+    }
+    if (found == 0)
+        (void)err_set(&err, "the store does not say when its gas days begin: start the gateway "
+                            "once with this program");
+    if (found > 0)
+        found = store_setting_get(report->store, "gateway", report->gateway, sizeof report->gateway,
+                                  &err);
+    return found >= 0 && err.text[0] == '\0' ? EXIT_DONE : cli_problem("report", "%s", err.text);
+}
+
+static int64_t local_day(int64_t at_ms)
+{
+    return wall_clock_s(at_ms) / 86400;
+}
+
+static int choose_day(struct report *report, const char *date)
+{
+    int64_t at_ms;
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    int64_t from = period_start(&report->calendar, SPAN_DAY, (int64_t)now.tv_sec * 1000);
+    from = period_start(&report->calendar, SPAN_DAY, from - 1);
+    if (date != NULL) {
+        if (strlen(date) != 10 || time_parse(date, &at_ms) != 0)
+            return cli_usage("report", "--date: '%s' is no date; write 2026-11-23", date);
+        from = period_start(&report->calendar, SPAN_DAY, at_ms + DAY_MS + 14 * HOUR_MS);
+        while (local_day(from) > at_ms / DAY_MS)
+            from = period_start(&report->calendar, SPAN_DAY, from - 1);
+    }
+    char text[20];
+    report->from_ms = from;
+    report->to_ms = period_end(&report->calendar, SPAN_DAY, from);
+    (void)snprintf(report->date, sizeof report->date, "%.10s", report_time(from, text));
+    return EXIT_DONE;
+}
+
+static int check_meter(const struct report *report)
+{
+    int number;
+    struct err err;
+    int found =
+        report->meter == NULL ? 1 : store_meter_find(report->store, report->meter, &number, &err);
+    if (found < 0)
+        return cli_problem("report", "%s", err.text);
+    return found == 1 ? EXIT_DONE
+                      : cli_problem("report", "the store knows no meter '%s'", report->meter);
+}
+
+static int run(const struct kind *kind, const struct options *options)
+{
+    struct err err;
+    struct report report = {.meter = options->meter, .form = options->form};
+    int status = choose_language(options, &report.language);
+    if (status != EXIT_DONE)
+        return status;
+    if (store_open_reader(options->state, &report.store, &err) != 0)
+        return cli_problem("report", "%s", err.text);
+    status = read_calendar(&report);
+    if (status == EXIT_DONE)
+        status = choose_day(&report, options->date);
+    if (status == EXIT_DONE)
+        status = check_meter(&report);
+    if (status == EXIT_DONE)
+        status = kind->run(&report);
+    store_close(report.store);
+    return status;
+}
+
+static int run_kind(const struct options *options)
+{
+    const struct kind *kind = kinds;
+    while (kind->name != NULL && strcmp(kind->name, options->what) != 0)
+        kind++;
+    if (kind->name == NULL)
+        return cli_usage("report", "there is no report '%s', only completeness", options->what);
+    if (options->state == NULL)
+        return cli_usage("report", "name the state folder with --state DIR");
+    return run(kind, options);
+}
+
+int report_main(int argc, char **argv)
+{
+    static const struct option rows[] = {
+        {"state", required_argument, NULL, 's'}, {"meter", required_argument, NULL, 'm'},
+        {"date", required_argument, NULL, 'd'},  {"lang", required_argument, NULL, 'l'},
+        {"csv", no_argument, NULL, 'c'},         {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0}};
+    struct options options = {.form = REPORT_TEXT};
+    int option;
+    opterr = 0;
+    while ((option = getopt_long(argc, argv, "h", rows, NULL)) != -1) {
+        switch (option) {
+        case 's': options.state = optarg; break;
+        case 'm': options.meter = optarg; break;
+        case 'd': options.date = optarg; break;
+        case 'l': options.language = optarg; break;
+        case 'c': options.form = REPORT_CSV; break;
+        case 'j': options.form = REPORT_JSON; break;
+        case 'h': print_help(); return EXIT_DONE;
+        default:
+            return cli_usage("report", "'%s' is no option, or lacks its value", argv[optind - 1]);
+        }
+    }
+    if (argc - optind != 1)
+        return cli_usage("report", "name the report: completeness");
+    options.what = argv[optind];
+    return run_kind(&options);
+}
