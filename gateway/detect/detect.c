@@ -15,6 +15,7 @@ const char *alert_kind_text(enum alert_kind kind)
     case ALERT_METER_EXCHANGED: return "meter-exchanged";
     case ALERT_STORE_FULL: return "store-full";
     case ALERT_STORE_REPLACED: return "store-replaced";
+    case ALERT_STORE_RESTORED: return "store-restored";
     default: return "unknown";
     }
 }

@@ -34,6 +34,7 @@ enum alert_kind {
     // of the gateway itself: no rule over readings
     ALERT_STORE_FULL = 5,
     ALERT_STORE_REPLACED = 6,
+    ALERT_STORE_RESTORED = 7,
     ALERT_KINDS
 };
 enum alert_severity { SEVERITY_MINOR = 1, SEVERITY_MAJOR = 2, SEVERITY_CRITICAL = 3 };

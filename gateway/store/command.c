@@ -9,7 +9,10 @@ int store_command_last(struct store *store, const char *key, int64_t *counter, s
 {
     struct query query;
     if (query_begin(&query, store, SLOT_COMMAND_LAST,
-                    "SELECT ifnull(max(counter), 0) FROM command WHERE key = ?1", err) != 0)
+                    "SELECT max(ifnull((SELECT max(counter) FROM command WHERE key = ?1), 0),"
+                    " ifnull((SELECT CAST(value AS INTEGER) FROM setting"
+                    " WHERE key = 'command_floor'), 0))",
+                    err) != 0)
         return -1;
     query_text(&query, key);
     int found = query_row(&query, err);

@@ -15,6 +15,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -270,6 +271,49 @@ static int begin_stream(struct store *store, struct restore_report *report, stru
     return store_setting_put(store, "stream", report->stream, err);
 }
 
+// A command that was executed after the backup must not be executed again: counters are instants.
+static int bar_commands(struct store *store, int64_t now_ms, struct err *err)
+{
+    char floor[32];
+    (void)snprintf(floor, sizeof floor, "%lld", (long long)now_ms);
+    return store_setting_put(store, "command_floor", floor, err);
+}
+
+// An alert that is over as soon as it is there: it tells, and nothing has to be watched.
+static int raise_alert(struct store *store, const struct restore_report *report, int64_t now_ms,
+                       bool send, struct err *err)
+{
+    char id[UUID_SIZE];
+    char at[TIME_TEXT_MAX];
+    struct alert_change change = {.kind = ALERT_STORE_RESTORED,
+                                  .severity = SEVERITY_MAJOR,
+                                  .state = ALERT_OPEN,
+                                  .subject = ALERT_GATEWAY,
+                                  .at_ms = now_ms,
+                                  .since_ms = now_ms,
+                                  .evidence = {.observed = (double)NAN,
+                                               .expected_low = (double)NAN,
+                                               .expected_high = (double)NAN,
+                                               .from_ms = report->backup_ms,
+                                               .to_ms = now_ms}};
+    (void)time_print(report->backup_ms, at);
+    (void)snprintf(change.evidence.rule, sizeof change.evidence.rule, "%s, stream %.8s", at,
+                   report->old_stream);
+    if (store_alert_add(store, &change, send, id, err) != 0)
+        return -1;
+    change.state = ALERT_CLOSED;
+    return store_alert_add(store, &change, send, id, err);
+}
+
+static int was_sent(struct store *store, bool *send, struct err *err)
+{
+    int64_t given = 0;
+    if (store_ask(store, "SELECT sum(last) FROM lane", &given, err) != 0)
+        return -1;
+    *send = given > 0; // without an office nothing enters the outbox
+    return 0;
+}
+
 static int say_so(struct store *store, const struct restore_settings *settings,
                   const struct restore_report *report, struct err *err)
 {
@@ -291,11 +335,14 @@ static int say_so(struct store *store, const struct restore_settings *settings,
 static int renew(struct store *store, const struct restore_settings *settings,
                  struct restore_report *report, struct err *err)
 {
-    if (store_round_begin(store, err) != 0)
+    bool send;
+    if (was_sent(store, &send, err) != 0 || store_round_begin(store, err) != 0)
         return -1;
     if (store_execute(store, "DROP TABLE backup_note; DROP TABLE backup_file", err) != 0 ||
         name_acknowledged(store, settings->now_ms, report, err) != 0 ||
-        begin_stream(store, report, err) != 0 || say_so(store, settings, report, err) != 0) {
+        begin_stream(store, report, err) != 0 || bar_commands(store, settings->now_ms, err) != 0 ||
+        raise_alert(store, report, settings->now_ms, send, err) != 0 ||
+        say_so(store, settings, report, err) != 0) {
         store_round_cancel(store);
         return -1;
     }

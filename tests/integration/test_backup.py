@@ -126,6 +126,8 @@ def test_restore_under_a_gateway_begins_a_new_stream(bus, broker, office, gatewa
         store = gateway.status()["store"]
         assert store["stream"] == report["stream"] != old_stream
         assert store["restored"] == {"backup": made["at"], "old_stream": old_stream}
+        told = second.wait_for("alert", "gateway", lambda body: body["kind"] == "store-restored", count=2)
+        assert [body["state"] for body in told] == ["open", "closed"] and made["at"] in told[0]["text"]["en"], told
         gaps = second.wait_for("gap", where=lambda body: body["reason"] == "restored")
         wait_until(lambda: not second.holes() and len(second.of("reading")) > 6, 60,
                    lambda: f"no hole but those that a gap names: {second.holes()}, gaps {gaps}")
