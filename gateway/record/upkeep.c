@@ -178,6 +178,22 @@ static int remove_in_round(struct store *store, const struct care_task *task, st
     return gone;
 }
 
+#define PACK_RETRY_MS 60000 // after a failure; the readings stay where they are meanwhile
+
+static void pack(struct upkeep *upkeep, struct store *store, const struct upkeep_now *now)
+{
+    struct err err;
+    if (now->boot_ms < upkeep->pack_boot_ms || !store_reading_ripe(store, now->wall_ms))
+        return;
+    if (store_round_begin(store, &err) == 0) {
+        if (store_reading_pack(store, &err) == 0 && store_round_commit(store, &err) == 0)
+            return;
+        store_round_cancel(store);
+    }
+    log_warn("recorder", "readings are not packed yet: %s", err.text);
+    upkeep->pack_boot_ms = now->boot_ms + PACK_RETRY_MS;
+}
+
 static void take_care(struct upkeep *upkeep, struct store *store, const struct upkeep_now *now)
 {
     struct err err;
@@ -306,6 +322,7 @@ bool upkeep_step(struct upkeep *upkeep, struct store *store, const struct upkeep
         if (look(upkeep, store, now))
             return told || upkeep->status.messages != messages;
     }
+    pack(upkeep, store, now);
     if (now->boot_ms >= care_due_ms(&upkeep->care))
         take_care(upkeep, store, now);
     return told;

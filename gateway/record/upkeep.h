@@ -20,6 +20,7 @@ struct upkeep_status {
 
 struct upkeep {
     const char *directory;
+    int64_t pack_boot_ms; // packing is not tried before
     struct care care;
     struct room room;
     int64_t look_boot_ms;    // at the space: next

@@ -4,6 +4,8 @@
 #include "base/log.h"
 #include "store/backup.h"
 #include "store/query.h"
+#include "store/reading_find.h"
+#include "store/tail.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -337,6 +339,9 @@ void store_close(struct store *store)
     }
     (void)sqlite3_close(store->db);
     store_profiles_free(store);
+    store_meters_forget(store);
+    tail_free(store);
+    readings_forget(store);
     buf_release(&store->words);
     buf_release(&store->marks);
     buf_release(&store->body);
@@ -353,6 +358,18 @@ void store_view_begin(struct store *store)
 void store_view_end(struct store *store)
 {
     if (sqlite3_get_autocommit(store->db) == 0)
+        (void)sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL);
+}
+
+bool store_glance_begin(struct store *store)
+{
+    bool begins = sqlite3_get_autocommit(store->db) != 0;
+    return begins && sqlite3_exec(store->db, "BEGIN", NULL, NULL, NULL) == SQLITE_OK;
+}
+
+void store_glance_end(struct store *store, bool began)
+{
+    if (began && sqlite3_get_autocommit(store->db) == 0)
         (void)sqlite3_exec(store->db, "COMMIT", NULL, NULL, NULL);
 }
 
@@ -382,15 +399,19 @@ void store_row_damaged(struct store *store, const char *table, int64_t row, cons
 int64_t store_newest_ms(struct store *store)
 {
     struct query query;
+    int64_t newest = 0;
     if (query_begin(&query, store, SLOT_NEWEST,
-                    "SELECT max(coalesce((SELECT max(id) >> 16 FROM reading), 0),"
-                    " coalesce((SELECT at_ms FROM period ORDER BY id DESC LIMIT 1), 0),"
+                    "SELECT max("
+                    "coalesce((SELECT at_ms FROM period ORDER BY id DESC LIMIT 1), 0),"
                     " coalesce((SELECT max(at_ms) FROM alert_change), 0),"
                     " coalesce((SELECT at_ms FROM audit ORDER BY number DESC LIMIT 1), 0))",
-                    NULL) != 0 ||
-        query_row(&query, NULL) != 1)
-        return 0;
-    int64_t newest = query_get_int(&query, 0);
-    query_end(&query);
-    return newest;
+                    NULL) == 0 &&
+        query_row(&query, NULL) == 1) {
+        newest = query_get_int(&query, 0);
+        query_end(&query);
+    }
+    int64_t reading = 0;
+    if (store_reading_newest(store, &reading, NULL) != 0)
+        return newest;
+    return reading > newest ? reading : newest;
 }

@@ -14,10 +14,27 @@ enum slot {
     SLOT_DECODER_FIND,
     SLOT_DECODER_ADD,
     SLOT_DECODER_LOAD,
-    SLOT_READING_ADD,
-    SLOT_READING_PAGE,
-    SLOT_READING_INSTANT,
-    SLOT_READING_GET,
+    SLOT_DECODER_KNOWN,
+    SLOT_METER_NAME,
+    SLOT_TAIL_PUT,
+    SLOT_TAIL_PAGE,
+    SLOT_TAIL_HEAD,
+    SLOT_TAIL_BEGINS,
+    SLOT_TAIL_SLOTS,
+    SLOT_PACK_ADD,
+    SLOT_PACK_ROWS,
+    SLOT_PACK_REMOVE,
+    SLOT_SEGMENT_ADD,
+    SLOT_SEGMENT_LANE_ADD,
+    SLOT_SEGMENT_LANE_REMOVE,
+    SLOT_SEGMENT_OF_NUMBER,
+    SLOT_SEGMENT_OF_SEQ,
+    SLOT_SEGMENT_OVERLAP,
+    SLOT_SEGMENT_NEXT,
+    SLOT_SEGMENT_OLD,
+    SLOT_SEGMENT_GONE,
+    SLOT_SEGMENT_LANES,
+    SLOT_GAP_TOUCHES,
     SLOT_PERIOD_BEFORE,
     SLOT_PERIOD_ADD,
     SLOT_PERIOD_PAGE_METER,
@@ -112,8 +129,6 @@ enum slot {
     SLOT_HOLES,
     SLOT_HOLE_NEXT,
     SLOT_SEAL_FIND,
-    SLOT_RETAIN_PAGE,
-    SLOT_RETAIN_REMOVE,
     SLOT_NEWEST,
     SLOT_ONCE, // prepared anew at each use: for what runs seldom
     SLOTS
@@ -137,6 +152,11 @@ struct store {
     int decoder_count;
     struct profile **records;      // of archives: PROFILE_ARCHIVES_MAX for each decoder
     struct buf words, marks, body; // scratch of one row
+    int64_t decoder_known;         // revision that is in the store, 0 unknown
+    struct tail *tail;             // of the writer (tail.h)
+    struct rows *seen;             // rows that the outbox named newest, by number (reading_find.h)
+    char (*meters)[ID_SIZE];       // ids by number, read when first met
+    int meter_count;
     int64_t chain_left; // rows that retention took in this round and the chains do not count yet
     int64_t damaged;    // rows left out
     bool is_damaged;    // the file is not usable any more
@@ -171,6 +191,9 @@ void doubt_end(const char *store_path);
 // Brings the schema to this program's version. A newer one, or a file that is not a store, is
 // refused.
 int store_migrate(struct store *store, struct err *err);
+// A step of it: the readings of older versions, one table row and one pointer each, to the tail and
+// to segments.
+int migrate_readings(struct store *store, struct err *err);
 // Whether the file has exactly this program's version (readers do not migrate).
 int store_check_version(struct store *store, struct err *err);
 // Runs SQL text of our own that takes no values.
@@ -196,11 +219,19 @@ int outbox_point(struct store *store, enum lane lane, int64_t seq, enum message_
 // A row that cannot be read: named in the log, counted, left out.
 void store_row_damaged(struct store *store, const char *table, int64_t row, const struct err *why);
 
-// Reading rows: their id is instant and meter, so that they lie in the order of time.
+// The id of a meter's number, from the cache; NULL with a message where there is none.
+const char *store_meter_name(struct store *store, int number, struct err *err);
+void store_meters_forget(struct store *store);
+
+// A view for several statements, where none is open already. Whoever began it ends it.
+bool store_glance_begin(struct store *store);
+void store_glance_end(struct store *store, bool began);
+
+// A reading's row: its number in the order of insertion, and its meter.
 #define READING_AT_MAX (INT64_C(1) << 46) // 4199 AD
-static inline int64_t reading_id(int64_t at_ms, int64_t meter_number)
+static inline int64_t reading_id(int64_t number, int meter)
 {
-    return (at_ms << 16) | meter_number;
+    return number << 16 | meter;
 }
 #define READING_ANSWERED 1
 #define READING_BEGINS 4 // a series
@@ -244,5 +275,6 @@ int verify_outbox(struct verify *verify, struct err *err);
 int verify_chains(struct verify *verify, struct err *err);
 int verify_rows(struct verify *verify, struct err *err);
 int verify_ledgers(struct verify *verify, struct err *err);
+int verify_readings(struct verify *verify, struct err *err);
 
 #endif

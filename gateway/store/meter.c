@@ -1,6 +1,8 @@
 // Numbers of meters, and which meter has stood there since when.
 #include "store/query.h"
 
+#include <stdlib.h>
+
 #define METERS_MAX 65535 // what a reading's id has room for
 
 static int meter_find(struct store *store, const char *id, int *number, int64_t *configured_ms,
@@ -103,4 +105,42 @@ int store_series_last(struct store *store, int meter_number, char serial[static 
         query_end(&query);
     }
     return found;
+}
+
+const char *store_meter_name(struct store *store, int number, struct err *err)
+{
+    if (number >= store->meter_count) {
+        int count = number + 64;
+        char(*grown)[ID_SIZE] = reallocarray(store->meters, (size_t)count, sizeof *grown);
+        if (grown == NULL) {
+            (void)err_set(err, "out of memory for %d meters", count);
+            return NULL;
+        }
+        for (int i = store->meter_count; i < count; i++)
+            grown[i][0] = '\0';
+        store->meters = grown;
+        store->meter_count = count;
+    }
+    if (store->meters[number][0] != '\0')
+        return store->meters[number];
+    struct query query;
+    if (query_begin(&query, store, SLOT_METER_NAME, "SELECT id FROM meter WHERE number = ?1",
+                    err) != 0)
+        return NULL;
+    query_int(&query, number);
+    int found = query_row(&query, err);
+    if (found == 0)
+        (void)err_set(err, "there is no meter %d", number);
+    if (found != 1)
+        return NULL;
+    query_get_text(&query, 0, store->meters[number], ID_SIZE);
+    query_end(&query);
+    return store->meters[number];
+}
+
+void store_meters_forget(struct store *store)
+{
+    free(store->meters);
+    store->meters = NULL;
+    store->meter_count = 0;
 }

@@ -20,6 +20,8 @@ static int make_stream(struct store *store, struct err *err)
 // for ever. Two indices: one meter's history, and export in the order of time.
 // lacks: an hour or gas day whose end index is not measured, so that gaps are found without a look
 // at every period.
+// tail, segment, pack, segment_lane (tail.h, segment.h): readings since version 10, and where their
+// messages are: table reading and its pointers in the outbox are gone.
 // ledger: last_…: newest seq of each lane before it, so that head office can tell whether it has
 // all. outage: meter NULL: of all; to_ms is INT64_MAX while it goes on. lane: retained_high,
 // retained_count: seqs that retention took away, so that a hole is either one of those, named by a
@@ -121,6 +123,16 @@ static const struct step {
      " expired INTEGER NOT NULL, state INTEGER NOT NULL, who TEXT NOT NULL,"
      " at_ms INTEGER NOT NULL) STRICT;",
      NULL},
+    {"CREATE TABLE tail(slot INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;"
+     "CREATE TABLE segment(first INTEGER PRIMARY KEY, count INTEGER NOT NULL,"
+     " from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, kept INTEGER NOT NULL) STRICT;"
+     "CREATE INDEX segment_of_time ON segment(to_ms) WHERE kept = 1;"
+     "CREATE TABLE pack(id INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;"
+     "CREATE TABLE segment_lane(lane INTEGER NOT NULL, last INTEGER NOT NULL,"
+     " first INTEGER NOT NULL, count INTEGER NOT NULL, segment INTEGER NOT NULL,"
+     " PRIMARY KEY(lane, last)) STRICT, WITHOUT ROWID;"
+     "CREATE INDEX segment_lane_of ON segment_lane(segment);",
+     migrate_readings},
 };
 #define VERSION_KNOWN ((int64_t)(sizeof steps / sizeof steps[0]))
 

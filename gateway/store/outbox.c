@@ -1,5 +1,6 @@
 // The outbox: pointers to rows by lane and seq, a cursor for what is acknowledged, and gaps.
 #include "store/chain.h"
+#include "store/reading_find.h"
 
 #include <inttypes.h>
 
@@ -44,8 +45,9 @@ int outbox_point(struct store *store, enum lane lane, int64_t seq, enum message_
     return query_run(&query, err);
 }
 
-int store_outbox_next(struct store *store, enum lane lane, int64_t after,
-                      struct outbox_entry *entries, int max, struct err *err)
+// Those that have a pointer of their own: all but readings.
+static int pointers_next(struct store *store, enum lane lane, int64_t after,
+                         struct outbox_entry *entries, int max, struct err *err)
 {
     struct query query;
     if (query_begin(&query, store, SLOT_OUTBOX_PAGE,
@@ -68,6 +70,48 @@ int store_outbox_next(struct store *store, enum lane lane, int64_t after,
     return more == 0 ? count : -1;
 }
 
+// Both in order of seq, into the first one, which has room for all of them.
+static int merge(struct outbox_entry *entries, int count, const struct outbox_entry *others,
+                 int other_count, int max)
+{
+    int total = count + other_count;
+    int one = count - 1;
+    int other = other_count - 1;
+    for (int place = total - 1; place >= 0;
+         place--) { // from the end, so that nothing is in the way
+        bool take_other = other >= 0 && (one < 0 || others[other].seq > entries[one].seq);
+        entries[place] = take_other ? others[other--] : entries[one--];
+    }
+    return total < max ? total : max;
+}
+
+// 64 at a time: each part is asked for as many, so that the first of both are the first of all.
+#define NEXT_AT_ONCE 64
+
+int store_outbox_next(struct store *store, enum lane lane, int64_t after,
+                      struct outbox_entry *entries, int max, struct err *err)
+{
+    int count = 0;
+    bool more = true;
+    bool began = store_glance_begin(store);
+    while (count >= 0 && more && count < max) {
+        struct outbox_entry both[2 * NEXT_AT_ONCE];
+        struct outbox_entry readings[NEXT_AT_ONCE];
+        int wanted = max - count < NEXT_AT_ONCE ? max - count : NEXT_AT_ONCE;
+        int pointers = pointers_next(store, lane, after, both, wanted, err);
+        int others =
+            pointers < 0 ? -1 : readings_next(store, lane, after, readings, wanted, NULL, err);
+        int found = others < 0 ? -1 : merge(both, pointers, readings, others, wanted);
+        more = found == wanted;
+        for (int i = 0; i < found; i++)
+            entries[count + i] = both[i];
+        after = found > 0 ? both[found - 1].seq : after;
+        count = found < 0 ? -1 : count + found;
+    }
+    store_glance_end(store, began);
+    return count;
+}
+
 int store_outbox_acknowledge(struct store *store, enum lane lane, int64_t seq, struct err *err)
 {
     struct query query;
@@ -87,15 +131,15 @@ int store_outbox_acknowledge(struct store *store, enum lane lane, int64_t seq, s
     return 0;
 }
 
-int store_outbox_state(struct store *store, enum lane lane, struct outbox_state *out,
-                       struct err *err)
+static int lane_read(struct store *store, enum lane lane, struct outbox_state *out,
+                     int64_t *pointer_seq, struct err *err)
 {
     struct query query;
-    if (query_begin(
-            &query, store, SLOT_LANE_STATE,
-            "SELECT last, acknowledged, confirmed, (SELECT at_ms FROM outbox WHERE lane = ?1"
-            " AND seq > acknowledged ORDER BY seq LIMIT 1) FROM lane WHERE lane = ?1",
-            err) != 0)
+    if (query_begin(&query, store, SLOT_LANE_STATE,
+                    "SELECT last, acknowledged, confirmed, o.at_ms, o.seq FROM lane AS l"
+                    " LEFT JOIN outbox AS o ON o.lane = l.lane AND o.seq = (SELECT min(seq)"
+                    " FROM outbox WHERE lane = ?1 AND seq > acknowledged) WHERE l.lane = ?1",
+                    err) != 0)
         return -1;
     query_int(&query, lane);
     int found = query_row(&query, err);
@@ -105,7 +149,28 @@ int store_outbox_state(struct store *store, enum lane lane, struct outbox_state 
                                  .acknowledged = query_get_int(&query, 1),
                                  .confirmed = query_get_int(&query, 2),
                                  .oldest_at_ms = query_get_int(&query, 3)};
+    *pointer_seq = query_is_null(&query, 4) ? INT64_MAX : query_get_int(&query, 4);
     query_end(&query);
+    return 0;
+}
+
+int store_outbox_state(struct store *store, enum lane lane, struct outbox_state *out,
+                       struct err *err)
+{
+    struct outbox_state state;
+    struct outbox_entry reading;
+    int64_t pointer_seq = 0;
+    int64_t at_ms = 0;
+    bool began = store_glance_begin(store);
+    int count = lane_read(store, lane, &state, &pointer_seq, err);
+    if (count == 0 && state.last > state.acknowledged)
+        count = readings_next(store, lane, state.acknowledged, &reading, 1, &at_ms, err);
+    store_glance_end(store, began);
+    if (count < 0)
+        return -1;
+    if (count == 1 && reading.seq < pointer_seq)
+        state.oldest_at_ms = at_ms;
+    *out = state;
     return 0;
 }
 

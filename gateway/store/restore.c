@@ -215,9 +215,13 @@ static int bound_times(struct store *store, enum lane lane, int64_t last, struct
                        struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_ONCE,
-                    "SELECT min(at_ms), max(at_ms) FROM outbox WHERE lane = ?1 AND seq <= ?2",
-                    err) != 0)
+    if (query_begin(
+            &query, store, SLOT_ONCE,
+            "SELECT min(a), max(b) FROM (SELECT min(at_ms) AS a, max(at_ms) AS b FROM outbox"
+            " WHERE lane = ?1 AND seq <= ?2 UNION ALL SELECT min(from_ms), max(to_ms)"
+            " FROM segment AS s JOIN segment_lane AS l ON l.segment = s.first"
+            " WHERE l.lane = ?1 AND l.first <= ?2)",
+            err) != 0)
         return -1;
     query_int(&query, lane);
     query_int(&query, last);

@@ -3,6 +3,7 @@
 // of both stays, so that no number comes twice.
 #include "store/chain.h"
 #include "store/leave.h"
+#include "store/reading_find.h"
 
 #include <stdlib.h>
 
@@ -117,12 +118,29 @@ int store_alert_shed(struct store *store, struct store_shed *shed, struct err *e
 
 // --- gaps ---
 
+// Readings of a lane with seq in [first, last] that are still there.
+static int64_t readings_count(struct store *store, enum lane lane, int64_t first, int64_t last,
+                              struct err *err)
+{
+    struct outbox_entry entries[64];
+    int64_t total = 0;
+    int64_t after = first - 1;
+    int count;
+    do {
+        count = readings_next(store, lane, after, entries, 64, NULL, err);
+        for (int i = 0; i < count && entries[i].seq <= last; i++)
+            total++;
+        after = count > 0 ? entries[count - 1].seq : last;
+    } while (count == 64 && after < last);
+    return count < 0 ? -1 : total;
+}
+
 // Messages that only this gap explains: those that are not in the outbox.
 static int gap_count(struct store *store, int64_t row, struct leaving *leaving, struct err *err)
 {
     struct query query;
     if (query_begin(&query, store, SLOT_GAP_COUNT,
-                    "SELECT of_lane, last, last - first + 1 - (SELECT count(*) FROM outbox"
+                    "SELECT of_lane, first, last, last - first + 1 - (SELECT count(*) FROM outbox"
                     " WHERE lane = of_lane AND seq BETWEEN first AND last) FROM gap WHERE id = ?1",
                     err) != 0)
         return -1;
@@ -131,12 +149,17 @@ static int gap_count(struct store *store, int64_t row, struct leaving *leaving, 
     if (found != 1)
         return found;
     int64_t lane = query_get_int(&query, 0);
-    int64_t last = query_get_int(&query, 1);
-    if (lane >= LANE_ALERT && lane < LANES_END) {
-        leaving->counted[lane] += query_get_int(&query, 2);
-        leaving->high[lane] = last > leaving->high[lane] ? last : leaving->high[lane];
-    }
+    int64_t first = query_get_int(&query, 1);
+    int64_t last = query_get_int(&query, 2);
+    int64_t count = query_get_int(&query, 3);
     query_end(&query);
+    if (lane < LANE_ALERT || lane >= LANES_END)
+        return 0;
+    int64_t readings = readings_count(store, (enum lane)lane, first, last, err);
+    if (readings < 0)
+        return -1;
+    leaving->counted[lane] += count - readings;
+    leaving->high[lane] = last > leaving->high[lane] ? last : leaving->high[lane];
     return 0;
 }
 

@@ -1,5 +1,7 @@
 // One transaction, and the checkpoints between them.
 #include "store/query.h"
+#include "store/reading_find.h"
+#include "store/tail.h"
 
 #include "base/log.h"
 
@@ -48,11 +50,12 @@ int store_round_commit(struct store *store, struct err *err)
         return err_set(err, "%s: a write of this round failed, so nothing of it was kept",
                        store->path);
     }
-    if (store_execute(store, "COMMIT", err) != 0) {
+    if (tail_flush(store, err) != 0 || store_execute(store, "COMMIT", err) != 0) {
         store_round_cancel(store);
         return -1;
     }
     store->in_round = false;
+    tail_committed(store);
     checkpoint(store);
     return 0;
 }
@@ -68,4 +71,8 @@ void store_round_cancel(struct store *store)
     }
     store->in_round = false;
     store->round_broken = false;
+    store->decoder_known = 0;
+    tail_forget(store);
+    readings_forget(store);
+    store_meters_forget(store);
 }

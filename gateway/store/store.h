@@ -135,7 +135,7 @@ struct stored_value {
     struct value value;
 };
 struct stored_reading {
-    int64_t row; // its id
+    int64_t row; // number in the order of insertion << 16 | number of the meter
     char meter[ID_SIZE];
     int64_t at_ms, due_ms;
     bool answered;
@@ -258,6 +258,8 @@ int store_alerts(struct store *store, const char *subject, int64_t from_ms, int6
 int store_alert_get(struct store *store, int64_t row, struct stored_alert *out, struct err *err);
 
 // --- outbox: (lane, seq) -> row; what is acknowledged is a cursor per lane ---
+// Readings have no pointer of their own: their (lane, seq) stands with them, in the order of
+// insertion, and is found there.
 struct outbox_entry {
     enum lane lane;
     int64_t seq;
@@ -457,8 +459,15 @@ bool store_chain_is_known(const char *name);
 // Deletes raw readings older than `before_ms` that need not be sent any more, at most `max` rows:
 // one step of retention. Returns how many.
 int store_retain(struct store *store, int64_t before_ms, int max, struct err *err);
-// The part of it that is readings.
+// The part of it that is readings. They lie in segments (some hours, at most some ten thousand
+// readings) that go as a whole, when all of one is old: a step removes as many segments as bring it
+// to `max`, and may so take more rows than that.
 int store_reading_retain(struct store *store, int64_t before_ms, int max, struct err *err);
+// Whether the newest readings are many, or the oldest of them some hours old: time to pack them
+// into a segment, in a round of its own; some tens of milliseconds. Where nobody does it the same
+// happens at twice as many readings, within the round that brings them.
+bool store_reading_ripe(struct store *store, int64_t now_ms);
+int store_reading_pack(struct store *store, struct err *err);
 // The same of closed periods of one span, by their beginning, with all their versions; of alerts,
 // by their end, with all their changes; of gaps. The newest of each stays, and so does what the
 // office has not acknowledged. Return how many; the audit chain is never shortened.

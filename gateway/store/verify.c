@@ -1,4 +1,6 @@
 // `metergate verify`: what the store promises, looked at row by row.
+#include "store/reading_find.h"
+#include "store/tail.h"
 #include "store/verify_heads.h"
 
 #include <stdarg.h>
@@ -49,7 +51,8 @@ static int verify_file(struct verify *verify, struct err *err)
 static int verify_parts(struct verify *verify, struct err *err)
 {
     static int (*const parts[])(struct verify *, struct err *) = {
-        verify_file, verify_audit, verify_chains, verify_outbox, verify_rows, verify_ledgers};
+        verify_file,     verify_audit, verify_chains, verify_outbox,
+        verify_readings, verify_rows,  verify_ledgers};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         struct err why = {.text = ""};
         if (parts[i](verify, &why) == 0)
@@ -84,6 +87,9 @@ int store_verify_published(struct store *store, const struct chain_head *publish
                            struct err *err)
 {
     struct verify verify = {.store = store, .fault = fault, .context = context};
+    if (store->in_round && tail_flush(store, err) != 0)
+        return -1;
+    readings_forget(store);
     bool ends = store->disk_error_ends;
     bool begins = !store->in_round; // one view of the whole store
     store->disk_error_ends = false; // damage is what is looked for

@@ -1,36 +1,8 @@
-// Verify: readings decode, periods join, alerts agree with their changes.
-#include "store/pack.h"
+// Verify: periods join, alerts agree with their changes.
 #include "store/query.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static int verify_readings(struct verify *verify, struct err *err)
-{
-    struct query query;
-    if (query_begin(&query, verify->store, SLOT_ONCE,
-                    "SELECT reading.id, decoder, words, marks, number, flags FROM reading"
-                    " LEFT JOIN meter ON number = reading.id & 65535",
-                    err) != 0)
-        return -1;
-    int more;
-    while ((more = query_row(&query, err)) == 1) {
-        struct image image;
-        struct err why = {.text = "its words do not fit its profile"};
-        long long row = (long long)query_get_int(&query, 0);
-        const struct profile *profile = store_row_profile(verify->store, query_get_int(&query, 1),
-                                                          query_get_int(&query, 5), &why);
-        const void *words = sqlite3_column_blob(query.statement, 2);
-        const void *marks = sqlite3_column_blob(query.statement, 3);
-        if (profile == NULL ||
-            image_unpack(profile, words, (size_t)sqlite3_column_bytes(query.statement, 2), marks,
-                         (size_t)sqlite3_column_bytes(query.statement, 3), &image) != 0)
-            verify_fault(verify, "reading %lld: %s", row, why.text);
-        if (query_is_null(&query, 4))
-            verify_fault(verify, "reading %lld: there is no meter %lld", row, row & 0xFFFF);
-    }
-    return more;
-}
 
 struct chain {
     int64_t meter;
@@ -144,7 +116,7 @@ static int verify_relations(struct verify *verify, size_t index, struct err *err
 
 int verify_rows(struct verify *verify, struct err *err)
 {
-    if (verify_readings(verify, err) != 0 || verify_periods(verify, err) != 0)
+    if (verify_periods(verify, err) != 0)
         return -1;
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
         if (verify_relations(verify, i, err) != 0)

@@ -420,10 +420,14 @@ static void commit_round(struct site *site, int64_t first, int64_t end)
 }
 
 // What the recorder does once a minute.
-static void care(struct site *site, int64_t before_ms)
+static void care(struct site *site, int64_t now_ms, int64_t before_ms)
 {
     struct err err;
     int gone;
+    if (store_reading_ripe(site->store, now_ms) &&
+        (store_round_begin(site->store, &err) != 0 || store_reading_pack(site->store, &err) != 0 ||
+         store_round_commit(site->store, &err) != 0))
+        fail(err.text);
     do {
         if (store_round_begin(site->store, &err) != 0 ||
             (gone = store_retain(site->store, before_ms, 1000, &err)) < 0 ||
@@ -452,7 +456,7 @@ static double wear(const char *folder, int round, int kept, int measured)
             before = written();
         i = next;
         for (; minute < i / METERS; minute++)
-            care(&site, START_MS + (minute - kept) * MINUTE_MS);
+            care(&site, START_MS + minute * MINUTE_MS, START_MS + (minute - kept) * MINUTE_MS);
     }
     double bytes = (written() - before) / (double)(end - begin);
     close_site(&site);
@@ -504,7 +508,7 @@ static double stored_bytes(const char *folder, bool random, int minutes)
         if ((i % 1000 == 999 || i == 2 * half - 1) && store_round_commit(site.store, &err) != 0)
             fail(err.text);
         if (i % 30000 == 29999)
-            care(&site, 1);
+            care(&site, due_ms(i), 1);
         if (i == half - 1 || i == 2 * half - 1) { // all that was written is in the file
             store_close(site.store);
             before = i == half - 1 ? file_bytes(path) : file_bytes(path) - before;

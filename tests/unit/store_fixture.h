@@ -101,6 +101,22 @@ static inline int64_t sql_ask(const char *sql)
     return value;
 }
 
+// Messages of a lane above `after` that can still be sent; of one kind, or of all (0).
+static inline int64_t messages_of(struct store *store, enum lane lane, int64_t after,
+                                  enum message_kind kind)
+{
+    struct outbox_entry entries[100];
+    int64_t total = 0;
+    int count;
+    while ((count = store_outbox_next(store, lane, after, entries, 100, &failure)) > 0) {
+        for (int i = 0; i < count; i++)
+            total += kind == 0 || entries[i].kind == kind;
+        after = entries[count - 1].seq;
+    }
+    must(count);
+    return total;
+}
+
 // The whole file of a closed store.
 static inline size_t file_get(char *bytes, size_t size)
 {

@@ -7,7 +7,7 @@
 
 #include "cli/cli.h"
 
-#include "store_fixture.h"
+#include "pack_fixture.h"
 
 #include <getopt.h>
 #include <jansson.h>
@@ -66,6 +66,7 @@ static void make_store(void)
         must(store_reading_add(store, number, decoder, reading, LANE_LIVE, &failure));
         free(reading);
     }
+    must(store_reading_pack(store, &failure));
     struct period period = {.span = SPAN_15MIN,
                             .version = 1,
                             .from_ms = T0,
@@ -205,7 +206,7 @@ static void test_a_damaged_row_shows_in_the_status(void **state)
 {
     (void)state;
     make_store();
-    sql_run("UPDATE reading SET words = x'01' WHERE seq = 1");
+    reading_change(1, short_words);
     assert_int_equal(command(export_main, "readings", "--state", folder, NULL), EXIT_PROBLEM);
     assert_null(strstr(output, "08:00:00"));
     assert_non_null(strstr(output, "08:00:02"));
@@ -217,15 +218,15 @@ static void test_verify(void **state)
     make_store();
     assert_int_equal(command(verify_main, "--state", folder, NULL), EXIT_DONE);
     assert_string_equal(output, "0 faults\n");
-    sql_run("DELETE FROM outbox WHERE lane = 2 AND seq = 2");
+    reading_change(2, NULL);
     assert_int_equal(command(verify_main, "--state", folder, NULL), EXIT_PROBLEM);
     assert_non_null(strstr(output, "lane live has no message 2"));
-    assert_non_null(strstr(output, "\n2 faults\n")); // and the row that names it
+    assert_non_null(strstr(output, "\n3 faults\n")); // its number, and what its segment counted
     assert_int_equal(command(verify_main, "--state", folder, "--json", NULL), EXIT_PROBLEM);
     json_t *object = json_loads(output, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(object);
-    assert_int_equal(json_integer_value(json_object_get(object, "count")), 2);
-    assert_int_equal(json_array_size(json_object_get(object, "faults")), 2);
+    assert_int_equal(json_integer_value(json_object_get(object, "count")), 3);
+    assert_int_equal(json_array_size(json_object_get(object, "faults")), 3);
     json_decref(object);
 }
 

@@ -5,7 +5,7 @@
 
 #include <cmocka.h>
 
-#include "store_fixture.h"
+#include "pack_fixture.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -339,7 +339,20 @@ static void test_outbox_walks_in_order(void **state)
     site_close(&site);
 }
 
-// Retention takes what is old and acknowledged, and nothing else; no seq comes twice.
+static int retain_all(struct store *store, int64_t before_ms, int max)
+{
+    int gone = 0;
+    for (int step = 1; step != 0; gone += step) {
+        must(store_round_begin(store, &failure));
+        step = store_retain(store, before_ms, max, NULL);
+        assert_true(step >= 0);
+        must(store_round_commit(store, &failure));
+    }
+    return gone;
+}
+
+// Retention takes segments of which all is old and acknowledged, and nothing else; no seq comes
+// twice.
 static void test_retention(void **state)
 {
     (void)state;
@@ -350,29 +363,30 @@ static void test_retention(void **state)
         struct reading *reading = fixture_reading(site.meters[i % 3], T0 + i);
         assert_int_equal(site_add(&site, i % 3, reading, i % 3 == 2 ? (enum lane)0 : LANE_LIVE), 0);
         free(reading);
+        if (i % 30 == 29)
+            must(store_reading_pack(site.store, &failure));
     }
-    must(store_outbox_acknowledge(site.store, LANE_LIVE, 100, &failure)); // the first 150 rows
+    must(store_outbox_acknowledge(site.store, LANE_LIVE, 110, &failure)); // the first 165 rows
     must(store_round_commit(site.store, &failure));
-    int gone = 0;
-    for (int step = 1; step != 0;) {
-        must(store_round_begin(site.store, &failure));
-        step = store_retain(site.store, T0 + 200, 64, NULL);
-        assert_true(step >= 0 && step <= 64);
-        must(store_round_commit(site.store, &failure));
-        gone += step;
-    }
-    assert_int_equal(gone, 100 + 66); // and those of m3 before T0 + 200, which are not sent
+    must(store_round_begin(site.store, &failure));
+    assert_int_equal(store_retain(site.store, T0 + 89, 1, NULL), 30); // one segment at a time
+    must(store_round_commit(site.store, &failure));
+    assert_int_equal(retain_all(site.store, T0 + 89, 1000),
+                     30); // and the next: the third is not old
+    assert_int_equal(retain_all(site.store, T0 + 200, 1000),
+                     90); // five: the sixth is not acknowledged
     struct range range = {.to_ms = INT64_MAX};
     must(store_readings(site.store, NULL, 0, INT64_MAX, count_in_range, &range, &failure));
-    assert_int_equal(range.count, 300 - gone);
+    assert_int_equal(range.count, 300 - 150);
     struct outbox_entry entry;
     assert_int_equal(store_outbox_next(site.store, LANE_LIVE, 0, &entry, 1, NULL), 1);
     assert_int_equal(entry.seq, 101);
     // All of it acknowledged and gone: the next seq goes on.
     must(store_round_begin(site.store, &failure));
     must(store_outbox_acknowledge(site.store, LANE_LIVE, 200, &failure));
-    must(store_retain(site.store, INT64_MAX, 1000, &failure));
+    assert_int_equal(store_retain(site.store, INT64_MAX, 1000, &failure), 150);
     must(store_round_commit(site.store, &failure));
+    assert_int_equal(sql_ask("SELECT count(*) FROM pack"), 0);
     store_close(site.store);
     site.store = store_must_open();
     struct reading *reading = fixture_reading(site.meters[0], T0);
@@ -398,13 +412,10 @@ static void test_damaged_rows_are_left_out(void **state)
         free(reading);
     }
     must(store_round_commit(site.store, &failure));
-    char sql[200];
-    (void)snprintf(sql, sizeof sql,
-                   "UPDATE reading SET words = x'00' WHERE id >> 16 = %lld; PRAGMA foreign_keys=0;"
-                   "UPDATE reading SET decoder = 12345678901 WHERE id >> 16 = %lld",
-                   (long long)T0 + 3, (long long)T0 + 5);
+    pack_now(site.store);
     store_close(site.store);
-    sql_run(sql);
+    reading_change(4, short_words);
+    reading_change(6, strange_decoder);
     site.store = store_must_read();
     struct range range = {.to_ms = INT64_MAX};
     must(store_readings(site.store, NULL, 0, INT64_MAX, count_in_range, &range, &failure));

@@ -5,12 +5,13 @@
 
 #include <cmocka.h>
 
-#include "store_fixture.h"
+#include "pack_fixture.h"
 
 #include <math.h>
 
 #define QUARTER (15 * 60000)
 
+// Two segments, the first of them old and acknowledged, and a tail.
 static void add_readings(struct store *store, int count)
 {
     struct meter *meter = fixture_meter("m1");
@@ -23,6 +24,8 @@ static void add_readings(struct store *store, int count)
         struct reading *reading = fixture_reading(meter, T0 + i);
         must(store_reading_add(store, number, decoder, reading, (enum lane)(i % 3 + 1), &failure));
         free(reading);
+        if (i == 59 || i == 199)
+            must(store_reading_pack(store, &failure));
     }
     fixture_meter_free(meter);
 }
@@ -79,6 +82,7 @@ static void make_store(void)
     add_readings(store, 300);
     add_periods(store, 12);
     add_alerts(store);
+    must(store_outbox_acknowledge(store, LANE_ALERT, 20, &failure));
     must(store_outbox_acknowledge(store, LANE_LIVE, 60, &failure));
     must(store_outbox_acknowledge(store, LANE_BACKFILL, 40, &failure));
     must(store_gap_add(
@@ -148,34 +152,82 @@ static void test_an_empty_store_has_no_fault(void **state)
     assert_int_equal(verify(&seen), 0);
 }
 
-// One damage each, and a part of the sentence that must name it.
+static void other_seq(struct rows_entry *row)
+{
+    row->seq += 1000;
+}
+static void earlier_seq(struct rows_entry *row)
+{
+    row->seq -= 1;
+}
+static void no_lane(struct rows_entry *row)
+{
+    row->lane = 0;
+    row->seq = 0;
+}
+static void later_at(struct rows_entry *row)
+{
+    row->at_ms += 100000;
+}
+static void odd_marks(struct rows_entry *row)
+{
+    row->mark_bytes = 1;
+}
+
+// One damage each, and a part of the sentence that must name it. Reading 179 is message 60 of lane
+// live, and lies in the segment that begins with 61.
 static const struct {
     const char *sql, *said;
+    row_change *change; // of reading 179
+    bool remove;
 } damages[] = {
-    {"DELETE FROM outbox WHERE lane = 2 AND seq = 80", "lane live has no message 80 to 80"},
+    {"", "lane live has no message 60 to 60", NULL, true},
+    {"", "readings 179 to 179 are not there", NULL, true},
     {"DELETE FROM outbox WHERE lane = 2 AND seq >= 110", "lane live has no message 110 to 112"},
-    {"UPDATE lane SET retained_high = 90 WHERE lane = 2;"
-     "DELETE FROM outbox WHERE lane = 2 AND seq = 80",
-     "misses 28 old messages, retention took 27"},
+    {"UPDATE lane SET retained_high = 90 WHERE lane = 2",
+     "misses 18 old messages, retention took 17", NULL, true},
     {"UPDATE lane SET retained_count = retained_count - 1 WHERE lane = 2", "retention took"},
     {"UPDATE lane SET last = 1000000000000 WHERE lane = 3", "lane backfill has no message"},
     {"UPDATE lane SET last = 5 WHERE lane = 3", "never given"},
     {"UPDATE lane SET acknowledged = last + 1 WHERE lane = 2", "beyond its last"},
     {"DELETE FROM gap; DELETE FROM outbox WHERE kind = 6", "no gap says why"},
-    {"UPDATE outbox SET row = row + 1 WHERE lane = 3 AND seq = 70", "names another message"},
-    {"UPDATE outbox SET kind = 5 WHERE lane = 3 AND seq = 70", "does not point back"},
-    {"UPDATE outbox SET kind = 99 WHERE lane = 3 AND seq = 70", "is not there"},
-    {"DELETE FROM reading WHERE lane = 3 AND seq = 90", "its row is not there"},
+    {"UPDATE outbox SET row = row + 1 WHERE lane = 2 AND seq = 105", "names another message"},
+    {"UPDATE outbox SET kind = 5 WHERE lane = 2 AND seq = 105", "does not point back"},
+    {"UPDATE outbox SET kind = 99 WHERE lane = 2 AND seq = 105", "is not there"},
+    {"UPDATE outbox SET seq = -1 WHERE lane = 2 AND seq = 105", "no message that was ever given"},
+    {"INSERT INTO outbox VALUES (2, 60, 1, 5, 5)", "its row is not there"},
+    {"INSERT INTO outbox VALUES (2, 60, 2, 5, 5)", "has message 60 twice"},
+    {"DELETE FROM period WHERE id = 5", "its row is not there"},
     {"DELETE FROM alert_change WHERE seq = (SELECT max(seq) FROM alert_change)", "is not there"},
-    {"UPDATE reading SET seq = seq + 1000 WHERE lane = 3 AND seq = 90", "does not point back"},
-    {"UPDATE reading SET seq = NULL WHERE lane = 3 AND seq = 90", "does not point back"},
     {"UPDATE period SET seq = NULL WHERE id = 5", "does not point back"},
     {"UPDATE alert_change SET lane = 2 WHERE id = 1", "does not point back"},
-    {"UPDATE reading SET words = CAST(words || x'0000' AS BLOB) WHERE lane = 1 AND seq = 99",
-     "do not fit"},
-    {"UPDATE reading SET marks = x'ff' WHERE lane = 1 AND seq = 99", "do not fit"},
-    {"UPDATE reading SET decoder = 7 WHERE lane = 1 AND seq = 99", "no decoder 7"},
-    {"UPDATE reading SET id = id + 5 WHERE lane = 1 AND seq = 99", "there is no meter 6"},
+    {"", "never given", other_seq},
+    {"", "comes too late", other_seq}, // the ones behind it
+    {"", "comes too late", earlier_seq},
+    {"", "does not have the messages", no_lane},
+    {"", "lane live has no message 60 to 60", no_lane},
+    {"", "is not of the time that it names", later_at},
+    {"", "do not fit", short_words},
+    {"", "do not fit", odd_marks},
+    {"", "no decoder 1234567", strange_decoder},
+    {"DELETE FROM pack", "readings 61 to 200 are not there"},
+    {"UPDATE pack SET body = x'00112233445566'", "not those that were written"},
+    {"UPDATE pack SET id = id + 5", "there is no meter 6"},
+    {"UPDATE pack SET id = id + 65536", "is of no segment"},
+    {"UPDATE segment SET kept = 0", "is gone, but has packs"},
+    {"UPDATE segment SET count = count + 1 WHERE first = 61", "readings 201 to 201 are not there"},
+    {"UPDATE segment SET count = count - 1 WHERE first = 61", "reading 200 is there twice"},
+    {"UPDATE segment SET to_ms = to_ms + 1 WHERE first = 61", "is not of the time that it names"},
+    {"DELETE FROM segment WHERE first = 1", "readings 1 to 60 are not there"},
+    {"UPDATE segment SET count = -5 WHERE first = 61", "cannot be one"},
+    {"DELETE FROM segment_lane WHERE lane = 2", "does not have the messages"},
+    {"UPDATE segment_lane SET first = first + 1 WHERE lane = 2", "does not have the messages"},
+    {"UPDATE segment_lane SET segment = 62 WHERE lane = 2", "its messages are named"},
+    {"DELETE FROM tail", "lane backfill has no message 67 to 100"},
+    {"UPDATE tail SET body = CAST(substr(body, 1, 500) || x'99' || substr(body, 502) AS BLOB)",
+     "tail: page 0"},
+    {"UPDATE tail SET body = x''", "tail: page 0"},
+    {"UPDATE tail SET slot = slot + 5", "lane backfill has no message 67 to 100"},
     {"UPDATE period SET body = x'00' WHERE id = 2", "cannot be read"},
     {"UPDATE period SET body = (SELECT body FROM period WHERE id = 7) WHERE id = 2",
      "not the one that its row names"},
@@ -197,6 +249,8 @@ static void test_each_damage_is_named(void **state)
     for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
         file_put(good, length);
         sql_run(damages[i].sql);
+        if (damages[i].remove || damages[i].change != NULL)
+            reading_change(179, damages[i].change);
         verify(&seen);
         bool named = false;
         for (int n = 0; n < seen.count && n < 200; n++)
