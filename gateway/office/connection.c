@@ -36,27 +36,39 @@ static void set_phase(struct office *office, enum phase phase)
     office->phase_ms = office_now(office);
 }
 
-static void retry_later(struct office *office)
+static void retry_later(struct office *office, int most_ms)
 {
+    if (office->backoff_ms > most_ms)
+        office->backoff_ms = most_ms;
     office->connect_at_ms = office_now(office) + jitter(office->backoff_ms);
     office->backoff_ms *= 2;
-    if (office->backoff_ms > BACKOFF_LAST_MS)
-        office->backoff_ms = BACKOFF_LAST_MS;
     office->version5 = true; // a broker may have been updated meanwhile
     set_phase(office, PHASE_WAIT);
 }
 
-void connection_lost(struct office *office, const char *why)
+static void give_up(struct office *office, int most_ms, const char *why)
 {
     session_close(&office->session);
-    if (office->phase == PHASE_UP)
-        drain_end(office);
-    retry_later(office);
+    retry_later(office, most_ms);
     office_set_state(office, OFFICE_OFFLINE, why);
+}
+
+// A broker that was of use is asked again at once. One that lets us in and takes nothing costs both
+// sides a connection for nothing, like one that refuses.
+void connection_lost(struct office *office, const char *why)
+{
+    bool up = office->phase == PHASE_UP;
+    if (up)
+        drain_end(office);
+    if (up &&
+        (office->taken >= PROGRESS_MIN || office_now(office) - office->phase_ms >= PROGRESS_MS))
+        office->backoff_ms = BACKOFF_FIRST_MS;
+    give_up(office, office->taken > 0 ? BACKOFF_AWAY_MS : BACKOFF_REFUSED_MS, why);
 }
 
 static void connect_now(struct office *office)
 {
+    office->taken = 0;
     struct err err;
     struct buf payload;
     char topic[TOPIC_MAX];
@@ -175,10 +187,11 @@ static void refused(struct office *office, const struct ring_event *event)
         return;
     }
     session_close(&office->session);
-    if (tls_probe(&office->config->office, &err) == 0)
+    bool reached = false;
+    if (tls_probe(&office->config->office, &reached, &err) == 0)
         (void)err_set(&err, "the broker accepts the connection, but not MQTT: %s",
                       event->text[0] != '\0' ? event->text : "it closes it");
-    connection_lost(office, err.text);
+    give_up(office, reached ? BACKOFF_REFUSED_MS : BACKOFF_AWAY_MS, err.text);
 }
 
 static void connected(struct office *office, const struct ring_event *event)

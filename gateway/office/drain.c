@@ -52,9 +52,10 @@ void drain_answer(struct office *office, const struct ring_event *event)
     if (slot->state != SLOT_FLIES)
         return;
     drain_pace(office, now - slot->sent_ms, now);
-    office->backoff_ms = BACKOFF_FIRST_MS; // a broker that answers is well again
-    lane_answer(window, event->slot, event->reason, office->config->office.accept_unsubscribed,
-                now);
+    bool accept = office->config->office.accept_unsubscribed;
+    office->taken +=
+        event->reason == PUBACK_TAKEN || (event->reason == PUBACK_NO_SUBSCRIBER && accept);
+    lane_answer(window, event->slot, event->reason, accept, now);
 }
 
 // --- gaps ---

@@ -11,15 +11,18 @@
 #include "office/session.h"
 #include "office/tls.h"
 
-#define SILENCE_MAX_MS 30000  // oldest message without an answer: the connection is dead
-#define ASK_AFTER_MS 10000    // nothing came from the broker for so long: it is asked
-#define SIGN_MAX_MS 15000     // and nothing came since it was asked: the connection is dead
-#define BACKOFF_FIRST_MS 1000 // between attempts to connect; doubles, with jitter, up to
-#define BACKOFF_LAST_MS 60000
-#define CONNECT_MAX_MS 20000 // paho said nothing at all
-#define FAREWELL_MAX_MS 2000 // for the last state's answer, and again for the disconnect
-#define GATHER_MAX_MS 2      // while answers are gathered
-#define TICK_MS 1000         // state of the outbox, of the clock, of liveness
+#define SILENCE_MAX_MS 30000      // oldest message without an answer: the connection is dead
+#define ASK_AFTER_MS 10000        // nothing came from the broker for so long: it is asked
+#define SIGN_MAX_MS 15000         // and nothing came since it was asked: the connection is dead
+#define BACKOFF_FIRST_MS 1000     // between attempts to connect; doubles, with jitter, up to
+#define BACKOFF_AWAY_MS 40000     // while the broker cannot be reached: back within 60 s
+#define BACKOFF_REFUSED_MS 360000 // while it is there and lets us not in: ten attempts an hour
+#define PROGRESS_MIN 20           // messages that it took: it is well again
+#define PROGRESS_MS 60000         // or a connection that lasted
+#define CONNECT_MAX_MS 20000      // paho said nothing at all
+#define FAREWELL_MAX_MS 2000      // for the last state's answer, and again for the disconnect
+#define GATHER_MAX_MS 2           // while answers are gathered
+#define TICK_MS 1000              // state of the outbox, of the clock, of liveness
 #define HEALTH_EVERY_MS 60000
 #define SERIALS_EVERY_MS 10000       // look for serial numbers that meters told since
 #define STORE_RETRY_MS 5000          // after the store failed
@@ -58,6 +61,7 @@ struct office {
     int64_t phase_ms;      // boot clock: since when
     int64_t connect_at_ms; // boot clock: next attempt
     int backoff_ms;
+    int taken;        // messages that the broker took on this connection
     bool version5;    // of the next attempt
     bool was_up;      // connected at least once
     bool live;        // as the recorder was told

@@ -31,8 +31,8 @@ struct ssl_ctx_st *tls_context(const struct config_office *office, struct err *e
 
 // Tries name, port, TLS handshake and certificates on a connection of its own, at
 // most TLS_PROBE_MS after the name is resolved. 0: nothing wrong was found up to MQTT. -1: the
-// message says what a technician should look at.
+// message says what a technician should look at. `reached`: something accepts connections there.
 #define TLS_PROBE_MS 5000
-int tls_probe(const struct config_office *office, struct err *err);
+int tls_probe(const struct config_office *office, bool *reached, struct err *err);
 
 #endif

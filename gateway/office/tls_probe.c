@@ -295,7 +295,7 @@ static int probe_tls(const struct config_office *office, const struct broker_url
     return 0;
 }
 
-int tls_probe(const struct config_office *office, struct err *err)
+int tls_probe(const struct config_office *office, bool *reached, struct err *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct broker_url url;
@@ -304,6 +304,7 @@ int tls_probe(const struct config_office *office, struct err *err)
     if (broker_url_parse(office->url, &url, err) != 0 ||
         connect_broker(&url, &deadline_ms, &fd, err) != 0)
         return -1;
+    *reached = true;
     (void)pthread_once(&once, verdict_index_make);
     int result = 0;
     if (url.tls) {

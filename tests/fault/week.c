@@ -35,7 +35,7 @@
 #define QMAX 100
 #define WAITING_MAX 5000 // readings offered ahead of the recorder
 #define STEP_MS 5000     // of the clock, while the office's back-off is passed over
-#define BACKOFF_MOST_MS 500000
+#define BACKOFF_MOST_MS 600000
 #define LOOK_S 0.1   // and the office has so long to look at it
 #define LIMIT_S 1200 // of each wait
 #define ALERT_EVERY_S 1.0

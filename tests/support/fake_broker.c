@@ -35,6 +35,8 @@ struct fake_broker {
     fake_rule *rule;
     void *context;
     int reason5, code4, receive_maximum;
+    enum fake_greeting greeting;
+    int byte_ms;
     int connections, version;
     int unacknowledged, most;
     int count;
@@ -118,12 +120,14 @@ static void take_text(struct packet *packet, char *text, size_t size)
 
 // --- packets ---
 
-static void send_all(int fd, const uint8_t *bytes, size_t length)
+static void send_all(const struct fake_broker *broker, int fd, const uint8_t *bytes, size_t length)
 {
     while (length > 0) {
-        ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
+        ssize_t sent = send(fd, bytes, broker->byte_ms > 0 ? 1 : length, MSG_NOSIGNAL);
         if (sent <= 0)
             return; // the client is gone: the next read says so
+        if (broker->byte_ms > 0)
+            (void)usleep((useconds_t)broker->byte_ms * 1000);
         bytes += sent;
         length -= (size_t)sent;
     }
@@ -134,9 +138,9 @@ static void send_puback(const struct fake_broker *broker, int fd, unsigned id, i
     uint8_t bytes[] = {PUBACK << 4, 2, (uint8_t)(id >> 8), (uint8_t)id, (uint8_t)reason, 0};
     if (broker->version == 5 && reason != 0) {
         bytes[1] = 4;
-        send_all(fd, bytes, 6);
+        send_all(broker, fd, bytes, 6);
     } else {
-        send_all(fd, bytes, 4);
+        send_all(broker, fd, bytes, 4);
     }
 }
 
@@ -165,6 +169,29 @@ static void take_properties(struct packet *packet, struct fake_message *message)
     packet->bad = packet->bad || block.bad;
 }
 
+// True when a good CONNACK is to follow.
+static bool greet_oddly(const struct fake_broker *broker, int fd)
+{
+    static const uint8_t malformed[] = {CONNACK << 4, 4, 0, 0, 200, 33};
+    static const uint8_t garbage[] = {0, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 'H', 'T', 'T', 'P'};
+    if (broker->greeting == FAKE_GREET_MALFORMED)
+        send_all(broker, fd, malformed, sizeof malformed);
+    if (broker->greeting == FAKE_GREET_GARBAGE)
+        send_all(broker, fd, garbage, sizeof garbage);
+    return broker->greeting >= FAKE_GREET_SESSION;
+}
+
+#define EARLY_MAX 50
+
+static void greet_further(const struct fake_broker *broker, int fd)
+{
+    static const uint8_t quota[] = {DISCONNECT << 4, 2, 0x97, 0};
+    if (broker->greeting == FAKE_GREET_DISCONNECT)
+        send_all(broker, fd, quota, sizeof quota);
+    for (unsigned id = 1; broker->greeting == FAKE_GREET_EARLY_PUBACKS && id <= EARLY_MAX; id++)
+        send_puback(broker, fd, id, 0);
+}
+
 // False: the connection is to be closed.
 static bool handle_connect(struct fake_broker *broker, int fd, struct packet packet)
 {
@@ -188,20 +215,23 @@ static bool handle_connect(struct fake_broker *broker, int fd, struct packet pac
     }
     must(!packet.bad);
     broker->goodbye = false;
+    if (broker->greeting != FAKE_GREET && !greet_oddly(broker, fd))
+        return broker->greeting == FAKE_GREET_SILENT;
     if (broker->version == 5) {
         uint8_t answer[] = {CONNACK << 4,
                             6,
-                            0,
+                            broker->greeting == FAKE_GREET_SESSION,
                             (uint8_t)broker->reason5,
                             3,
                             33,
                             (uint8_t)(broker->receive_maximum >> 8),
                             (uint8_t)broker->receive_maximum};
-        send_all(fd, answer, sizeof answer);
+        send_all(broker, fd, answer, sizeof answer);
+        greet_further(broker, fd);
         return broker->reason5 == 0;
     }
     uint8_t answer[] = {CONNACK << 4, 2, 0, (uint8_t)broker->code4};
-    send_all(fd, answer, sizeof answer);
+    send_all(broker, fd, answer, sizeof answer);
     return broker->code4 == 0;
 }
 
@@ -272,9 +302,9 @@ static void handle_unsubscribe(struct fake_broker *broker, int fd, struct packet
     uint8_t five[] = {UNSUBACK << 4, 4, (uint8_t)(id >> 8), (uint8_t)id, 0, 0x11};
     uint8_t three[] = {UNSUBACK << 4, 2, (uint8_t)(id >> 8), (uint8_t)id};
     if (broker->version == 5)
-        send_all(fd, five, sizeof five);
+        send_all(broker, fd, five, sizeof five);
     else
-        send_all(fd, three, sizeof three);
+        send_all(broker, fd, three, sizeof three);
 }
 
 static bool handle(struct fake_broker *broker, int fd, unsigned first, struct packet packet)
@@ -284,7 +314,7 @@ static bool handle(struct fake_broker *broker, int fd, unsigned first, struct pa
     case CONNECT: return handle_connect(broker, fd, packet);
     case PUBLISH: return handle_publish(broker, fd, first & 15U, packet);
     case UNSUBSCRIBE: handle_unsubscribe(broker, fd, packet); return true;
-    case PINGREQ: send_all(fd, pong, sizeof pong); return true;
+    case PINGREQ: send_all(broker, fd, pong, sizeof pong); return true;
     case DISCONNECT: broker->goodbye = true; return false;
     default: return false;
     }
@@ -385,8 +415,10 @@ static void *broker_thread(void *argument)
         broker->connections++;
         broker->unacknowledged = 0;
         broker->late_count = 0;
+        bool close_at_once = broker->greeting == FAKE_GREET_CLOSE;
         unlock(broker);
-        serve(broker, fd, bytes);
+        if (!close_at_once)
+            serve(broker, fd, bytes);
         (void)close(fd);
     }
     free(bytes);
@@ -454,6 +486,20 @@ void fake_broker_connack(struct fake_broker *broker, int reason5, int code4)
     lock(broker);
     broker->reason5 = reason5;
     broker->code4 = code4;
+    unlock(broker);
+}
+
+void fake_broker_greeting(struct fake_broker *broker, enum fake_greeting greeting)
+{
+    lock(broker);
+    broker->greeting = greeting;
+    unlock(broker);
+}
+
+void fake_broker_slow(struct fake_broker *broker, int byte_ms)
+{
+    lock(broker);
+    broker->byte_ms = byte_ms;
     unlock(broker);
 }
 

@@ -15,6 +15,19 @@ enum fake_answer {
     FAKE_LATE = 0x104        // with the next message that is answered, after its PUBACK
 };
 
+// How it receives a client.
+enum fake_greeting {
+    FAKE_GREET,               // as a broker should
+    FAKE_GREET_CLOSE,         // accepts and closes
+    FAKE_GREET_CLOSE_CONNECT, // takes the CONNECT and closes
+    FAKE_GREET_SILENT,        // takes the CONNECT and says nothing
+    FAKE_GREET_MALFORMED,     // a CONNACK whose properties are longer than the packet
+    FAKE_GREET_GARBAGE,       // bytes that are no packet
+    FAKE_GREET_SESSION,       // "session present", although a clean start was asked for
+    FAKE_GREET_DISCONNECT,    // a good CONNACK, and at once DISCONNECT 0x97 (quota)
+    FAKE_GREET_EARLY_PUBACKS  // a good CONNACK, and PUBACKs for what has not been sent yet
+};
+
 struct fake_message {
     int version;    // of the connection: 4 or 5
     int connection; // from 1
@@ -39,6 +52,9 @@ int fake_broker_port(const struct fake_broker *broker);
 void fake_broker_rule(struct fake_broker *broker, fake_rule *rule, void *context);
 // Reason of CONNACK for MQTT 5; for 3.1.1 its return code.
 void fake_broker_connack(struct fake_broker *broker, int reason5, int code4);
+void fake_broker_greeting(struct fake_broker *broker, enum fake_greeting greeting);
+// Everything that it sends goes out byte by byte, with so many milliseconds after each; 0: at once.
+void fake_broker_slow(struct fake_broker *broker, int byte_ms);
 void fake_broker_receive_maximum(struct fake_broker *broker, int messages);
 // Closes the connection that is open, without a word.
 void fake_broker_drop(struct fake_broker *broker);
