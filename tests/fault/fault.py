@@ -4,7 +4,7 @@
 usage: fault.py --build build [kill9 [--kills N] [--meters N] [--seed N] | outage [--minutes N] [--meters N] |
        late [--reads N] [--seed N] | damaged [--frames N] [--seed N] |
        scan [--buses N] [--seed N] | halfopen [--cuts N] [--sides N] [--seed N] | powercut [--power-cuts N] [--seed N] | iofault [--seed N] |
-       week [--hours N] [--week-meters N]]
+       week [--hours N] [--week-meters N] | reconnects [--attempts N]]
 """
 import argparse
 import secrets
@@ -19,6 +19,7 @@ import kill9
 import late
 import outage
 import powercut
+import reconnects
 import scan
 import week
 
@@ -135,12 +136,21 @@ def run_week(binary, arguments):
     assert figures["share"] >= WEEK_SHARE, "the drain is too slow"
 
 
+def run_reconnects(binary, arguments):
+    print(f"reconnects: {arguments.attempts} attempts at a broker that accepts and closes; nothing is drawn", flush=True)
+    figures = reconnects.run(binary.parent, arguments.attempts)
+    print(f"reconnects: {figures['slope_bytes']} bytes of memory an attempt (bar 1024), {figures['more_files']} more files (bar 3), "
+          f"{figures['more_threads']} more threads (bar 3) over {figures['attempts']} attempts, {figures['resident_kb']} kB resident, "
+          f"{figures['attempts_per_s']} attempts/s", flush=True)
+
+
 def say(text):
     print(text, flush=True)
 
 
 RUNS = {"kill9": run_kill9, "outage": run_outage, "late": run_late, "damaged": run_damaged, "scan": run_scan,
         "halfopen": run_halfopen, "powercut": run_powercut, "iofault": run_iofault,
+        "reconnects": run_reconnects,
         "week": run_week}
 
 
@@ -158,6 +168,7 @@ def main():
     parser.add_argument("--sides", type=int, default=10)
     parser.add_argument("--power-cuts", type=int, default=100_000)
     parser.add_argument("--hours", type=int, default=168)
+    parser.add_argument("--attempts", type=int, default=10_000)
     parser.add_argument("--week-meters", type=int, default=100)
     parser.add_argument("--seed", type=int, help="of what is random in a run; drawn and printed without it")
     arguments = parser.parse_args()
