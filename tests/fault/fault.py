@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """The long fault runs of `make fault`: each prints its figure, its bar and its seed, and exits 1 where the bar is missed.
 
-usage: fault.py --build build [kill9 [--kills N] [--meters N] [--seed N] | outage [--minutes N] [--meters N] |
+usage: fault.py --build build [kill9 [--kills N] [--meters N] [--sides N] [--seed N] |
+       killsys [--calls N] [--meters N] [--sides N] | outage [--minutes N] [--meters N] |
        late [--reads N] [--seed N] | damaged [--frames N] [--seed N] |
        scan [--buses N] [--seed N] | halfopen [--cuts N] [--sides N] [--seed N] | powercut [--power-cuts N] [--seed N] | iofault [--seed N] |
        week [--hours N] [--week-meters N] | reconnects [--attempts N]]
@@ -30,16 +31,31 @@ def seed_of(arguments):
     return arguments.seed if arguments.seed is not None else secrets.randbelow(10**9)
 
 
+def tell_kills(name, figures, ending):
+    print(f"{name}: {figures['stored_lost']} of {figures['witnessed']} witnessed readings lost (bar 0), "
+          f"{figures['holes']} holes in seq (bar 0), verify clean (bar clean) after {figures['kills']} kills; "
+          f"{figures['stored']} stored, {figures['replies_not_yet_stored']} replies not yet stored when a kill came, "
+          f"{figures['repeated_messages']} messages came again with the same content, {figures['exports']} exports, "
+          f"{figures['seconds']} s{ending}", flush=True)
+
+
 def run_kill9(binary, arguments):
     seed = seed_of(arguments)
-    print(f"kill9: {arguments.kills} kills, {arguments.meters} meters x 1 s, seed {seed}", flush=True)
+    meters = max(1, arguments.meters // arguments.sides)
+    print(f"kill9: {arguments.kills} kills of {arguments.sides} gateways side by side, {meters} meters x 1 s each, seed {seed}",
+          flush=True)
     with tempfile.TemporaryDirectory(prefix="metergate-kill9-") as folder:
-        figures = kill9.run(Path(folder), binary, arguments.kills, arguments.meters, seed, say=say)
-    print(f"kill9: {figures['stored_lost']} of {figures['witnessed']} witnessed readings lost (bar 0), "
-          f"{figures['holes']} holes in seq (bar 0), verify clean (bar clean); {figures['stored']} stored, "
-          f"{figures['replies_not_yet_stored']} replies not yet stored when a kill came, "
-          f"{figures['repeated_messages']} messages came again with the same content, {figures['exports']} exports, "
-          f"{figures['seconds']} s, seed {seed}", flush=True)
+        figures = kill9.run_sides(Path(folder), binary, arguments.kills, meters, seed, arguments.sides, say=say)
+    tell_kills("kill9", figures, f", seed {seed}")
+
+
+def run_killsys(binary, arguments):
+    meters = max(1, arguments.meters // arguments.sides)
+    print(f"killsys: a kill in front of each of the first {arguments.calls} calls of a life that change a file of the state "
+          f"folder, {arguments.sides} gateways side by side, {meters} meters x 1 s each", flush=True)
+    with tempfile.TemporaryDirectory(prefix="metergate-killsys-") as folder:
+        figures = kill9.run_calls(Path(folder), binary, arguments.calls, meters, arguments.sides, say=say)
+    tell_kills("killsys", figures, "")
 
 
 def run_outage(binary, arguments):
@@ -104,6 +120,8 @@ def run_powercut(binary, arguments):
     print(f"powercut: {full['lost']} times acknowledged rows lost (bar 0), {full['damaged']} damaged (bar 0), {full['unseen']} "
           f"with a hole or a mixture (bar 0) in {full['cuts'] + full['second_cuts']} cuts, {full['second_cuts']} of them while "
           f"recovering, and {modes['every']['cuts']} in every single call of a script; {full['seconds']} s", flush=True)
+    print(f"powercut: killed in front of every single call of a script instead: {modes['killed']['failures']} of "
+          f"{modes['killed']['cuts']} lost or damaged anything (bar 0)", flush=True)
     print(f"powercut: configuration, key and certificate files: {modes['files']['damaged']} of {modes['files']['cuts']} cuts left "
           f"neither the old nor the new one (bar 0)", flush=True)
     print(f"powercut: the harness sees: with synchronous=NORMAL {normal['lost'] / normal['cuts']:.0%} of the cuts lose rows (bar "
@@ -148,7 +166,7 @@ def say(text):
     print(text, flush=True)
 
 
-RUNS = {"kill9": run_kill9, "outage": run_outage, "late": run_late, "damaged": run_damaged, "scan": run_scan,
+RUNS = {"kill9": run_kill9, "killsys": run_killsys, "outage": run_outage, "late": run_late, "damaged": run_damaged, "scan": run_scan,
         "halfopen": run_halfopen, "powercut": run_powercut, "iofault": run_iofault,
         "reconnects": run_reconnects,
         "week": run_week}
@@ -158,7 +176,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=Path, required=True, help="build folder with metergate")
     parser.add_argument("run", nargs="?", choices=RUNS, help="one run alone; all without it")
-    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=10_000)
+    parser.add_argument("--calls", type=int, default=600)
     parser.add_argument("--meters", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--reads", type=int, default=1_000_000)

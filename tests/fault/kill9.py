@@ -1,19 +1,26 @@
 """kill -9 at random moments under load: what was stored stays, what was sent has one content, nothing has a hole."""
 import random
+import signal
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timedelta, timezone
 
 from load import Load, wait_until
 
+from lib.kill_at import KillAt
+
+LIFE_S = 1.4          # of one of several gateways, at most
+CALL_DEADLINE_S = 120  # for a call to come
 LOOK_BACK_S = 60  # how far back the witness reads while it works; longer than it ever pauses
 
 
 class Witness:
     """Reads the store from outside, over and over, and keeps every reading that it once saw."""
 
-    def __init__(self, load):
+    def __init__(self, load, pause_s):
         self._load = load
+        self._pause_s = pause_s
         self._stop = threading.Event()
         self.seen = {}
         self.exports = 0
@@ -22,7 +29,7 @@ class Witness:
         self._thread.start()
 
     def _work(self):
-        while not self._stop.wait(0.1):
+        while not self._stop.wait(self._pause_s):
             since = datetime.now(timezone.utc) - timedelta(seconds=LOOK_BACK_S)
             try:
                 if not (self._load.gateway.state / "metergate.db").exists():
@@ -45,26 +52,54 @@ class Witness:
             raise self.fault
 
 
-def run(folder, binary, kills, meters, seed, longest_s=2.5, say=print):
+def at_random(longest_s):
+    """Kills at any moment of a life of at most `longest_s`. A way to kill takes the load, the number of the life and the
+    run's chance; the gateway is dead when it returns."""
+    def kill(load, _number, rng):
+        load.gateway.start(wait=False)
+        end = time.monotonic() + rng.uniform(0.02, longest_s)
+        wait_until(lambda: time.monotonic() >= end or not load.gateway.child.runs(), longest_s + 5, "the moment of the kill",
+                   interval_s=0.003)
+        load.gateway.kill()
+    return kill
+
+
+def at_calls(folder, numbers):
+    """Kills life n in front of its numbers[n]-th call that changes a file of its state folder."""
+    shim = KillAt(folder)
+
+    def kill(load, number, _rng):
+        load.gateway.environment = shim.environment(load.gateway.state, numbers[number])
+        load.gateway.start(wait=False)
+        load.gateway.environment = None
+        child, load.gateway.child = load.gateway.child, None
+        try:
+            wait_until(lambda: not child.runs(), CALL_DEADLINE_S, f"call {numbers[number]} of a life")
+        finally:
+            child.process.kill()
+        load.gateway.check_output(child)
+        assert child.process.returncode == -signal.SIGKILL, f"it ended with {child.process.returncode}: {child.stderr()[-3000:]}"
+    return kill
+
+
+def run(folder, binary, kills, meters, seed, kill=None, witness_s=0.1, verify_each=25, commit_ms=1000, say=print):
     """Returns the figures; fails on the first promise that is broken."""
+    kill = kill or at_random(2.5)
     rng = random.Random(seed)
-    load = Load(folder, binary, meters)
+    load = Load(folder, binary, meters, commit_ms=commit_ms)
     witness = None
     began = time.monotonic()
     try:
         load.gateway.start()
         load.office.wait_for("reading", deadline_s=30)
-        witness = Witness(load)
-        for number in range(1, kills + 1):
-            end = time.monotonic() + rng.uniform(0.02, longest_s)
-            wait_until(lambda end=end: time.monotonic() >= end or not load.gateway.child.runs(), longest_s + 5,
-                       "the moment of the kill", interval_s=0.003)
-            load.gateway.kill()
-            if number % 25 == 0:
+        load.gateway.kill()
+        witness = Witness(load, witness_s)
+        for number in range(kills):
+            kill(load, number, rng)
+            if (number + 1) % verify_each == 0:
                 load.check_verify()
-                say(f"  {number} kills, {len(load.received())} readings at the office, {witness.exports} exports")
-            load.gateway.start(wait=False)
-        load.gateway.wait_ready()
+                say(f"  {number + 1} kills, {len(load.received())} readings at the office, {witness.exports} exports")
+        load.gateway.start()
         witness.stop()
         load.wait_drained(300)
         stored = load.finish()
@@ -84,3 +119,45 @@ def run(folder, binary, kills, meters, seed, longest_s=2.5, say=print):
         if witness:
             witness._stop.set()
         load.close()
+
+
+def silent(_text):
+    pass
+
+
+def one_side(folder, binary, kills, meters, seed, calls):
+    """`calls`: of which calls to kill in front, None: at random moments."""
+    folder.mkdir()
+    way = at_random(LIFE_S) if calls is None else at_calls(folder, calls)
+    try:
+        return run(folder, binary, kills, meters, seed, way, witness_s=2, verify_each=200, commit_ms=100, say=silent)
+    except BaseException as error:
+        raise AssertionError(f"{kills} kills, {meters} meters, seed {seed}, calls {calls}: {error}") from error
+
+
+def sides_run(folder, binary, shares, meters, seed, say):
+    """Several gateways side by side, each with its own meters, broker, office and witness: short lives that commit often.
+    `shares`: for each of them (kills, calls)."""
+    began = time.monotonic()
+    with ProcessPoolExecutor(len(shares)) as pool:
+        waiting = [pool.submit(one_side, folder / f"side-{side}", binary, kills, meters, seed + side, calls)
+                   for side, (kills, calls) in enumerate(shares)]
+        figures = []
+        for future in waiting:
+            figures.append(future.result())
+            say(f"  {figures[-1]}")
+    total = {name: sum(one[name] for one in figures) for name in figures[0]}
+    total["seconds"] = round(time.monotonic() - began)
+    return total
+
+
+def run_sides(folder, binary, kills, meters, seed, sides, say=print):
+    shares = [(kills // sides + (side < kills % sides), None) for side in range(sides)]
+    return sides_run(folder, binary, shares, meters, seed, say)
+
+
+def run_calls(folder, binary, last, meters, sides, say=print, each=1):
+    """A kill in front of every `each`-th call up to `last`: of a start on what the kill before has left, and of the
+    rounds after it."""
+    calls = [list(range(1 + side * each, last + 1, each * sides)) for side in range(sides)]
+    return sides_run(folder, binary, [(len(share), share) for share in calls], meters, 0, say)

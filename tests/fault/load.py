@@ -21,14 +21,14 @@ UNITS_OF_A_LINK = 10
 class Load:
     """Everything around the gateway; the gateway itself is started by the run."""
 
-    def __init__(self, folder, binary, meter_count, interval_s=1, tls=None):
+    def __init__(self, folder, binary, meter_count, interval_s=1, tls=None, commit_ms=1000):
         logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
         self.folder = folder
         self.meters = Meters()
         self.broker = Broker(folder, tls=tls)
         self.office = Office(self.broker.port)
         self.by_id = {}
-        site = Site(office=office_plain(self.broker))
+        site = Site(office=office_plain(self.broker), store={"commit_ms": commit_ms})
         for first in range(1, meter_count + 1, UNITS_OF_A_LINK):
             units = range(first, min(first + UNITS_OF_A_LINK, meter_count + 1))
             bus = self.meters.tcp(units)

@@ -6,6 +6,7 @@
 //
 // MODE full        as the product runs: the figures that count
 //      every       a cut in each single call of the script, each as often as CUTS says
+//      killed      a kill of the process in front of each single call, in place of a cut
 //      files       the same of files that are replaced whole (base/file.h)
 //      normal      PRAGMA synchronous = NORMAL: the cuts must lose rows, else this is blind
 //      no-journal  without a journal: they must leave damage
@@ -42,9 +43,24 @@
 #define LARGE_ONE_IN 40 // runs
 #define FAILURES_TOLD 5
 
-enum mode { MODE_FULL, MODE_EVERY, MODE_FILES, MODE_NORMAL, MODE_NO_JOURNAL, MODE_LYING, MODES };
-static const char *const mode_texts[MODES] = {"full",   "every",      "files",
+enum mode {
+    MODE_FULL,
+    MODE_EVERY,
+    MODE_KILLED,
+    MODE_FILES,
+    MODE_NORMAL,
+    MODE_NO_JOURNAL,
+    MODE_LYING,
+    MODES
+};
+static const char *const mode_texts[MODES] = {"full",   "every",      "killed", "files",
                                               "normal", "no-journal", "lying"};
+
+// One life of each worker, and each of its calls.
+static bool is_each(enum mode mode)
+{
+    return mode == MODE_EVERY || mode == MODE_KILLED;
+}
 
 // Of all workers; in memory that they share.
 struct figures {
@@ -88,7 +104,7 @@ static void judge(struct work *work, const char *what, struct script *script)
     }
     figures->lost += lost;
     figures->unseen += unseen;
-    if (work->mode == MODE_FULL || work->mode == MODE_EVERY || (work->mode == MODE_LYING && unseen))
+    if (work->mode <= MODE_KILLED || (work->mode == MODE_LYING && unseen))
         tell(work, what, script->why);
 }
 
@@ -134,10 +150,13 @@ static void cut_once(struct work *work, struct script *script, const struct disk
     struct figures *figures = work->figures;
     int first = mark_at(record, at);
     int last = last_state(script, first);
-    disk_cut(record, at, chance, work->after);
+    if (work->mode == MODE_KILLED)
+        disk_kill(record, at, chance, work->after);
+    else
+        disk_cut(record, at, chance, work->after);
     figures->cuts++;
     script->why[0] = '\0';
-    if (work->mode <= MODE_EVERY && chance_one_in(chance, SECOND_ONE_IN)) {
+    if (work->mode <= MODE_KILLED && chance_one_in(chance, SECOND_ONE_IN)) {
         static struct script copy;
         copy = *script;
         cut_again(work, &copy, first, last, chance);
@@ -182,21 +201,21 @@ static void cuts_of_run(struct work *work, struct script *script, const struct d
         struct chance chance = chance_of(work->seed, (uint64_t)work->figures->run, (uint64_t)i + 1);
         work->figures->cut = i;
         random_seed(chance);
-        int at =
-            work->mode == MODE_EVERY ? i % (record->step_count + 1) : draw_call(record, &chance);
+        int at = is_each(work->mode) ? i % (record->step_count + 1) : draw_call(record, &chance);
         cut_once(work, script, record, at, &chance);
     }
 }
 
 static bool run_do(struct work *work, int run)
 {
-    static const enum script_sync syncs[MODES] = {SCRIPT_FULL,   SCRIPT_FULL,       SCRIPT_FULL,
-                                                  SCRIPT_NORMAL, SCRIPT_NO_JOURNAL, SCRIPT_LYING};
+    static const enum script_sync syncs[MODES] = {[MODE_NORMAL] = SCRIPT_NORMAL,
+                                                  [MODE_NO_JOURNAL] = SCRIPT_NO_JOURNAL,
+                                                  [MODE_LYING] = SCRIPT_LYING};
     static struct disk_record record;
     struct chance chance = chance_of(work->seed, (uint64_t)run, 0);
     bool large = work->mode == MODE_FULL && chance_one_in(&chance, LARGE_ONE_IN);
-    int rounds = work->mode == MODE_EVERY ? ROUNDS_EVERY
-                                          : (int)chance_between(&chance, ROUNDS_MIN, ROUNDS_MAX);
+    int rounds =
+        is_each(work->mode) ? ROUNDS_EVERY : (int)chance_between(&chance, ROUNDS_MIN, ROUNDS_MAX);
     struct script *script = script_new(chance, syncs[work->mode], large);
     work->figures->run = run;
     work->figures->cut = -1;
@@ -206,7 +225,7 @@ static bool run_do(struct work *work, int run)
     bool lived = script_run(script, work->life, rounds) == 0;
     disk_end();
     if (lived) {
-        long cuts = work->mode == MODE_EVERY ? work->cuts * (record.step_count + 1) : CUTS_OF_A_RUN;
+        long cuts = is_each(work->mode) ? work->cuts * (record.step_count + 1) : CUTS_OF_A_RUN;
         cuts_of_run(work, script, &record, cuts);
         work->figures->runs++;
         work->figures->steps += record.step_count;
@@ -275,7 +294,7 @@ static void folder_make(char path[static 64], const char *which, int worker)
 
 static long runs_wanted(const struct work *work)
 {
-    return work->mode == MODE_EVERY ? WORKERS : (work->cuts + CUTS_OF_A_RUN - 1) / CUTS_OF_A_RUN;
+    return is_each(work->mode) ? WORKERS : (work->cuts + CUTS_OF_A_RUN - 1) / CUTS_OF_A_RUN;
 }
 
 static void work_do(struct work *work, int worker)
@@ -365,9 +384,8 @@ int main(int count, char **arguments)
 {
     struct work work;
     if (!arguments_read(count, arguments, &work)) {
-        (void)fprintf(
-            stderr,
-            "usage: power_cut CUTS SEED [full|every|files|normal|no-journal|lying [RUN CUT]]\n");
+        (void)fprintf(stderr, "usage: power_cut CUTS SEED "
+                              "[full|every|killed|files|normal|no-journal|lying [RUN CUT]]\n");
         return 2;
     }
     struct figures *figures = mmap(NULL, WORKERS * sizeof *figures, PROT_READ | PROT_WRITE,

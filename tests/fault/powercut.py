@@ -28,7 +28,8 @@ def run(build, cuts, seed, say=print):
     """As the product runs, with a cut in every call too; then worse than it runs, where loss and damage must show."""
     figures = {"full": cut(build, "full", cuts, seed)}
     say(f"  full: {figures['full']}")
-    for mode, count in (("every", max(1, cuts // 10_000)), ("files", max(1500, cuts // 10)), ("normal", max(1500, cuts // 50)),
+    for mode, count in (("every", max(1, cuts // 10_000)), ("killed", 1),
+                        ("files", max(1500, cuts // 10)), ("normal", max(1500, cuts // 50)),
                         ("no-journal", max(1500, cuts // 50)), ("lying", max(1500, cuts // 50))):
         figures[mode] = cut(build, mode, count, seed)
         say(f"  {mode}: {figures[mode]}")

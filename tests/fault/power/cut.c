@@ -46,6 +46,7 @@ struct cut {
     enum mercy names_mercy;
     int moment; // of MERCY_BEFORE
     bool garbles;
+    bool whole; // no write is torn
 };
 
 static void die(const char *what)
@@ -121,9 +122,9 @@ static void write_do(struct cut *cut, int number)
     struct content *content = &cut->files[step->file];
     enum mercy mercy = cut->mercies[step->file];
     bool last = number < cut->synced[step->file];
-    bool torn =
-        !last && (number == cut->at || (mercy == MERCY_EACH && chance_one_in(cut->chance, 3)) ||
-                  (mercy == MERCY_BEFORE && number == cut->moment));
+    bool torn = !last && !cut->whole &&
+                (number == cut->at || (mercy == MERCY_EACH && chance_one_in(cut->chance, 3)) ||
+                 (mercy == MERCY_BEFORE && number == cut->moment));
     if (torn)
         tear(cut, step, content);
     else if (last || survives(cut, mercy, number))
@@ -201,7 +202,7 @@ static enum mercy draw(struct chance *chance)
 static void prepare(struct cut *cut)
 {
     const struct disk_record *record = cut->record;
-    cut->moment = (int)chance_between(cut->chance, 0, cut->at);
+    cut->moment = cut->at > 0 ? (int)chance_between(cut->chance, 0, cut->at) : 0;
     cut->garbles = chance_one_in(cut->chance, 4);
     cut->names_mercy = draw(cut->chance);
     enum mercy common = draw(cut->chance);
@@ -272,7 +273,23 @@ void disk_empty(const char *folder)
     (void)closedir(dir);
 }
 
-void disk_cut(const struct disk_record *record, int at, struct chance *chance, const char *folder)
+static void leave(struct cut *cut, const char *folder)
+{
+    replay(cut);
+    disk_empty(folder);
+    for (int i = 0; i < cut->name_count; i++) {
+        const struct content *content = &cut->files[cut->names[i].file];
+        file_put(folder, cut->names[i].text, content->bytes, content->length);
+        size_t length = strlen(cut->names[i].text);
+        if (length > 4 && strcmp(cut->names[i].text + length - 4, "-wal") == 0)
+            memory_put(cut->chance, folder, cut->names[i].text);
+    }
+    for (int i = 0; i < DISK_FILES; i++)
+        free(cut->files[i].bytes);
+    free(cut);
+}
+
+static struct cut *cut_new(const struct disk_record *record, int at, struct chance *chance)
 {
     struct cut *cut = calloc(1, sizeof *cut);
     if (cut == NULL)
@@ -281,16 +298,20 @@ void disk_cut(const struct disk_record *record, int at, struct chance *chance, c
     cut->chance = chance;
     cut->at = at;
     prepare(cut);
-    replay(cut);
-    disk_empty(folder);
-    for (int i = 0; i < cut->name_count; i++) {
-        const struct content *content = &cut->files[cut->names[i].file];
-        file_put(folder, cut->names[i].text, content->bytes, content->length);
-        size_t length = strlen(cut->names[i].text);
-        if (length > 4 && strcmp(cut->names[i].text + length - 4, "-wal") == 0)
-            memory_put(chance, folder, cut->names[i].text);
-    }
-    for (int i = 0; i < DISK_FILES; i++)
-        free(cut->files[i].bytes);
-    free(cut);
+    return cut;
+}
+
+void disk_cut(const struct disk_record *record, int at, struct chance *chance, const char *folder)
+{
+    leave(cut_new(record, at, chance), folder);
+}
+
+void disk_kill(const struct disk_record *record, int at, struct chance *chance, const char *folder)
+{
+    struct cut *cut = cut_new(record, at - 1, chance); // the last one that was done
+    cut->names_mercy = MERCY_ALL;
+    cut->whole = true;
+    for (int i = 0; i < record->file_count; i++)
+        cut->mercies[i] = MERCY_ALL;
+    leave(cut, folder);
 }

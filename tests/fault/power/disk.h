@@ -70,6 +70,9 @@ void disk_release(struct disk_record *record);
 // step_count: after the last one.
 void disk_cut(const struct disk_record *record, int at, struct chance *chance, const char *folder);
 
+// What a kill of the process in front of step `at` leaves: all before it, nothing else.
+void disk_kill(const struct disk_record *record, int at, struct chance *chance, const char *folder);
+
 void disk_empty(const char *folder); // removes the files in it
 
 // A fault of the disk: of the calls of these kinds the `at`-th (from 1) fails, or it and all after.

@@ -15,6 +15,7 @@
 #define SCRIPT_GIVEN 4096
 #define SCRIPT_STATES (2 * SCRIPT_ROUNDS)
 #define SCRIPT_WHY 2048
+#define SCRIPT_WHO "power:0" // who the audit's records name
 
 // How the store is run: as the product does, or worse, to show that the harness sees it.
 enum script_sync {
@@ -113,7 +114,6 @@ uint64_t given_key(enum given_kind kind, const char *name, int64_t first, int64_
 uint64_t image_hash(const struct profile *profile, const struct image *image);
 uint64_t period_hash(const struct period *period);
 uint64_t change_hash(const struct alert_change *change);
-uint64_t audit_hash_of(int64_t at_ms, const char *action, const char *detail);
 // What is in the store against the list, as it was after `round`.
 int script_check(struct script *script, int round);
 // Retention of what is older than `before_ms` has been at work in the open round,: finds
