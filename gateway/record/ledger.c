@@ -49,11 +49,11 @@ static void add_hole(struct ledger *ledger, const struct ledger_meter *meter, in
     }
 }
 
-static uint8_t end_index(const struct period *part)
+uint8_t ledger_index(const struct period *period)
 {
     int worst = -1;
-    for (int i = 0; i < part->channel_count; i++) {
-        const struct period_channel *channel = &part->channels[i];
+    for (int i = 0; i < period->channel_count; i++) {
+        const struct period_channel *channel = &period->channels[i];
         int quality = channel->end_known ? channel->end_quality : QUALITY_MISSING;
         if (channel->kind == CHANNEL_COUNTER && quality > worst)
             worst = quality;
@@ -74,7 +74,7 @@ static void add_part(struct ledger *ledger, const struct ledger_meter *meter,
     hour->suspect += part->suspect;
     hour->missing += part->missing;
     reasons_merge(&hour->reasons, &part->reasons);
-    hour->index = end_index(part);
+    hour->index = ledger_index(part);
 }
 
 void ledger_make(struct ledger *out, const struct ledger_meter *meter, const struct period *parts,
@@ -92,7 +92,7 @@ void ledger_make(struct ledger *out, const struct ledger_meter *meter, const str
     add_hole(out, meter, at, to_ms);
     bool counts = count == 0;
     for (int i = 0; i < count; i++)
-        counts = counts || end_index(&parts[i]) != LEDGER_NO_INDEX;
+        counts = counts || ledger_index(&parts[i]) != LEDGER_NO_INDEX;
     for (int i = 0; i < out->hour_count && !counts; i++)
         out->hours[i].index = LEDGER_NO_INDEX;
 }

@@ -47,6 +47,8 @@ struct ledger_meter {
 // every due time is missing, not-polled. No outages yet.
 void ledger_make(struct ledger *out, const struct ledger_meter *meter, const struct period *parts,
                  int count, int64_t from_ms, int64_t to_ms);
+// The quality of the index at a period's end: the worst of its counters, LEDGER_NO_INDEX without.
+uint8_t ledger_index(const struct period *period);
 // Takes an outage in: due times in it of which nothing is known are missing because of it. In order
 // of their beginnings. The poll that was under way when it began is one of them.
 void ledger_explain(struct ledger *ledger, const struct ledger_meter *meter,

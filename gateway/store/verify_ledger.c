@@ -36,6 +36,10 @@ static void compare_hour(struct verify *verify, const struct ledger_row *row)
             verify_fault(verify,
                          "ledger %lld: its hour %d does not have the reads of the stored one",
                          (long long)row->row, i + 1);
+        if (hour->index != ledger_index(period))
+            verify_fault(verify,
+                         "ledger %lld: its hour %d does not have the index of the stored one",
+                         (long long)row->row, i + 1);
         return;
     }
 }
