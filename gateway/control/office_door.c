@@ -259,7 +259,8 @@ static enum command_refusal check(struct visit *visit, bool *repeated, struct er
     }
     if (store_open_reader(gateway_directory(door->settings.context.gateway), &visit->reader, err) !=
             0 ||
-        store_command_last(visit->reader, visit->key.id, &visit->last, err) != 0)
+        store_command_last(visit->reader, visit->key.id, clock_wall_ms(clock_of(door)),
+                           &visit->last, err) != 0)
         return REJECT_BUSY;
     *repeated = send_stored(visit);
     if (*repeated)

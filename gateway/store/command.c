@@ -3,18 +3,38 @@
 #include "store/query.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
-int store_command_last(struct store *store, const char *key, int64_t *counter, struct err *err)
+#define FLOOR_SETTING "command_floor"
+
+// What was executed before the store began, or after the backup that it came from, is not known
+// here; its counter is below the instant at which the store (again) began.
+int store_command_forget_before(struct store *store, int64_t now_ms, struct err *err)
+{
+    char text[24];
+    (void)snprintf(text, sizeof text, "%" PRId64, now_ms);
+    if (store_setting_put(store, FLOOR_SETTING, text, err) != 0)
+        return -1;
+    return store_execute(store,
+                         "UPDATE command SET told = 1 WHERE told = 0;"
+                         "UPDATE resend SET state = 2 WHERE state = 0",
+                         err);
+}
+
+// A floor that lies ahead was written by a clock that was wrong: it would shut out everything.
+int store_command_last(struct store *store, const char *key, int64_t now_ms, int64_t *counter,
+                       struct err *err)
 {
     struct query query;
     if (query_begin(&query, store, SLOT_COMMAND_LAST,
-                    "SELECT max(ifnull((SELECT max(counter) FROM command WHERE key = ?1), 0),"
+                    "SELECT max((SELECT ifnull(max(counter), 0) FROM command WHERE key = ?1),"
                     " ifnull((SELECT CAST(value AS INTEGER) FROM setting"
-                    " WHERE key = 'command_floor'), 0))",
+                    " WHERE key = '" FLOOR_SETTING "' AND CAST(value AS INTEGER) <= ?2), 0))",
                     err) != 0)
         return -1;
     query_text(&query, key);
+    query_int(&query, now_ms);
     int found = query_row(&query, err);
     if (found != 1)
         return -1;
@@ -46,7 +66,7 @@ static int command_insert(struct store *store, const struct stored_command *comm
 int store_command_add(struct store *store, const struct stored_command *command, struct err *err)
 {
     int64_t last;
-    if (store_command_last(store, command->key, &last, err) != 0)
+    if (store_command_last(store, command->key, command->at_ms, &last, err) != 0)
         return -1;
     if (command->counter <= last) {
         return err_set(err, "counter %" PRId64 " is not above %" PRId64 ", the last one executed",

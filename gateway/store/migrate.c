@@ -1,4 +1,5 @@
 // The schema, as numbered steps. A step that has landed is never changed: a new one is added.
+#include "base/clock.h"
 #include "store/chain.h"
 
 #include <inttypes.h>
@@ -11,6 +12,11 @@ static int make_stream(struct store *store, struct err *err)
     char stream[UUID_SIZE];
     uuid_make(stream);
     return store_setting_put(store, "stream", stream, err);
+}
+
+static int begin_commands(struct store *store, struct err *err)
+{
+    return store_command_forget_before(store, clock_wall_ms(&clock_system), err);
 }
 
 // reading: id = at_ms << 16 | meter; due = at - due time, NULL without; words and marks as in
@@ -133,6 +139,7 @@ static const struct step {
      " PRIMARY KEY(lane, last)) STRICT, WITHOUT ROWID;"
      "CREATE INDEX segment_lane_of ON segment_lane(segment);",
      migrate_readings},
+    {"", begin_commands},
 };
 #define VERSION_KNOWN ((int64_t)(sizeof steps / sizeof steps[0]))
 

@@ -275,14 +275,6 @@ static int begin_stream(struct store *store, struct restore_report *report, stru
     return store_setting_put(store, "stream", report->stream, err);
 }
 
-// A command that was executed after the backup must not be executed again: counters are instants.
-static int bar_commands(struct store *store, int64_t now_ms, struct err *err)
-{
-    char floor[32];
-    (void)snprintf(floor, sizeof floor, "%lld", (long long)now_ms);
-    return store_setting_put(store, "command_floor", floor, err);
-}
-
 // An alert that is over as soon as it is there: it tells, and nothing has to be watched.
 static int raise_alert(struct store *store, const struct restore_report *report, int64_t now_ms,
                        bool send, struct err *err)
@@ -344,7 +336,8 @@ static int renew(struct store *store, const struct restore_settings *settings,
         return -1;
     if (store_execute(store, "DROP TABLE backup_note; DROP TABLE backup_file", err) != 0 ||
         name_acknowledged(store, settings->now_ms, report, err) != 0 ||
-        begin_stream(store, report, err) != 0 || bar_commands(store, settings->now_ms, err) != 0 ||
+        begin_stream(store, report, err) != 0 ||
+        store_command_forget_before(store, settings->now_ms, err) != 0 ||
         raise_alert(store, report, settings->now_ms, send, err) != 0 ||
         say_so(store, settings, report, err) != 0) {
         store_round_cancel(store);

@@ -354,8 +354,13 @@ struct stored_command {
     const char *answer;
     size_t answer_length; // up to STORE_ANSWER_MAX
 };
-// Counter of the newest command of a key that was executed, 0 without any.
-int store_command_last(struct store *store, const char *key, int64_t *counter, struct err *err);
+// What a command's counter must be above: that of the newest one of the key that was executed, or
+// the instant at which the store began.
+int store_command_last(struct store *store, const char *key, int64_t now_ms, int64_t *counter,
+                       struct err *err);
+// The store begins again, from a backup: commands signed before are not executed, answers and
+// messages that were asked for are not sent any more.
+int store_command_forget_before(struct store *store, int64_t now_ms, struct err *err);
 // Keeps a command that is being executed, in the round of its effect. -1 when its counter is not
 // above the last one.
 int store_command_add(struct store *store, const struct stored_command *command, struct err *err);

@@ -5,6 +5,7 @@ usage: fault.py --build build [kill9 [--kills N] [--meters N] [--sides N] [--see
        killsys [--calls N] [--meters N] [--sides N] | outage [--minutes N] [--meters N] |
        late [--reads N] [--seed N] | damaged [--frames N] [--seed N] |
        scan [--buses N] [--seed N] | halfopen [--cuts N] [--sides N] [--seed N] | powercut [--power-cuts N] [--seed N] | iofault [--seed N] |
+       orders [--order-kills N] [--seed N] |
        week [--hours N] [--week-meters N] | reconnects [--attempts N]]
 """
 import argparse
@@ -18,6 +19,7 @@ import damaged
 import halfopen
 import kill9
 import late
+import orders
 import outage
 import powercut
 import reconnects
@@ -141,6 +143,15 @@ def run_iofault(binary, arguments):
           f"store's exit status, {figures['gave_up']} could not start on that disk; {figures['seconds']} s, seed {seed}", flush=True)
 
 
+def run_orders(binary, arguments):
+    seed = seed_of(arguments)
+    print(f"orders: {arguments.order_kills} kills around signed commands, seed {seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="metergate-orders-") as folder:
+        figures = orders.run(Path(folder), binary, arguments.order_kills, seed, say=say)
+    print(f"orders: {figures['kills']} commands, each executed once and answered alike (bar all); {figures['cut']} kills came "
+          f"before the answer was seen, {figures['tries']} were sent again; {figures['seconds']} s, seed {seed}", flush=True)
+
+
 def run_week(binary, arguments):
     print(f"week: {arguments.hours} h without a broker, {arguments.week_meters} meters x 60 s, time compressed; nothing is "
           "drawn", flush=True)
@@ -168,7 +179,7 @@ def say(text):
 
 RUNS = {"kill9": run_kill9, "killsys": run_killsys, "outage": run_outage, "late": run_late, "damaged": run_damaged, "scan": run_scan,
         "halfopen": run_halfopen, "powercut": run_powercut, "iofault": run_iofault,
-        "reconnects": run_reconnects,
+        "orders": run_orders, "reconnects": run_reconnects,
         "week": run_week}
 
 
@@ -186,6 +197,7 @@ def main():
     parser.add_argument("--cuts", type=int, default=100)
     parser.add_argument("--sides", type=int, default=10)
     parser.add_argument("--power-cuts", type=int, default=100_000)
+    parser.add_argument("--order-kills", type=int, default=500)
     parser.add_argument("--hours", type=int, default=168)
     parser.add_argument("--attempts", type=int, default=10_000)
     parser.add_argument("--week-meters", type=int, default=100)
