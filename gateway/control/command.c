@@ -32,7 +32,7 @@ const struct command command_table[] = {
     {"audit", ROLE_LEADER, false, true, "the newest records of the audit chain",
      "{limit: 1 to 500}", command_audit, true},
     {"backup", ROLE_LEADER, true, true,
-     "the whole state in one file, in backups of the state folder", "{}", command_backup},
+     "the whole state in one file, in backups of the state folder", "{}", command_backup, true},
     {"backup-read", ROLE_LEADER, false, true, "a piece of a backup, to fetch it",
      "{file: NAME, offset: BYTES}", command_backup_read},
     {"resend", ROLE_SPECIALIST, true, true, "send messages again that head office had already",
