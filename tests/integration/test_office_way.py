@@ -1,7 +1,14 @@
-"""The way to the office in short: an hour without a broker, time compressed, and a broker that accepts and closes."""
+"""The way to the office in short: an hour without a broker, time compressed, a broker that accepts and closes, a wall
+clock that is set while the broker is away."""
 import os
 import sys
+import time
 from pathlib import Path
+
+from lib import fuxin
+from lib.site import Site, office_plain
+from lib.wait import wait_until
+from lib.wall_clock import WallClock
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "fault"))
@@ -9,6 +16,8 @@ sys.path.insert(0, str(ROOT / "tests" / "fault"))
 import reconnects  # noqa: E402
 import week  # noqa: E402
 
+DAY_MS = 86400000
+BACK_S = 60
 RELEASE = Path(os.environ.get("METERGATE_RELEASE", ROOT / "build" / "metergate")).parent
 
 
@@ -21,3 +30,25 @@ def test_an_hour_without_a_broker_loses_nothing():
 def test_a_broker_that_closes_leaves_nothing_behind():
     figures = reconnects.run(RELEASE, attempts=60)
     assert figures["attempts"] == 54, figures
+
+
+def test_a_wall_clock_set_during_an_outage_does_not_delay_the_return(tmp_path, meters, broker, office, gateway):
+    """paho waits by the wall clock: a day ahead or back while the broker is away must not hold us up."""
+    bus = meters.tcp([1])
+    fuxin.count_up(bus[1])
+    clock = WallClock(tmp_path)
+    gateway.environment = clock.followed()
+    gateway.write(Site(office=office_plain(broker)).link("hall", bus.url).meter("one", "hall", 1))
+    gateway.start()
+    office.wait_for("reading", "one", count=2)
+    for shift_ms in (DAY_MS, 0, -DAY_MS, 0):
+        broker.stop()
+        gateway.wait_status(lambda status: status["office"]["state"] != "online", 40, "the loss is seen")
+        clock.step(shift_ms)
+        broker.start()
+        began, known = time.monotonic(), len(office.of("reading", "one"))
+        gateway.wait_status(lambda status: status["office"]["state"] == "online", 2 * BACK_S, "online again")
+        assert time.monotonic() - began <= BACK_S, f"back after {time.monotonic() - began:.0f} s"
+        wait_until(lambda known=known: len(office.of("reading", "one")) >= known + 2, 30, "readings go on")
+    assert not office.holes()
+    office.check()

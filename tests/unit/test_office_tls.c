@@ -10,6 +10,7 @@
 
 #include "../support/authority.h"
 #include "../support/child.h"
+#include "base/file.h"
 #include "office/tls.h"
 
 #include <signal.h>
@@ -28,6 +29,15 @@ static const char *in_files(const char *name)
     return path;
 }
 
+// A certificate whose writing was interrupted.
+static int write_half(void)
+{
+    static const char text[] = "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmgAwIBAgIB\n";
+    int fd = open(in_files("half.pem"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    bool good = fd >= 0 && write(fd, text, sizeof text - 1) == (ssize_t)sizeof text - 1;
+    return fd >= 0 && close(fd) == 0 && good ? 0 : -1;
+}
+
 static int make_files(void **state)
 {
     (void)state;
@@ -44,6 +54,11 @@ static int make_files(void **state)
     authority_sign(NULL, files, "self", here, -DAY, DAY);
     authority_sign(ours, files, "gateway", "DNS:site-042", -DAY, DAY);
     authority_sign(other, files, "stranger", "DNS:site-042", -DAY, DAY);
+    authority_sign(ours, files, "renewed", here, -DAY, 2 * DAY);
+    authority_sign(other, files, "moved", here, -DAY, DAY);
+    authority_sign(ours, files, "gateway2", "DNS:site-042", -DAY, 2 * DAY);
+    if (write_half() != 0)
+        return -1;
     authority_free(ours);
     authority_free(other);
     return 0;
@@ -191,6 +206,88 @@ static void test_refused(void **state)
     }
 }
 
+// --- certificates that change while the office runs ---
+
+static void copy_file(const char *from, const char *to)
+{
+    struct buf text;
+    struct err err = {.text = ""};
+    char path[128];
+    buf_init(&text, 1024 * 1024);
+    if (file_read(in_files(from), &text, &err) != 0)
+        fail_msg("%s", err.text);
+    (void)snprintf(path, sizeof path, "%s", in_files(to));
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text.data, text.length), text.length);
+    (void)close(fd);
+    buf_release(&text);
+}
+
+static const struct rotation {
+    const char *what;
+    const char *broker;                 // its certificate from now on
+    const char *ca, *certificate, *key; // what lies in the configured files from now on
+    const char *reason;                 // "": it goes on
+} rotations[] = {
+    {"renewed", "renewed", "ca.pem", "gateway.pem", "gateway.key", ""},
+    {"of another CA", "moved", "ca.pem", "gateway.pem", "gateway.key", "unknown CA"},
+    {"the CA file follows", "moved", "other-ca.pem", "gateway.pem", "gateway.key", ""},
+    {"expired", "expired", "ca.pem", "gateway.pem", "gateway.key", "expired on"},
+    {"our certificate is half written", "broker", "ca.pem", "half.pem", "gateway.key",
+     "office.certificate"},
+    {"another key than the certificate's", "broker", "ca.pem", "gateway.pem", "stranger.key",
+     "does not belong"},
+    {"our CA file is gone", "broker", "", "gateway.pem", "gateway.key", "office.ca"},
+    {"our own renewed", "broker", "ca.pem", "gateway2.pem", "gateway2.key", ""},
+};
+
+static void install(const struct rotation *rotation)
+{
+    if (rotation->ca[0] != '\0')
+        copy_file(rotation->ca, "now-ca.pem");
+    else
+        assert_int_equal(unlink(in_files("now-ca.pem")), 0);
+    copy_file(rotation->certificate, "now.pem");
+    copy_file(rotation->key, "now.key");
+}
+
+// Each connection reads the files anew: a rotation needs no restart of the gateway. A broker of
+// either CA takes our certificate here, so that each row has one reason alone.
+static void test_rotation(void **state)
+{
+    (void)state;
+    int port = port_free();
+    install(&rotations[0]);
+    pid_t broker = tls_broker(port, "broker", false);
+    open_with("localhost", port, "now-ca.pem", "now.pem", "now.key");
+    rig_config.office.accept_unsubscribed = true;
+    rig_fill(&rig, LANE_LIVE, 20);
+    rig_start(&rig);
+    rig_wait(rig_acknowledged(LANE_LIVE) == 20, 20);
+    int64_t taken = 20;
+    for (size_t i = 0; i < sizeof rotations / sizeof rotations[0]; i++) {
+        const struct rotation *rotation = &rotations[i];
+        child_stop(broker, SIGTERM);
+        rig_wait(rig_state(&rig) == OFFICE_OFFLINE, 20);
+        install(rotation);
+        broker = tls_broker(port, rotation->broker, false);
+        rig_fill(&rig, LANE_LIVE, 20);
+        (void)atomic_fetch_add(&rig_ahead_ms, 600000); // whatever the back-off
+        office_wake(rig.office);
+        if (rotation->reason[0] == '\0') {
+            taken = rig.periods;
+            rig_wait(rig_acknowledged(LANE_LIVE) == taken, 30);
+            continue;
+        }
+        rig_wait(strstr(rig_error(&rig), rotation->reason) != NULL, 30);
+        assert_int_equal(rig_acknowledged(LANE_LIVE), taken);
+    }
+    assert_int_equal(rig_acknowledged(LANE_LIVE), rig.periods);
+    rig_close(&rig);
+    child_stop(broker, SIGTERM);
+}
+
 static void write_text(const char *name, const char *text, mode_t mode)
 {
     int fd = open(in_files(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -306,10 +403,9 @@ int main(int argc, char **argv)
         cmocka_set_test_filter(argv[1]);
     random_start("test_office_tls");
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_urls),
-        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_works),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_urls),     cmocka_unit_test(test_files),
+        cmocka_unit_test(test_works),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_rotation),
     };
     return cmocka_run_group_tests(tests, make_files, remove_files);
 }
