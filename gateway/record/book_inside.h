@@ -69,11 +69,6 @@ struct book {
 int book_sum(struct book *book, const struct tracked *tracked, enum span span,
              const struct period *part, struct period *out, struct err *err);
 
-// Collects the stored parts of [from, to) into book->parts: periods of `shorter`, and still shorter
-// ones where there are none.
-int book_collect(struct book *book, const struct tracked *tracked, enum span shorter,
-                 int64_t from_ms, int64_t to_ms, struct err *err);
-
 // Makes the ledger of a gas day (or of the meter's shortest period, where that is longer) that was
 // kept just now, from the parts that it was summed from: from book->parts, or from itself.
 int book_ledger(struct book *book, struct tracked *tracked, const struct period *period,

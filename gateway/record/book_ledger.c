@@ -25,18 +25,24 @@ static bool explain(void *context, const struct outage *outage)
     return true;
 }
 
-static int put(struct book *book, const struct tracked *tracked, struct explaining *explaining,
-               enum lane lane, struct err *err)
+static int keep(struct book *book, const struct tracked *tracked, const struct ledger *ledger,
+                enum lane lane, struct err *err)
 {
-    struct ledger *ledger = &explaining->ledger;
     bool sent = book->config->office.present;
-    if (store_outages(book->store, tracked->number, ledger->from_ms, ledger->to_ms, explain,
-                      explaining, err) != 0)
-        return -1;
     int kept =
         store_ledger_put(book->store, tracked->number, ledger, book->now_ms, lane, sent, err);
     book->sent += kept == 1 && sent;
     return kept < 0 ? -1 : 0;
+}
+
+static int put(struct book *book, const struct tracked *tracked, struct explaining *explaining,
+               enum lane lane, struct err *err)
+{
+    const struct ledger *ledger = &explaining->ledger;
+    if (store_outages(book->store, tracked->number, ledger->from_ms, ledger->to_ms, explain,
+                      explaining, err) != 0)
+        return -1;
+    return keep(book, tracked, ledger, lane, err);
 }
 
 // Days before the one with the meter's very first reading, since it was configured: nothing of them
@@ -77,43 +83,65 @@ int book_ledger(struct book *book, struct tracked *tracked, const struct period 
     return result;
 }
 
-// The span that the parts of a ledger have: the one before the gas day, or the shortest.
-static enum span part_span(const struct tracked *tracked)
+// --- changed periods ---
+
+struct amending {
+    bool found;
+    struct ledger ledger;
+};
+
+static bool take_newest(void *context, const struct stored_ledger *stored)
 {
-    enum span span = tracked->spans[0];
-    for (int i = 0; i < tracked->span_count && tracked->spans[i] < SPAN_DAY; i++)
-        span = tracked->spans[i];
-    return span;
+    struct amending *amending = context;
+    amending->ledger = stored->ledger;
+    amending->found = true;
+    return true;
 }
 
-static int amend_one(struct book *book, struct tracked *tracked, int64_t from_ms, int64_t to_ms,
-                     struct explaining *explaining, struct err *err)
+static bool take_index(void *context, const struct stored_period *stored)
 {
-    int has = store_ledger_has(book->store, tracked->number, from_ms, err);
-    if (has <= 0)
-        return has;
-    if (book_collect(book, tracked, part_span(tracked), from_ms, to_ms, err) != 0)
+    struct amending *amending = context;
+    for (int i = 0; i < amending->ledger.hour_count; i++) {
+        struct ledger_hour *hour = &amending->ledger.hours[i];
+        if (hour->from_ms == stored->period.from_ms && hour->to_ms == stored->period.to_ms)
+            hour->index = ledger_index(&stored->period);
+    }
+    return true;
+}
+
+// Only indices change after a period is closed, its reads never do: so the ledger stays what it was
+// and takes the indices of the newest versions.
+static int amend_one(struct book *book, const struct tracked *tracked, int64_t from_ms,
+                     struct amending *amending, struct err *err)
+{
+    const char *id = tracked->meter->id;
+    const struct ledger *ledger = &amending->ledger;
+    amending->found = false;
+    if (store_ledgers(book->store, id, from_ms, from_ms + 1, take_newest, amending, err) != 0)
         return -1;
-    explaining->meter = meter_of(book, tracked);
-    ledger_make(&explaining->ledger, &explaining->meter, book->parts.list, book->parts.count,
-                from_ms, to_ms);
-    return put(book, tracked, explaining, LANE_BACKFILL, err);
+    if (!amending->found)
+        return 0;
+    if (store_periods(book->store, id, SPAN_HOUR, from_ms, ledger->to_ms, take_index, amending,
+                      err) != 0 ||
+        store_periods(book->store, id, SPAN_DAY, from_ms, from_ms + 1, take_index, amending, err) !=
+            0)
+        return -1;
+    return keep(book, tracked, ledger, LANE_BACKFILL, err);
 }
 
 int book_amend_ledgers(struct book *book, struct tracked *tracked, int64_t from_ms, int64_t to_ms,
                        struct err *err)
 {
     enum span span = tracked->spans[0] > SPAN_DAY ? tracked->spans[0] : SPAN_DAY;
-    struct explaining *explaining = calloc(1, sizeof *explaining);
-    if (explaining == NULL)
+    struct amending *amending = calloc(1, sizeof *amending);
+    if (amending == NULL)
         return err_set(err, "out of memory for the ledger of %s", tracked->meter->id);
     int result = 0;
     // a boundary is also the end of the day before it
     for (int64_t at = period_start(&book->calendar, span, from_ms - 1); at < to_ms && result == 0;
          at = period_end(&book->calendar, span, at))
-        result =
-            amend_one(book, tracked, at, period_end(&book->calendar, span, at), explaining, err);
-    free(explaining);
+        result = amend_one(book, tracked, at, amending, err);
+    free(amending);
     return result;
 }
 

@@ -29,8 +29,9 @@ static int fill_hole(struct book *book, const struct tracked *tracked, int64_t f
                          &book->parts, err);
 }
 
-int book_collect(struct book *book, const struct tracked *tracked, enum span shorter,
-                 int64_t from_ms, int64_t to_ms, struct err *err)
+// All parts of [from, to) into book->parts.
+static int collect(struct book *book, const struct tracked *tracked, enum span shorter,
+                   int64_t from_ms, int64_t to_ms, struct err *err)
 {
     struct parts *usual = &book->shorter;
     usual->count = book->parts.count = 0;
@@ -71,7 +72,7 @@ int book_sum(struct book *book, const struct tracked *tracked, enum span span,
     int64_t to = period_end(&book->calendar, span, part->from_ms);
     if (part->to_ms < to)
         return 0;
-    if (book_collect(book, tracked, part->span, from, to, err) != 0)
+    if (collect(book, tracked, part->span, from, to, err) != 0)
         return -1;
     period_sum(book->parts.list, book->parts.count, span, from, to,
                expected_of(book, tracked, from, to), out);

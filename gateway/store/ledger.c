@@ -102,12 +102,6 @@ int store_ledger_put(struct store *store, int meter_number, const struct ledger 
     return 1;
 }
 
-int store_ledger_has(struct store *store, int meter_number, int64_t from_ms, struct err *err)
-{
-    struct before before;
-    return before_find(store, meter_number, from_ms, &before, err);
-}
-
 // As store_ledger_get; *damaged tells a row that cannot be decoded from a query that failed.
 static int ledger_get(struct store *store, int64_t row, struct stored_ledger *out, bool *damaged,
                       struct err *err)

@@ -212,8 +212,6 @@ typedef bool stored_ledger_visit(void *context, const struct stored_ledger *ledg
 // all.
 int store_ledgers(struct store *store, const char *meter, int64_t from_ms, int64_t to_ms,
                   stored_ledger_visit *visit, void *context, struct err *err);
-// Whether a meter's gas day has one: 1, 0, -1.
-int store_ledger_has(struct store *store, int meter_number, int64_t from_ms, struct err *err);
 
 #define OUTAGE_GOES_ON INT64_MAX // to_ms of one that has not ended
 // Keeps an outage of one meter (0: of all). One that begins in the newest of the same meter and why
