@@ -207,6 +207,76 @@ static void test_what_is_gone_is_named_once(void **state)
     store_must_verify();
 }
 
+// --- readings, which lie in packs, between summaries, which stay longer ---
+
+#define SUMMARIES 20
+#define READINGS_EACH 15 // before each summary
+#define MIXED (SUMMARIES * (READINGS_EACH + 1))
+
+static int add_mixed(struct store *store, void *argument, struct err *err)
+{
+    struct rig_fill summary = {&rig, LANE_LIVE, 1};
+    struct meter *meter = fixture_meter("boiler-1");
+    int decoder;
+    (void)argument;
+    must(store_decoder(store, meter, &decoder, err));
+    for (int i = 0; i < SUMMARIES * READINGS_EACH; i++) {
+        struct reading *reading = fixture_reading(meter, T0 + i * 1000);
+        must(store_reading_add(store, rig.meter, decoder, reading, LANE_LIVE, err));
+        free(reading);
+        if (i % READINGS_EACH == READINGS_EACH - 1)
+            must(rig_add_rows(store, &summary, err));
+        if (i % 100 == 99)
+            must(store_reading_pack(store, err));
+    }
+    fixture_meter_free(meter);
+    return 0;
+}
+
+static int retain_readings(struct store *store, void *argument, struct err *err)
+{
+    int64_t before_ms = T0 + INT64_C(86400000);
+    int *gone = argument;
+    int step = store_retain(store, before_ms, 10000, err);
+    while (step > 0) {
+        *gone += step;
+        step = store_retain(store, before_ms, 10000, err);
+    }
+    return step;
+}
+
+static void test_readings_that_are_gone(void **state)
+{
+    (void)state;
+    struct seen seen[MIXED + 1];
+    int gone = 0;
+    must(recorder_run(&rig_recorder, add_mixed, NULL, &failure));
+    rig_start(&rig);
+    rig_wait(all_acknowledged(LANE_LIVE, MIXED), 30);
+    int64_t job = ask_again(LANE_LIVE, 1, MIXED);
+    rig_wait(is_done(job), 30);
+    assert_int_equal(job_of(job).sent, MIXED);
+    assert_int_equal(job_of(job).expired, 0);
+    must(recorder_run(&rig_recorder, retain_readings, &gone, &failure));
+    assert_true(gone > READINGS_EACH);
+    store_must_verify();
+    job = ask_again(LANE_LIVE, 1, MIXED);
+    rig_wait(is_done(job), 30);
+    assert_int_equal(job_of(job).sent, MIXED - gone);
+    assert_int_equal(job_of(job).expired, gone);
+    rig_wait(gaps_told(1, READINGS_EACH) == 1, 10);
+    store_must_verify();
+    int gaps = gap_count();
+    job = ask_again(LANE_LIVE, 1, MIXED);
+    rig_wait(is_done(job), 30);
+    assert_int_equal(job_of(job).expired, 0);
+    assert_int_equal(gap_count(), gaps);
+    see(LANE_LIVE, seen, MIXED);
+    for (int i = 1; i <= MIXED; i++)
+        assert_true(seen[i].count == 2 || seen[i].count == 4);
+    store_must_verify();
+}
+
 static int hold_replays(void *context, const struct fake_message *message)
 {
     int *left = context; // how many of them are taken
@@ -322,6 +392,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         with_broker(test_the_same_bytes_each_time),
         with_broker(test_what_is_gone_is_named_once),
+        with_broker(test_readings_that_are_gone),
         with_broker(test_a_restart_goes_on),
         with_broker(test_cancel_ends_it_and_the_next_begins),
         with_broker(test_live_overtakes),
