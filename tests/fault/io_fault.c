@@ -95,8 +95,7 @@ static int start_clean(struct script *script)
         (void)alarm(HANG_S);
         script->store = NULL;
         int first = script->acknowledged;
-        int last = first + (script->in_flight && first + 1 < script->state_count ? 1 : 0);
-        int state = script_reopen(script, folder, first, last);
+        int state = script_reopen(script, folder, first, first);
         _exit(state >= 0 && script_go_on(script, state) == 0 ? 0 : 1);
     }
     int status = -1;

@@ -36,7 +36,7 @@
 
 #define WORKERS 2
 #define CUTS_OF_A_RUN 100
-#define ROUNDS_MIN 12
+#define ROUNDS_MIN 16
 #define ROUNDS_MAX 30
 #define ROUNDS_EVERY 10 // of a life that is cut in each call
 #define SECOND_ONE_IN 4
@@ -169,17 +169,17 @@ static void cut_once(struct work *work, struct script *script, const struct disk
     script_close(script);
 }
 
-// A third of the cuts comes in any call; a third while a sync is on its way, so that all is written
-// and nothing of it is sure; a third in any round, so that the many calls of a checkpoint and of a
-// start do not outweigh those of the rounds.
+// A quarter of the cuts comes in any call; a quarter while a sync is on its way, so that all is
+// written and nothing of it is sure; half in any round, so that the many calls of a checkpoint and
+// of a start do not outweigh those of the rounds.
 static int draw_call(const struct disk_record *record, struct chance *chance)
 {
     int at = (int)chance_between(chance, 0, record->step_count);
-    int64_t way = chance_between(chance, 0, 2);
+    int64_t way = chance_between(chance, 0, 3);
     if (way == 1) {
         while (at < record->step_count && record->steps[at].call != DISK_SYNC)
             at++;
-    } else if (way == 2) {
+    } else if (way > 1) {
         int mark = (int)chance_between(chance, 1, record->mark);
         int first = 0;
         while (first < record->step_count && record->steps[first].mark < mark)

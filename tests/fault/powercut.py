@@ -28,9 +28,9 @@ def run(build, cuts, seed, say=print):
     """As the product runs, with a cut in every call too; then worse than it runs, where loss and damage must show."""
     figures = {"full": cut(build, "full", cuts, seed)}
     say(f"  full: {figures['full']}")
-    for mode, count in (("every", max(1, cuts // 10_000)), ("killed", 1),
-                        ("files", max(1500, cuts // 10)), ("normal", max(1500, cuts // 50)),
-                        ("no-journal", max(1500, cuts // 50)), ("lying", max(1500, cuts // 50))):
+    counts = {"every": max(1, cuts // 10_000), "killed": 1, "files": max(500, cuts // 10), "normal": max(1000, cuts // 50),
+              "no-journal": max(300, cuts // 50), "lying": max(500, cuts // 50)}
+    for mode, count in counts.items():
         figures[mode] = cut(build, mode, count, seed)
         say(f"  {mode}: {figures[mode]}")
     return figures

@@ -247,12 +247,13 @@ static int retain(struct script *script, struct err *err)
                               .now_ms = script->now_ms,
                               .max = max};
     int count = 0;
-    switch (between(script, 0, 4)) {
+    switch (between(script, 0, 6)) {
     case 0: count = store_retain(script->store, before_ms, max, err); break;
     case 1: count = store_period_retain(script->store, SPAN_15MIN, before_ms, max, err); break;
     case 2: count = store_alert_retain(script->store, before_ms, max, err); break;
     case 3: count = store_gap_retain(script->store, before_ms, max, err); break;
-    default: count = store_reading_shed(script->store, &shed, err); break;
+    case 4: count = store_reading_shed(script->store, &shed, err); break;
+    default: count = store_reading_pack(script->store, err); break; // often: only packs are shed
     }
     return count < 0 ? -1 : script_retained(script, before_ms);
 }

@@ -77,7 +77,7 @@ void script_free(struct script *script)
     free(script);
 }
 
-// What the tables hold now may be acknowledged next.
+// What the tables hold now, after what was acknowledged: a state that is there from now on.
 static int state_take(struct script *script)
 {
     static struct dump dump;
@@ -94,13 +94,9 @@ static int state_take(struct script *script)
             abort();
         script->states[script->state_count++] = (struct script_state){script->round, dump};
     }
-    return 0;
-}
-
-static void acknowledge(struct script *script)
-{
     script->acknowledged = script->state_count - 1;
     disk_mark(script->acknowledged);
+    return 0;
 }
 
 // Worse than the product, to show that the harness sees it.
@@ -124,10 +120,7 @@ static int start(struct script *script)
     struct err err = {.text = ""};
     if (store_open(script->folder, &script->store, &err) != 0)
         return script_fail(script, "does not start: %s", err.text);
-    if (weaken(script) != 0 || state_take(script) != 0)
-        return -1;
-    acknowledge(script);
-    return 0;
+    return weaken(script) != 0 || state_take(script) != 0 ? -1 : 0;
 }
 
 void script_close(struct script *script)
@@ -169,15 +162,14 @@ static int round_do(struct script *script)
         return script_fail(script, "no round: %s", err.text);
     if (meters_enter(script, &err) != 0)
         return script_fail(script, "a write failed: %s", err.text);
-    if (script_fill(script) != 0 || state_take(script) != 0)
+    if (script_fill(script) != 0)
         return -1;
     script->in_flight = true;
     int result = store_round_commit(script->store, &err);
     script->in_flight = false;
     if (result != 0)
         return script_fail(script, "a commit failed: %s", err.text);
-    acknowledge(script);
-    return 0;
+    return state_take(script);
 }
 
 // What happens between rounds. The passive checkpoint is the one that the product makes when its
@@ -330,6 +322,9 @@ int script_reopen(struct script *script, const char *folder, int first, int last
         return -1;
     if (first == 0) // cut off before the first start was done: it is new, or what it was to be
         return 0;
+    // A round on its way when the process ended: whole, by the list.
+    if (script->in_flight && script_check(script, script->states[first].round + 1) == 0)
+        return state_take(script) == 0 ? script->acknowledged : -1;
     int state = state_find(script, first, last);
     return state < 0 || script_check(script, script->states[state].round) != 0 ? -1 : state;
 }
@@ -351,7 +346,8 @@ int script_go_on(struct script *script, int state)
 {
     forget(script, script->states[state].round);
     script->state_count = state + 1;
-    acknowledge(script);
+    script->acknowledged = state;
+    disk_mark(state);
     if (round_do(script) != 0)
         return -1;
     script_close(script);
