@@ -12,7 +12,7 @@ PACKAGES_RUN := mosquitto mosquitto-clients openssl python3
 PACKAGES_TEST := $(PACKAGES_RUN) libcmocka-dev python3-pytest python3-pymodbus python3-serial \
 	python3-serial-asyncio python3-paho-mqtt python3-selenium python3-jsonschema python3-yaml \
 	python3-prometheus-client python3-cryptography \
-	chromium chromium-driver
+	chromium chromium-driver strace util-linux
 PACKAGES_LINT := clang-format clang-tidy cppcheck universal-ctags
 
 LIBS := libmodbus sqlite3 libevent libevent_openssl libevent_pthreads openssl jansson yaml-0.1

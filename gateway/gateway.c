@@ -146,42 +146,15 @@ static int prepare_process(struct gateway *gateway, struct err *err)
     return control_lock(gateway->directory, &gateway->lock_fd, err);
 }
 
-// The store of another gateway is put aside under that gateway's name: a new id begins a new
-// stream, and the old figures stay readable.
-static int put_aside(const char *directory, const char *owner, int64_t now_ms, struct err *err)
+static bool has_store(const struct gateway *gateway)
 {
-    char old[CONFIG_PATH_MAX + 64];
-    char new[CONFIG_PATH_MAX + 128];
-    snprintf(old, sizeof old, "%s/%s", directory, STORE_FILE);
-    snprintf(new, sizeof new, "%s/%s-%lld.db", directory, owner, (long long)(now_ms / 1000));
-    if (rename(old, new) < 0)
-        return err_set(err, "cannot put the store of gateway '%s' aside as %s: %s", owner, new,
-                       strerror(errno));
-    log_warn(PART, "the store belonged to gateway '%s': it is kept as %s, and a new stream begins",
-             owner, new);
-    return 0;
-}
-
-static int check_owner(const struct gateway *gateway, struct err *err)
-{
-    struct store *store = NULL;
-    char owner[ID_SIZE] = "";
-    // For writing, because closing it then leaves one whole file without a log beside it.
-    if (store_open(gateway->directory, &store, err) < 0)
-        return -1;
-    int found = store_setting_get(store, GATEWAY_SETTING, owner, sizeof owner, err);
-    store_close(store);
-    if (found < 0)
-        return -1;
-    if (found == 0 || strcmp(owner, gateway->config->gateway_id) == 0)
-        return 0;
-    return put_aside(gateway->directory, owner, clock_wall_ms(gateway->clock), err);
+    struct recorder_status status;
+    recorder_status(gateway->recorder, &status);
+    return status.store_open;
 }
 
 static int start_recorder(struct gateway *gateway, struct err *err)
 {
-    if (check_owner(gateway, err) < 0)
-        return -1;
     struct recorder_settings settings = {
         .directory = gateway->directory,
         .config = gateway->config,
@@ -191,7 +164,10 @@ static int start_recorder(struct gateway *gateway, struct err *err)
         .context = gateway,
     };
     gateway->recorder = recorder_start(&settings, err);
-    return gateway->recorder ? record_revision(gateway, gateway->config, "start", err) : -1;
+    if (!gateway->recorder)
+        return -1;
+    gateway->waits_for_store = !has_store(gateway);
+    return gateway->waits_for_store ? 0 : record_revision(gateway, gateway->config, "start", err);
 }
 
 static int start_buses(struct gateway *gateway, struct err *err)
@@ -230,7 +206,7 @@ static int start_parts(struct gateway *gateway, struct err *err)
     gateway->inbox = inbox_new(err);
     if (!gateway->inbox)
         return -1;
-    if (gateway->config->office.present) {
+    if (gateway->config->office.present && !gateway->waits_for_store) {
         struct office *office = start_office(gateway, gateway->config, err);
         if (!office)
             return -1;
@@ -303,6 +279,35 @@ void gateway_stop(struct gateway *gateway)
     pthread_mutex_destroy(&gateway->reload_lock);
     clock_keeper_release(&gateway->keeper);
     free(gateway);
+}
+
+// What needs the store and could not begin at the start.
+static int begin_late(struct gateway *gateway, struct err *err)
+{
+    if (record_revision(gateway, gateway->config, "start", err) < 0)
+        return -1;
+    if (!gateway->config->office.present || gateway->office)
+        return 0;
+    struct office *office = start_office(gateway, gateway->config, err);
+    pthread_mutex_lock(&gateway->lock);
+    gateway->office = office;
+    pthread_mutex_unlock(&gateway->lock);
+    return office ? 0 : -1;
+}
+
+void gateway_tend(struct gateway *gateway)
+{
+    struct err err;
+    pthread_mutex_lock(&gateway->reload_lock);
+    if (gateway->waits_for_store && has_store(gateway)) {
+        if (begin_late(gateway, &err) == 0) {
+            gateway->waits_for_store = false;
+            log_info(PART, "the store is open: what waited is recorded and reported");
+        } else {
+            log_warn(PART, "%s", err.text);
+        }
+    }
+    pthread_mutex_unlock(&gateway->reload_lock);
 }
 
 struct live *gateway_live(struct gateway *gateway)

@@ -24,6 +24,9 @@ struct gateway *gateway_start(const struct gateway_settings *settings, struct er
 // Stops polling, commits what waits, says goodbye to the office. NULL is fine.
 void gateway_stop(struct gateway *gateway);
 
+// Once a second: begins what had to wait for the store at the start.
+void gateway_tend(struct gateway *gateway);
+
 // Everything below is safe from every thread: what a command may ask of a running gateway.
 
 struct live *gateway_live(struct gateway *gateway);

@@ -32,7 +32,8 @@ struct gateway {
     int bus_count;
     char reload_error[ERR_TEXT_MAX]; // of the last reload, "" when it succeeded
 
-    pthread_mutex_t reload_lock; // one reload at a time
+    pthread_mutex_t reload_lock; // one reload at a time; guards:
+    bool waits_for_store;        // it was not open at the start: no office yet, no revision kept
 };
 
 #endif

@@ -98,6 +98,7 @@ static void print_store(struct gateway *gateway, const struct recorder_status *r
     writer_key_int(writer, "bytes", file_size(gateway->directory, STORE_FILE));
     writer_key_int(writer, "wal_bytes", file_size(gateway->directory, STORE_FILE "-wal"));
     const struct upkeep_status *upkeep = &recorder->upkeep;
+    writer_key_bool(writer, "open", recorder->store_open);
     writer_key_bool(writer, "full", upkeep->full);
     writer_key_bool(writer, "making_room", upkeep->making_room);
     writer_key_bool(writer, "reserve", upkeep->ballast);
@@ -239,6 +240,27 @@ static bool print_alert(void *context, const struct stored_alert *alert)
     return true;
 }
 
+// The store that was put aside, where this one took the place of a damaged one.
+static void print_replaced(struct gateway *gateway, struct writer *writer)
+{
+    struct store *reader = NULL;
+    struct store_replaced replaced;
+    struct err err = {0};
+    writer_key(writer, "store_replaced");
+    if (store_open_reader(gateway->directory, &reader, &err) != 0 ||
+        store_replaced_get(reader, &replaced, &err) != 1) {
+        writer_null(writer);
+    } else {
+        writer_object(writer);
+        writer_key_text(writer, "file", replaced.aside);
+        writer_key_text(writer, "stream", replaced.stream[0] != '\0' ? replaced.stream : NULL);
+        writer_key_time(writer, "last_change", replaced.last_ms);
+        writer_key_time(writer, "at", replaced.at_ms);
+        writer_end(writer);
+    }
+    store_close(reader);
+}
+
 // The open alerts, from a connection of its own: status must answer also while the recorder waits
 // for the disk.
 static void print_alerts(struct gateway *gateway, struct writer *writer)
@@ -278,6 +300,7 @@ void gateway_status_print(struct gateway *gateway, struct writer *writer)
     print_clock(gateway, &recorder, writer);
     print_config(gateway, config, reload_error, writer);
     print_store(gateway, &recorder, writer);
+    print_replaced(gateway, writer);
     print_backfill(&recorder.backfill, writer);
     print_office(gateway, config, &office, &door, writer);
     print_alerts(gateway, writer);

@@ -2,6 +2,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "control/address.h"
 #include "control/control.h"
 #include "control/frame.h"
 
@@ -31,7 +32,7 @@ struct relay {
     struct event_base *base;
     struct bufferevent *socket; // NULL: not connected
     struct event *tick;
-    char path[sizeof((struct sockaddr_un *)0)->sun_path];
+    char directory[sizeof((struct sockaddr_un *)0)->sun_path];
     unsigned long numbers;
     struct pending pending[RELAY_PENDING_MAX];
 };
@@ -133,15 +134,9 @@ static int ensure_connected(struct relay *relay)
 {
     if (relay->socket != NULL)
         return 0;
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    memcpy(address.sun_path, relay->path, sizeof address.sun_path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = control_connect(relay->directory);
     if (fd < 0)
         return -1;
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
-        (void)close(fd);
-        return -1;
-    }
     relay->socket = bufferevent_socket_new(relay->base, fd, BEV_OPT_CLOSE_ON_FREE);
     if (relay->socket == NULL) {
         (void)close(fd);
@@ -216,8 +211,10 @@ struct relay *relay_new(struct event_base *base, const char *directory)
     if (relay == NULL)
         return NULL;
     relay->base = base;
-    if ((size_t)snprintf(relay->path, sizeof relay->path, "%s/%s", directory, CONTROL_SOCKET) >=
-        sizeof relay->path) {
+    struct control_address address;
+    if (control_address_file(directory, &address, NULL) != 0 ||
+        (size_t)snprintf(relay->directory, sizeof relay->directory, "%s", directory) >=
+            sizeof relay->directory) {
         free(relay);
         return NULL;
     }

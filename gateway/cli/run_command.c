@@ -125,6 +125,7 @@ static void wait_signals(struct gateway *gateway, struct page *page, const sigse
             gateway_reload(gateway, RELOAD_BY_SIGNAL, &err); // says itself how it went
         }
         reap_page(page, clock_boot_ms(&clock_system));
+        gateway_tend(gateway);
     }
 }
 
@@ -149,6 +150,7 @@ static int run(const struct gateway_settings *settings, bool with_page)
     sigaddset(&signals, SIGCHLD);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); // a limit on files is an error of a write, not the end
 
     struct err err = {0};
     struct gateway *gateway = gateway_start(settings, &err);

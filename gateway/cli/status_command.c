@@ -127,6 +127,18 @@ static void print_store(const json_t *store)
         printf("         A READER HOLDS ITS LOG: end what reads the store for so long\n");
 }
 
+// Only where a damaged store was put aside.
+static void print_replaced(const json_t *replaced)
+{
+    char a[CELL_SIZE];
+    char b[CELL_SIZE];
+    char c[CELL_SIZE];
+    if (json_is_object(replaced))
+        printf("         %s is the damaged store of before, stream %s; this one began at %s\n",
+               status_cell(replaced, "file", a), status_cell(replaced, "stream", b),
+               status_cell(replaced, "at", c));
+}
+
 // Only where a log was read back since the start.
 static void print_backfill(const json_t *backfill)
 {
@@ -296,6 +308,7 @@ static int print_text(const struct buf *text)
     }
     print_gateway(status);
     print_store(json_object_get(status, "store"));
+    print_replaced(json_object_get(status, "store_replaced"));
     print_backfill(json_object_get(status, "backfill"));
     print_office(json_object_get(status, "office"));
     print_alerts(json_object_get(status, "alerts"));

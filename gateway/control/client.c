@@ -1,4 +1,5 @@
 // The client's side of the control socket: one call, then the connection is closed.
+#include "control/address.h"
 #include "control/control.h"
 #include "control/frame.h"
 
@@ -41,18 +42,12 @@ static int wait_for(int fd, short events, int64_t until_ms)
 
 static int connect_socket(const char *directory, int *fd, struct err *err)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if ((size_t)snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", directory,
-                         CONTROL_SOCKET) >= sizeof address.sun_path) {
-        return err_set(err, "%s: the path is too long for a socket (at most %zu bytes)", directory,
-                       sizeof address.sun_path - sizeof CONTROL_SOCKET - 1);
-    }
-    int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (made < 0)
-        return err_set(err, "no socket: %s", strerror(errno));
-    if (connect(made, (struct sockaddr *)&address, sizeof address) != 0) {
+    struct control_address address;
+    if (control_address_file(directory, &address, err) != 0)
+        return -1;
+    int made = control_connect(directory);
+    if (made < 0) {
         int why = errno;
-        (void)close(made);
         if (why == ENOENT || why == ECONNREFUSED) {
             (void)err_set(err,
                           "no gateway runs on %s: start it with 'metergate run --config FILE "
@@ -60,7 +55,7 @@ static int connect_socket(const char *directory, int *fd, struct err *err)
                           directory, directory);
             return CONTROL_NOT_RUNNING;
         }
-        return err_set(err, "%s: %s%s", address.sun_path, strerror(why),
+        return err_set(err, "%s: %s%s", address.name.sun_path, strerror(why),
                        why == EACCES ? "; run this as root or as the gateway's user" : "");
     }
     *fd = made;

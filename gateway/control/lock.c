@@ -1,3 +1,4 @@
+#include "control/address.h"
 #include "control/control.h"
 
 #include <errno.h>
@@ -19,6 +20,25 @@ static int name_holder(int fd, const char *directory, struct err *err)
                    directory, pid[0] != '\0' ? pid : "(unknown)", directory);
 }
 
+// On a disk that takes no file: an address that only one process can have.
+static int lock_without_file(const char *directory, int *fd, struct err *err)
+{
+    struct control_address address;
+    int lock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (lock < 0 || control_address_abstract(directory, "lock", &address) != 0 ||
+        bind(lock, (const struct sockaddr *)&address.name, address.length) != 0) {
+        int why = errno;
+        if (lock >= 0)
+            (void)close(lock);
+        return why == EADDRINUSE
+                   ? err_set(err, "%s is in use by another process: stop that gateway first",
+                             directory)
+                   : err_set(err, "%s cannot be locked: %s", directory, strerror(why));
+    }
+    *fd = lock;
+    return 0;
+}
+
 int control_lock(const char *directory, int *fd, struct err *err)
 {
     char path[PATH_SIZE];
@@ -26,6 +46,10 @@ int control_lock(const char *directory, int *fd, struct err *err)
     if ((size_t)snprintf(path, sizeof path, "%s/lock", directory) >= sizeof path)
         return err_set(err, "%s: the path is too long", directory);
     int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (lock < 0 && errno == EROFS)
+        lock = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (lock < 0 && (errno == ENOENT || errno == EROFS || errno == ENOSPC || errno == EDQUOT))
+        return lock_without_file(directory, fd, err);
     if (lock < 0)
         return err_set(err, "%s: cannot be opened: %s", path, strerror(errno));
     if (flock(lock, LOCK_EX | LOCK_NB) != 0) {

@@ -2,6 +2,7 @@
 // that may wait run in workers. Bounds are in control.h.
 #include "base/log.h"
 #include "control/access.h"
+#include "control/address.h"
 #include "control/control.h"
 #include "control/frame.h"
 #include "control/workers.h"
@@ -411,27 +412,42 @@ static void *serve(void *argument)
 
 // --- start and stop ---
 
+// 0, or why the address cannot be listened at.
+static int listen_at(int fd, const struct control_address *address, bool is_file)
+{
+    // The mode is set before listen(2): until then nobody can connect.
+    if (bind(fd, (const struct sockaddr *)&address->name, address->length) != 0 ||
+        (is_file && chmod(address->name.sun_path, 0660) != 0) ||
+        listen(fd, CONTROL_CLIENTS_MAX) != 0)
+        return errno;
+    return 0;
+}
+
 static int open_listener(struct control *control, const char *directory, struct err *err)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if ((size_t)snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", directory,
-                         CONTROL_SOCKET) >= sizeof address.sun_path) {
-        return err_set(err, "%s: the path is too long for a socket (at most %zu bytes)", directory,
-                       sizeof address.sun_path - sizeof CONTROL_SOCKET - 1);
-    }
+    struct control_address address;
+    if (control_address_file(directory, &address, err) != 0)
+        return -1;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return err_set(err, "no socket: %s", strerror(errno));
     // Whoever starts holds DIR/lock: a socket that is there belongs to nobody any more.
-    (void)unlink(address.sun_path);
-    // The mode is set before listen(2): until then nobody can connect.
-    if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
-        chmod(address.sun_path, 0660) != 0 || listen(fd, CONTROL_CLIENTS_MAX) != 0) {
-        (void)err_set(err, "%s: %s", address.sun_path, strerror(errno));
-        (void)close(fd);
-        return -1;
+    (void)unlink(address.name.sun_path);
+    int why = listen_at(fd, &address, true);
+    if (why == 0) {
+        memcpy(control->path, address.name.sun_path, sizeof control->path);
+    } else if (why == EROFS || why == ENOSPC || why == EDQUOT || why == EIO || why == EADDRINUSE) {
+        // A disk that takes no file: the folder's abstract address instead (address.h).
+        log_warn("control", "%s: %s: listening without a file", address.name.sun_path,
+                 strerror(why));
+        why = control_address_abstract(directory, "control", &address) == 0
+                  ? listen_at(fd, &address, false)
+                  : errno;
     }
-    memcpy(control->path, address.sun_path, sizeof control->path);
+    if (why != 0) {
+        (void)close(fd);
+        return err_set(err, "%s/%s: %s", directory, CONTROL_SOCKET, strerror(why));
+    }
     control->listener = fd;
     return 0;
 }
@@ -492,7 +508,8 @@ void control_stop(struct control *control)
     }
     if (control->listener >= 0) {
         (void)close(control->listener);
-        (void)unlink(control->path);
+        if (control->path[0] != '\0')
+            (void)unlink(control->path);
     }
     workers_stop(control->workers);
     control->workers = NULL;

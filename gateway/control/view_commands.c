@@ -94,6 +94,28 @@ static int print_alerts(struct store *store, int64_t now_ms, struct recent *rece
     return 0;
 }
 
+// Before the store could be opened: the page goes on without.
+static bool lacks_store(const struct command_context *context)
+{
+    struct recorder_status status = {.store_open = true};
+    if (context->gateway != NULL)
+        recorder_status(gateway_recorder(context->gateway), &status);
+    return !status.store_open;
+}
+
+static int print_no_alerts(struct writer *result)
+{
+    writer_object(result);
+    writer_key(result, "open");
+    writer_array(result);
+    writer_end(result);
+    writer_key(result, "recent");
+    writer_array(result);
+    writer_end(result);
+    writer_end(result);
+    return 0;
+}
+
 int command_alerts(struct command_context *context, const struct principal *who,
                    const json_t *arguments, struct writer *result, struct err *err)
 {
@@ -106,7 +128,9 @@ int command_alerts(struct command_context *context, const struct principal *who,
     if (recent == NULL)
         return err_set(err, "not enough memory to list alerts");
     int status = COMMAND_FAILED;
-    if (command_reader_open(context, &store, err) == 0) {
+    if (lacks_store(context)) {
+        status = print_no_alerts(result);
+    } else if (command_reader_open(context, &store, err) == 0) {
         status = print_alerts(store, clock_wall_ms(context->clock), recent, result, err);
         command_reader_close(context, store);
     }

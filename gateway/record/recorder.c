@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -47,6 +48,7 @@ struct recorder {
     bool refusing;          // the queue was full, and is more than half full still
     struct refusals refusals;
     struct gas_calendar calendar;
+    char stream[UUID_SIZE];     // "" until the store is open; then it does not change
     struct round_status status; // copied from the round after each step
 };
 
@@ -149,6 +151,7 @@ void recorder_status(struct recorder *recorder, struct recorder_status *out)
     (void)pthread_mutex_lock(&recorder->mutex);
     const struct round_status *status = &recorder->status;
     *out = (struct recorder_status){
+        .store_open = status->store_open,
         .clock_known = status->clock_known,
         .readings = status->readings,
         .rounds = status->rounds,
@@ -170,7 +173,20 @@ struct archive_desk recorder_archives(struct recorder *recorder)
 
 const char *recorder_stream(struct recorder *recorder)
 {
-    return round_stream(recorder->round);
+    (void)pthread_mutex_lock(&recorder->mutex);
+    const char *stream = recorder->status.store_open ? recorder->stream : "";
+    (void)pthread_mutex_unlock(&recorder->mutex);
+    return stream;
+}
+
+// Copies what others ask for; with the mutex held, or before the thread runs.
+static void copy_status(struct recorder *recorder)
+{
+    recorder->held = round_held(recorder->round);
+    if (!recorder->status.store_open)
+        (void)snprintf(recorder->stream, sizeof recorder->stream, "%s",
+                       round_stream(recorder->round));
+    recorder->status = *round_status(recorder->round);
 }
 
 // --- the thread ---
@@ -217,8 +233,7 @@ static void take_readings(struct recorder *recorder)
 static void publish(struct recorder *recorder)
 {
     (void)pthread_mutex_lock(&recorder->mutex);
-    recorder->held = round_held(recorder->round);
-    recorder->status = *round_status(recorder->round);
+    copy_status(recorder);
     (void)pthread_mutex_unlock(&recorder->mutex);
 }
 
@@ -400,7 +415,7 @@ struct recorder *recorder_start(const struct recorder_settings *settings, struct
         recorder_free(recorder);
         return NULL;
     }
-    recorder->status = *round_status(recorder->round);
+    copy_status(recorder);
     int code = pthread_create(&recorder->thread, NULL, record, recorder);
     if (code != 0) {
         (void)err_set(err, "cannot start the recorder's thread: %s", strerror(code));

@@ -31,8 +31,8 @@ struct recorder_settings {
     void *context;
 };
 
-// Opens the store, rebuilds detectors and open periods from it, starts the thread. NULL with a
-// message on failure.
+// Opens the store (on a disk that takes nothing it does so later, and readings wait), rebuilds
+// detectors and open periods from it, starts the thread. NULL with a message on failure.
 struct recorder *recorder_start(const struct recorder_settings *settings, struct err *err);
 // Commits what waits, marks a clean stop, ends the thread, closes the store. NULL is fine.
 void recorder_stop(struct recorder *recorder);
@@ -68,6 +68,7 @@ void recorder_acknowledge(struct recorder *recorder, enum lane lane, int64_t seq
 struct archive_desk recorder_archives(struct recorder *recorder);
 
 struct recorder_status {
+    bool store_open; // false while the disk takes nothing since the start
     bool clock_known;
     uint64_t readings, rounds, refused; // since start; refused: the queue was full
     int waiting;
@@ -78,6 +79,7 @@ struct recorder_status {
 };
 void recorder_status(struct recorder *recorder, struct recorder_status *out);
 
-const char *recorder_stream(struct recorder *recorder); // the store's stream UUID
+// The store's stream UUID; "" before it is open.
+const char *recorder_stream(struct recorder *recorder);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "record/book.h"
 #include "record/downtime.h"
+#include "record/opening.h"
 #include "record/upkeep.h"
 #include "record/watch.h"
 
@@ -80,7 +81,7 @@ struct config *round_config(const struct round *round)
 
 const char *round_stream(const struct round *round)
 {
-    return store_stream(round->store);
+    return round->store != NULL ? store_stream(round->store) : "";
 }
 
 void round_set_live(struct round *round, bool live)
@@ -143,7 +144,8 @@ void round_lost(struct round *round)
 
 static void fail(struct round *round, const struct err *err)
 {
-    store_round_cancel(round->store);
+    if (round->store != NULL)
+        store_round_cancel(round->store);
     round->begun = false;
     round->added = 0;
     book_free(round->book);
@@ -153,7 +155,8 @@ static void fail(struct round *round, const struct err *err)
         round->back_off_ms < BACK_OFF_MAX_MS ? round->back_off_ms : BACK_OFF_MAX_MS;
     round->retry_boot_ms = boot_now(round) + round->back_off_ms;
     const struct upkeep_now now = upkeep_moment(round);
-    if (store_is_full(round->store) && upkeep_full(&round->upkeep, round->store, &now))
+    if (round->store != NULL && store_is_full(round->store) &&
+        upkeep_full(&round->upkeep, round->store, &now))
         round->retry_boot_ms = now.boot_ms; // there is room again, as much as was kept for this
     round->status.upkeep = round->upkeep.status;
     if (!round->failed)
@@ -355,7 +358,7 @@ static int recover(struct round *round, struct err *err)
     return 0;
 }
 
-// --- steps ---
+// --- the store ---
 
 // A clock behind the newest row may be one that nobody has set yet, or one that was set back while
 // the gateway was away: after CLOCK_BEHIND_WAIT_MS, or when the kernel vouches for it, it is taken.
@@ -368,6 +371,54 @@ static bool is_clock_known(const struct round *round)
            (clock_is_synchronized(clock) ||
             boot_now(round) - round->started_boot_ms >= CLOCK_BEHIND_WAIT_MS);
 }
+
+// What is known once the store is open.
+static int take_store(struct round *round, struct err *err)
+{
+    if (watch_open(&round->watch, round->store, round->settings.clock, err) != 0)
+        return -1;
+    int64_t newest = store_newest_ms(round->store);
+    round->floor_ms = newest > clock_floor_ms() ? newest : clock_floor_ms();
+    round->status.store_open = true;
+    round->status.clock_known = is_clock_known(round);
+    if (round->status.clock_known)
+        return 0;
+    (void)strncpy(round->status.error, "the time is not known yet: readings wait for it",
+                  sizeof round->status.error - 1);
+    log_warn("recorder", "the clock is behind the newest stored row or this program's build: "
+                         "readings wait undated until it is set");
+    return 0;
+}
+
+static int try_store(struct round *round, struct err *err)
+{
+    const struct opening opening = {round->settings.directory, round->config->gateway_id,
+                                    round->started_boot_ms};
+    return opening_try(&opening, boot_now(round), wall_now(round), &round->store, err);
+}
+
+// Tries again what could not be opened at the start; false while it cannot.
+static bool find_store(struct round *round)
+{
+    struct err err;
+    if (boot_now(round) < round->retry_boot_ms)
+        return false;
+    if (try_store(round, &err) != 0) {
+        fail(round, &err);
+        round->retry_boot_ms = boot_now(round) + OPENING_RETRY_MS;
+        return false;
+    }
+    if (take_store(round, &err) != 0) {
+        fail(round, &err);
+        store_close(round->store);
+        round->store = NULL;
+        return false;
+    }
+    round->failed = round->status.clock_known; // then it recovers, with the readings that wait
+    return true;
+}
+
+// --- steps ---
 
 static void learn_clock(struct round *round)
 {
@@ -418,6 +469,8 @@ static void tend(struct round *round)
 void round_step(struct round *round, int64_t until_ms, bool hurry)
 {
     struct err err;
+    if (round->store == NULL && !find_store(round))
+        return;
     learn_clock(round);
     if (!round->status.clock_known)
         return;
@@ -452,6 +505,8 @@ int64_t round_wait_ms(const struct round *round)
 {
     int64_t wait = INT64_MAX;
     int64_t now = boot_now(round);
+    if (round->store == NULL)
+        return soonest(wait, round->retry_boot_ms, now);
     if (!round->status.clock_known)
         return wait;
     if (round->failed)
@@ -504,6 +559,8 @@ bool round_backfill(struct round *round, const struct archive_rows *rows)
 
 int round_run(struct round *round, recorder_task *task, void *argument, struct err *err)
 {
+    if (round->store == NULL)
+        return err_set(err, "the store cannot be opened now: %s", round->status.error);
     // A round that is still open failed to end, or the step left it open: it ends first.
     if (round->begun && commit(round, err) != 0)
         fail(round, err);
@@ -521,6 +578,8 @@ int round_run(struct round *round, recorder_task *task, void *argument, struct e
 
 int round_run_between(struct round *round, recorder_task *task, void *argument, struct err *err)
 {
+    if (round->store == NULL)
+        return err_set(err, "the store cannot be opened now: %s", round->status.error);
     if (round->begun && commit(round, err) != 0)
         fail(round, err);
     return task(round->store, argument, err);
@@ -558,25 +617,18 @@ struct round *round_open(const struct recorder_settings *settings, struct err *e
     }
     round->settings = *settings;
     round->config = config_ref(settings->config);
-    if (store_open(settings->directory, &round->store, err) != 0) {
-        round_close(round);
-        return NULL;
-    }
-    if (watch_open(&round->watch, round->store, settings->clock, err) != 0) {
-        round_close(round);
-        return NULL;
-    }
-    int64_t newest = store_newest_ms(round->store);
-    round->floor_ms = newest > clock_floor_ms() ? newest : clock_floor_ms();
     round->started_boot_ms = boot_now(round);
     upkeep_init(&round->upkeep, settings->directory, round->started_boot_ms);
-    round->status.clock_known = is_clock_known(round);
-    if (!round->status.clock_known) {
-        (void)strncpy(round->status.error, "the time is not known yet: readings wait for it",
-                      sizeof round->status.error - 1);
-        log_warn("recorder", "the clock is behind the newest stored row or this program's build: "
-                             "readings wait undated until it is set");
-    } else if (make_book(round, wall_now(round), err) != 0) {
+    int opened = try_store(round, err);
+    if (opened == 1) {
+        const struct upkeep_now now = upkeep_moment(round);
+        fail(round, err);
+        upkeep_unwritable(&round->upkeep, &now);
+        round->status.clock_known = clock_is_known(settings->clock, clock_floor_ms());
+        return round;
+    }
+    if (opened < 0 || take_store(round, err) != 0 ||
+        (round->status.clock_known && make_book(round, wall_now(round), err) != 0)) {
         round_close(round);
         return NULL;
     }
@@ -590,6 +642,8 @@ void round_finish(struct round *round)
         log_error("recorder", "%d readings could not be kept: %s", round->count,
                   round->status.error);
     }
+    if (round->store == NULL)
+        return;
     if (store_round_begin(round->store, &err) != 0 || keep_settings(round, "yes", &err) != 0 ||
         watch_stop(&round->watch, round->store, &err) != 0 ||
         (round->status.clock_known && downtime_stop(round->store, wall_now(round), &err) != 0) ||

@@ -12,6 +12,7 @@
 struct round;
 
 struct round_status {
+    bool store_open; // else the disk took nothing when it was tried
     bool clock_known;
     uint64_t readings, rounds;
     uint64_t dropped; // readings that the store refused again and again, each alone
@@ -21,7 +22,8 @@ struct round_status {
     struct upkeep_status upkeep;
 };
 
-// Opens the store; with a known clock the book is made at once. NULL with a message on failure.
+// Opens the store; with a known clock the book is made at once. While the disk takes nothing it is
+// opened later, and readings wait. NULL with a message on any other failure.
 struct round *round_open(const struct recorder_settings *settings, struct err *err);
 // Writes what can be written and marks a clean stop.
 void round_finish(struct round *round);

@@ -13,11 +13,14 @@
 #define LOG_MAX_BYTES (INT64_C(8) << 20)
 #define LOG_ALARM_BYTES (INT64_C(32) << 20)
 #define RECOVER_STEPS_MAX 200
+#define REPLACED_OPEN_MS (INT64_C(24) * 3600 * 1000)
+#define TOLD_SETTING "replaced_told"
 #define MIB (INT64_C(1) << 20)
 
 void upkeep_init(struct upkeep *upkeep, const char *directory, int64_t boot_ms)
 {
-    *upkeep = (struct upkeep){.directory = directory, .look_boot_ms = boot_ms};
+    *upkeep = (struct upkeep){
+        .directory = directory, .look_boot_ms = boot_ms, .started_boot_ms = boot_ms};
     care_init(&upkeep->care, boot_ms);
 }
 
@@ -223,18 +226,25 @@ static void take_care(struct upkeep *upkeep, struct store *store, const struct u
 static bool find_alert(void *context, const struct stored_alert *alert)
 {
     struct upkeep *upkeep = context;
+    if (alert->change.kind == ALERT_STORE_REPLACED)
+        upkeep->replaced_open = true;
     if (alert->change.kind != ALERT_STORE_FULL)
         return true;
     upkeep->alert_open = true;
     upkeep->severity = alert->change.severity;
     upkeep->since_ms = alert->change.since_ms;
-    return false;
+    return true;
 }
 
 static int know_alert(struct upkeep *upkeep, struct store *store, struct err *err)
 {
+    char told[8] = "";
     if (upkeep->alert_known)
         return 0;
+    int replaced = store_replaced_get(store, &upkeep->replaced, err);
+    if (replaced < 0 || store_setting_get(store, TOLD_SETTING, told, sizeof told, err) < 0)
+        return -1;
+    upkeep->replaced_new = replaced == 1 && told[0] == '\0';
     if (store_alerts_open(store, find_alert, upkeep, err) != 0 ||
         store_shed_messages(store, &upkeep->status.messages, err) != 0)
         return -1;
@@ -246,13 +256,14 @@ static int know_alert(struct upkeep *upkeep, struct store *store, struct err *er
 static struct alert_change describe(const struct upkeep *upkeep, enum alert_state state,
                                     int64_t file_bytes, const struct upkeep_now *now)
 {
+    int64_t began_ms = upkeep->began_ms != 0 ? upkeep->began_ms : now->wall_ms;
     struct alert_change change = {.kind = ALERT_STORE_FULL,
                                   .severity =
                                       state == ALERT_CLOSED ? upkeep->severity : upkeep->wanted,
                                   .state = state,
                                   .subject = ALERT_GATEWAY,
                                   .at_ms = now->wall_ms,
-                                  .since_ms = state == ALERT_OPEN ? now->wall_ms : upkeep->since_ms,
+                                  .since_ms = state == ALERT_OPEN ? began_ms : upkeep->since_ms,
                                   .evidence = {.observed = (double)(file_bytes / MIB),
                                                .expected_low = (double)NAN,
                                                .expected_high = now->config->store_max_size_mb,
@@ -306,9 +317,73 @@ static bool tell(struct upkeep *upkeep, struct store *store, const struct upkeep
     upkeep->alert_open = state != ALERT_CLOSED;
     upkeep->severity = change.severity;
     upkeep->since_ms = change.since_ms;
+    upkeep->began_ms = 0;
     if (state == ALERT_CLOSED)
         upkeep->wanted = (enum alert_severity)0;
     return true;
+}
+
+// What was there before the store: the hole lies between its last change and the new one's begin.
+static struct alert_change describe_replaced(const struct upkeep *upkeep, enum alert_state state,
+                                             const struct upkeep_now *now)
+{
+    const struct store_replaced *replaced = &upkeep->replaced;
+    struct alert_change change = {.kind = ALERT_STORE_REPLACED,
+                                  .severity = SEVERITY_CRITICAL,
+                                  .state = state,
+                                  .subject = ALERT_GATEWAY,
+                                  .at_ms = state == ALERT_OPEN ? replaced->at_ms : now->wall_ms,
+                                  .since_ms = replaced->at_ms,
+                                  .evidence = {.observed = (double)NAN,
+                                               .expected_low = (double)NAN,
+                                               .expected_high = (double)NAN,
+                                               .from_ms = replaced->last_ms,
+                                               .to_ms = replaced->at_ms}};
+    (void)snprintf(change.evidence.rule, sizeof change.evidence.rule, "old stream %s",
+                   replaced->stream[0] != '\0' ? replaced->stream : "unknown");
+    return change;
+}
+
+static int write_replaced(struct store *store, const struct alert_change *change, bool send,
+                          struct err *err)
+{
+    char id[UUID_SIZE];
+    if (store_round_begin(store, err) != 0)
+        return -1;
+    if (store_alert_add(store, change, send, id, err) != 0 ||
+        store_setting_put(store, TOLD_SETTING, "yes", err) != 0) {
+        store_round_cancel(store);
+        return -1;
+    }
+    return store_round_commit(store, err);
+}
+
+// Tells once of the store that this one replaced, and closes that after a day. True: it changed.
+static bool tell_replaced(struct upkeep *upkeep, struct store *store, const struct upkeep_now *now)
+{
+    struct err err;
+    bool closes =
+        upkeep->replaced_open && now->wall_ms - upkeep->replaced.at_ms >= REPLACED_OPEN_MS;
+    if (!upkeep->alert_known || (!upkeep->replaced_new && !closes))
+        return false;
+    struct alert_change change =
+        describe_replaced(upkeep, upkeep->replaced_new ? ALERT_OPEN : ALERT_CLOSED, now);
+    if (write_replaced(store, &change, now->config->office.present, &err) != 0) {
+        log_warn("recorder", "the alert store-replaced cannot be kept now: %s", err.text);
+        return false;
+    }
+    upkeep->replaced_open = upkeep->replaced_new;
+    upkeep->replaced_new = false;
+    return true;
+}
+
+// A run that has gone well for a while: what ended the runs before it is over.
+static void trust(struct upkeep *upkeep, struct store *store, int64_t boot_ms)
+{
+    if (upkeep->trusted || boot_ms - upkeep->started_boot_ms < CALM_MS)
+        return;
+    store_trust(store);
+    upkeep->trusted = true;
 }
 
 // --- all of it ---
@@ -319,6 +394,8 @@ bool upkeep_step(struct upkeep *upkeep, struct store *store, const struct upkeep
     int64_t messages = upkeep->status.messages;
     if (now->boot_ms >= upkeep->look_boot_ms) {
         told = tell(upkeep, store, now);
+        told = tell_replaced(upkeep, store, now) || told;
+        trust(upkeep, store, now->boot_ms);
         if (look(upkeep, store, now))
             return told || upkeep->status.messages != messages;
     }
@@ -336,7 +413,7 @@ bool upkeep_full(struct upkeep *upkeep, struct store *store, const struct upkeep
     upkeep->status.ballast = false;
     upkeep->status.full = true;
     upkeep->look_boot_ms = now->boot_ms;
-    trouble(upkeep, now->boot_ms, SEVERITY_MAJOR);
+    upkeep_unwritable(upkeep, now);
     if (dropped)
         log_warn("recorder", "the disk is full: its reserve beside the store is given up");
     if (store_bring_home(store, &err) < 0)
@@ -362,6 +439,12 @@ int upkeep_recover(struct upkeep *upkeep, struct store *store, const struct upke
         room_done(&upkeep->room, gone);
     }
     return 0;
+}
+
+void upkeep_unwritable(struct upkeep *upkeep, const struct upkeep_now *now)
+{
+    upkeep->began_ms = upkeep->began_ms != 0 ? upkeep->began_ms : now->wall_ms;
+    trouble(upkeep, now->boot_ms, SEVERITY_MAJOR);
 }
 
 void upkeep_lost(struct upkeep *upkeep, int64_t boot_ms)

@@ -1,5 +1,5 @@
 // Does what care.h and room.h decide: one step on the store, between rounds. Part of the recorder's
-// thread. Keeps the ballast, and the alert `store-full`.
+// thread. Keeps the ballast, and the alerts `store-full` and `store-replaced`.
 #ifndef METERGATE_RECORD_UPKEEP_H
 #define METERGATE_RECORD_UPKEEP_H
 
@@ -25,11 +25,16 @@ struct upkeep {
     struct room room;
     int64_t look_boot_ms;    // at the space: next
     int64_t limit_bytes;     // that the store was told
+    int64_t began_ms;        // wall clock: first trouble that no alert tells of yet; 0
     int64_t trouble_boot_ms; // last time that the store was full or lost something; 0: never
     enum alert_severity wanted;
     bool alert_open, alert_known;
     enum alert_severity severity;
     int64_t since_ms;
+    int64_t started_boot_ms;
+    bool trusted; // the mark of runs that the disk ended is gone
+    struct store_replaced replaced;
+    bool replaced_new, replaced_open; // no alert tells of it yet; one does
     struct upkeep_status status;
 };
 
@@ -53,6 +58,8 @@ bool upkeep_full(struct upkeep *upkeep, struct store *store, const struct upkeep
 // Makes room after that, before rows are added again. 0, -1 when not even that can be written.
 int upkeep_recover(struct upkeep *upkeep, struct store *store, const struct upkeep_now *now,
                    struct err *err);
+// The store could not be opened at the start.
+void upkeep_unwritable(struct upkeep *upkeep, const struct upkeep_now *now);
 // Readings were refused or dropped: the alert is critical.
 void upkeep_lost(struct upkeep *upkeep, int64_t boot_ms);
 

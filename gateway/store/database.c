@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -238,6 +239,35 @@ static int open_file(struct store *store, int flags, struct err *err)
     return harden(store, err);
 }
 
+// A disk that is read-only has no room for the files that a reader shares with others: then the
+// file is read as it was when its log was last brought home. Nobody can change it meanwhile.
+static int open_to_read(struct store *store, struct err *err)
+{
+    struct statvfs disk;
+    int64_t tables;
+    if (open_file(store, SQLITE_OPEN_READONLY, err) == 0 &&
+        store_ask(store, "SELECT count(*) FROM sqlite_schema", &tables, err) == 0)
+        return 0;
+    if (statvfs(store->directory, &disk) != 0 || (disk.f_flag & ST_RDONLY) == 0)
+        return -1;
+    char name[3 * sizeof store->path + 32] = "file:";
+    size_t at = strlen(name);
+    for (const char *c = store->path; *c != '\0'; c++)
+        at += (size_t)snprintf(name + at, sizeof name - at,
+                               strchr("%?#", *c) != NULL ? "%%%02X" : "%c", (unsigned char)*c);
+    (void)snprintf(name + at, sizeof name - at, "?immutable=1");
+    (void)sqlite3_close(store->db);
+    store->db = NULL;
+    int code = sqlite3_open_v2(name, &store->db,
+                               SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, NULL);
+    if (store->db == NULL)
+        return err_set(err, "out of memory");
+    if (code != SQLITE_OK)
+        return store_failed(store, err);
+    (void)sqlite3_extended_result_codes(store->db, 1);
+    return harden(store, err);
+}
+
 static int load_stream(struct store *store, struct err *err)
 {
     char stream[UUID_SIZE];
@@ -256,14 +286,15 @@ static int load_stream(struct store *store, struct err *err)
 
 int store_open(const char *directory, struct store **out, struct err *err)
 {
-    bool damaged;
-    return store_open_judged(directory, out, &damaged, err);
+    struct store_fault fault;
+    return store_open_judged(directory, out, &fault, err);
 }
 
-int store_open_judged(const char *directory, struct store **out, bool *damaged, struct err *err)
+int store_open_judged(const char *directory, struct store **out, struct store_fault *fault,
+                      struct err *err)
 {
     struct store *store = store_new(directory, err);
-    *damaged = false;
+    *fault = (struct store_fault){.damaged = false};
     if (store == NULL)
         return -1;
     if (folder_make(directory, err) != 0 || store_restore_finish(directory, err) != 0 ||
@@ -271,7 +302,7 @@ int store_open_judged(const char *directory, struct store **out, bool *damaged, 
         open_file(store, SQLITE_OPEN_READWRITE, err) != 0 || prepare_writer(store, err) != 0 ||
         quick_check(store, err) != 0 || store_migrate(store, err) != 0 ||
         load_stream(store, err) != 0) {
-        *damaged = store->is_damaged;
+        *fault = (struct store_fault){store->is_damaged, store->disk_failed};
         store_close(store);
         return -1;
     }
@@ -292,7 +323,7 @@ int store_open_reader(const char *directory, struct store **out, struct err *err
         store_close(store);
         return -1;
     }
-    if (open_file(store, SQLITE_OPEN_READONLY, err) != 0 ||
+    if (open_to_read(store, err) != 0 ||
         sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL) != SQLITE_OK ||
         store_execute(store,
                       "PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;"

@@ -160,6 +160,7 @@ struct store {
     int64_t chain_left; // rows that retention took in this round and the chains do not count yet
     int64_t damaged;    // rows left out
     bool is_damaged;    // the file is not usable any more
+    bool disk_failed;   // an I/O error
     bool saw_damage;    // an error of the disk, of the file's form or of its tables
 };
 
@@ -178,8 +179,12 @@ struct store {
 // disk failed. Always -1. Call it before the statement is reset.
 int store_failed(struct store *store, struct err *err);
 
-// store_open that also tells whether it failed because the file is damaged.
-int store_open_judged(const char *directory, struct store **out, bool *damaged, struct err *err);
+// store_open that also tells what failed: the file is damaged, or the disk failed.
+struct store_fault {
+    bool damaged, disk_failed;
+};
+int store_open_judged(const char *directory, struct store **out, struct store_fault *fault,
+                      struct err *err);
 // A damaged file, as far as it can be read; NULL with a message.
 struct store *store_open_damaged(const char *path, struct err *err);
 

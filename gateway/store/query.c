@@ -24,6 +24,7 @@ int store_failed(struct store *store, struct err *err)
     if (is_disk_error(code)) {
         int primary = code & 0xFF;
         store->saw_damage = true;
+        store->disk_failed = primary == SQLITE_IOERR;
         store->is_damaged = primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB;
         if (store->disk_error_ends) {
             log_error("store",

@@ -164,13 +164,14 @@ int store_open_or_replace(const char *directory, int64_t now_ms, struct store **
                           struct store_replaced *replaced, struct err *err)
 {
     char path[4096];
-    bool damaged = false;
+    struct store_fault fault;
     struct err why = {.text = ""};
     *replaced = (struct store_replaced){.at_ms = now_ms};
-    if (store_open_judged(directory, out, &damaged, &why) == 0)
+    if (store_open_judged(directory, out, &fault, &why) == 0)
         return 0;
     (void)snprintf(path, sizeof path, "%s/%s", directory, STORE_FILE);
-    if (!damaged)
+    replaced->disk_failed = fault.disk_failed;
+    if (!fault.damaged)
         return err_set(err, "%s", why.text);
     (void)snprintf(replaced->why, sizeof replaced->why, "%s", why.text);
     replaced->last_ms = changed_ms(path);

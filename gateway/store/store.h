@@ -49,6 +49,7 @@ struct store_replaced {
     char stream[UUID_SIZE]; // the old one, "" when it could not be read
     int64_t last_ms, at_ms; // last change of the old file; when the new one began
     int accounts;           // taken over
+    bool disk_failed;       // it could not be opened: an I/O error
     char why[ERR_TEXT_MAX];
 };
 int store_open_or_replace(const char *directory, int64_t now_ms, struct store **out,

@@ -1,5 +1,6 @@
 """The gateway's control socket, spoken from outside: a 4-byte big-endian length and JSON."""
 import json
+import os
 import socket
 import struct
 
@@ -18,11 +19,20 @@ def _exactly(connection, count):
     return data
 
 
+def _connect(connection, state):
+    """To the socket's file; where the disk took none, to the abstract address of the folder."""
+    try:
+        connection.connect(str(state / "control.sock"))
+    except (FileNotFoundError, ConnectionRefusedError):
+        folder = os.stat(state)
+        connection.connect(f"\0metergate/control/{folder.st_dev:x}-{folder.st_ino:x}")
+
+
 def call(state, command, arguments=None, timeout_s=10):
     """One command of a running gateway; its result, parsed. OSError when none listens."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout_s)
-        connection.connect(str(state / "control.sock"))
+        _connect(connection, state)
         text = json.dumps({"id": 1, "command": command, "arguments": arguments or {}}).encode()
         connection.sendall(struct.pack(">I", len(text)) + text)
         (length,) = struct.unpack(">I", _exactly(connection, 4))
