@@ -146,7 +146,7 @@ static int prepare_process(struct gateway *gateway, struct err *err)
     return control_lock(gateway->directory, &gateway->lock_fd, err);
 }
 
-static bool has_store(const struct gateway *gateway)
+bool gateway_has_store(const struct gateway *gateway)
 {
     struct recorder_status status;
     recorder_status(gateway->recorder, &status);
@@ -166,7 +166,7 @@ static int start_recorder(struct gateway *gateway, struct err *err)
     gateway->recorder = recorder_start(&settings, err);
     if (!gateway->recorder)
         return -1;
-    gateway->waits_for_store = !has_store(gateway);
+    gateway->waits_for_store = !gateway_has_store(gateway);
     return gateway->waits_for_store ? 0 : record_revision(gateway, gateway->config, "start", err);
 }
 
@@ -299,7 +299,7 @@ void gateway_tend(struct gateway *gateway)
 {
     struct err err;
     pthread_mutex_lock(&gateway->reload_lock);
-    if (gateway->waits_for_store && has_store(gateway)) {
+    if (gateway->waits_for_store && gateway_has_store(gateway)) {
         if (begin_late(gateway, &err) == 0) {
             gateway->waits_for_store = false;
             log_info(PART, "the store is open: what waited is recorded and reported");

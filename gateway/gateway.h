@@ -29,6 +29,8 @@ void gateway_tend(struct gateway *gateway);
 
 // Everything below is safe from every thread: what a command may ask of a running gateway.
 
+// False while the disk has taken nothing since the start.
+bool gateway_has_store(const struct gateway *gateway);
 struct live *gateway_live(struct gateway *gateway);
 struct recorder *gateway_recorder(struct gateway *gateway);
 const char *gateway_directory(const struct gateway *gateway);

@@ -95,14 +95,6 @@ static int print_alerts(struct store *store, int64_t now_ms, struct recent *rece
 }
 
 // Before the store could be opened: the page goes on without.
-static bool lacks_store(const struct command_context *context)
-{
-    struct recorder_status status = {.store_open = true};
-    if (context->gateway != NULL)
-        recorder_status(gateway_recorder(context->gateway), &status);
-    return !status.store_open;
-}
-
 static int print_no_alerts(struct writer *result)
 {
     writer_object(result);
@@ -128,7 +120,7 @@ int command_alerts(struct command_context *context, const struct principal *who,
     if (recent == NULL)
         return err_set(err, "not enough memory to list alerts");
     int status = COMMAND_FAILED;
-    if (lacks_store(context)) {
+    if (context->gateway != NULL && !gateway_has_store(context->gateway)) {
         status = print_no_alerts(result);
     } else if (command_reader_open(context, &store, err) == 0) {
         status = print_alerts(store, clock_wall_ms(context->clock), recent, result, err);

@@ -4,6 +4,7 @@
 #define LOG_MAX (8 * MIB)
 #define LOG_USUAL (4 * MIB)
 #define DISK_SPARE MIB
+#define FILE_SHARE 16
 #define HOUR_MS INT64_C(3600000)
 #define READING_AGE_MS HOUR_MS
 #define PERIOD_AGE_MS (48 * HOUR_MS)
@@ -52,7 +53,9 @@ static int64_t limit(const struct room_facts *facts)
     if (facts->disk_free_bytes < 0)
         return most;
     int64_t log = facts->log_bytes < LOG_USUAL ? LOG_USUAL - facts->log_bytes : 0;
-    int64_t by_disk = facts->file_bytes + facts->disk_free_bytes - log - DISK_SPARE;
+    int64_t more = facts->disk_free_bytes - log - DISK_SPARE;
+    int64_t least = -facts->file_bytes / FILE_SHARE; // others' files are no reason to keep nothing
+    int64_t by_disk = facts->file_bytes + (more > least ? more : least);
     return by_disk < most ? by_disk : most;
 }
 

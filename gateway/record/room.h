@@ -1,8 +1,9 @@
 // When the store has to make room before anything is old, and what goes first. Pure.
 //
 // The file may take store.max_size_mb, less 8 MiB (at most a quarter) for its log, and no more than
-// leaves 1 MiB and the log's usual 4 MiB of the disk. From fifteen sixteenths of that on rows go,
-// down to seven eighths; after the disk was full at least a sixteenth of the file goes.
+// leaves 1 MiB and the log's usual 4 MiB of the disk, but a sixteenth less than it has already.
+// From fifteen sixteenths of that on rows go, down to seven eighths; after the disk was full at
+// least a sixteenth of the file goes.
 //
 // The order: raw readings, those that head office has, then those that it has not; periods shorter
 // than an hour of which the hour is there, the same; hours whose gas day is there, the same; then

@@ -13,6 +13,7 @@
 #define LOG_MAX_BYTES (INT64_C(8) << 20)
 #define LOG_ALARM_BYTES (INT64_C(32) << 20)
 #define RECOVER_STEPS_MAX 200
+#define FREE_SHARE 16 // of the file: as much as is made at once
 #define REPLACED_OPEN_MS (INT64_C(24) * 3600 * 1000)
 #define TOLD_SETTING "replaced_told"
 #define MIB (INT64_C(1) << 20)
@@ -110,7 +111,7 @@ static void tend_log(struct upkeep *upkeep, struct store *store, int64_t log_byt
         upkeep->status.log_held = false;
         return;
     }
-    int held = store_bring_home(store, &err);
+    int held = store_bring_home(store, false, &err);
     if (held < 0)
         log_warn("recorder", "the log stays: %s", err.text);
     bool alarm = held == 1 && log_bytes > LOG_ALARM_BYTES;
@@ -416,9 +417,11 @@ bool upkeep_full(struct upkeep *upkeep, struct store *store, const struct upkeep
     upkeep_unwritable(upkeep, now);
     if (dropped)
         log_warn("recorder", "the disk is full: its reserve beside the store is given up");
-    if (store_bring_home(store, &err) < 0)
+    if (store_bring_home(store, true, &err) < 0)
         log_warn("recorder", "%s", err.text);
-    if (measure(upkeep, store, now, &facts, &err) == 0)
+    // With free pages in the file it is the log that has no room: no row would make any.
+    if (measure(upkeep, store, now, &facts, &err) == 0 &&
+        facts.free_bytes < facts.file_bytes / FREE_SHARE)
         room_force(&upkeep->room, &facts);
     return dropped;
 }

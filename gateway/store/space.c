@@ -41,11 +41,12 @@ int store_limit(struct store *store, int64_t bytes, struct err *err)
     return store_execute(store, sql, err);
 }
 
-int store_bring_home(struct store *store, struct err *err)
+int store_bring_home(struct store *store, bool keep_file, struct err *err)
 {
+    int mode = keep_file ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_TRUNCATE;
     assert(!store->in_round);
     (void)sqlite3_busy_timeout(store->db, 0); // a reader goes on: nobody waits for it
-    int code = sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    int code = sqlite3_wal_checkpoint_v2(store->db, NULL, mode, NULL, NULL);
     (void)sqlite3_busy_timeout(store->db, STORE_BUSY_MS);
     if ((code & 0xFF) == SQLITE_BUSY)
         return 1;

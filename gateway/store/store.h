@@ -510,8 +510,9 @@ int store_space(struct store *store, struct store_space *out, struct err *err);
 int store_vacuum(struct store *store, int pages, struct err *err);
 // Beyond so many bytes of file the store is full, like the disk.
 int store_limit(struct store *store, int64_t bytes, struct err *err);
-// Brings the log home and empties it as far as no reader needs it: 0, 1 when a reader holds it.
-int store_bring_home(struct store *store, struct err *err);
+// Brings the log home and begins it anew: 0, 1 when a reader holds it. `keep_file`: it keeps the
+// space that it has on disk, which others would take on a full one.
+int store_bring_home(struct store *store, bool keep_file, struct err *err);
 // Whether the newest failure was that of a full disk (or limit).
 bool store_is_full(const struct store *store);
 

@@ -6,7 +6,7 @@ usage: fault.py --build build [kill9 [--kills N] [--meters N] [--sides N] [--see
        late [--reads N] [--seed N] | damaged [--frames N] [--seed N] |
        scan [--buses N] [--seed N] | halfopen [--cuts N] [--sides N] [--seed N] | powercut [--power-cuts N] [--seed N] | iofault [--seed N] |
        orders [--order-kills N] [--seed N] |
-       week [--hours N] [--week-meters N] | reconnects [--attempts N]]
+       week [--hours N] [--week-meters N] | fulldisk [--hours N] [--seed N] | reconnects [--attempts N]]
 """
 import argparse
 import secrets
@@ -16,6 +16,7 @@ import traceback
 from pathlib import Path
 
 import damaged
+import fulldisk
 import halfopen
 import kill9
 import late
@@ -173,13 +174,24 @@ def run_reconnects(binary, arguments):
           f"{figures['attempts_per_s']} attempts/s", flush=True)
 
 
+def run_fulldisk(binary, arguments):
+    seed = seed_of(arguments)
+    print(f"fulldisk: {arguments.hours} h, 20 meters x 60 s, a disk that others fill, time compressed, seed {seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="metergate-fulldisk-") as folder:
+        figures = fulldisk.run(Path(folder), binary.parent, arguments.hours, 20, seed)
+    print(f"fulldisk: {figures['uncounted']} of {figures['polls']} polls uncounted (bar 0): {figures['kept']} kept, "
+          f"{figures['store_full']} missing, store-full; {figures['spells']} times full, {figures['full_minutes']} minutes in all, "
+          f"{figures['longest_minutes']} at once; {figures['removed_early']} rows made room, {figures['messages_dropped']} messages "
+          f"dropped, each named by a gap; verify clean; recovered without hands; {figures['seconds']} s, seed {seed}", flush=True)
+
+
 def say(text):
     print(text, flush=True)
 
 
 RUNS = {"kill9": run_kill9, "killsys": run_killsys, "outage": run_outage, "late": run_late, "damaged": run_damaged, "scan": run_scan,
         "halfopen": run_halfopen, "powercut": run_powercut, "iofault": run_iofault,
-        "orders": run_orders, "reconnects": run_reconnects,
+        "orders": run_orders, "reconnects": run_reconnects, "fulldisk": run_fulldisk,
         "week": run_week}
 
 

@@ -1,11 +1,17 @@
 """Disks that are full, read-only, failing, or lose bytes: polls go on, nothing that was read is lost, it recovers without hands."""
+import os
 import random
 import secrets
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "fault"))
+
+import fulldisk  # noqa: E402
 from lib import fuxin
 from lib.office import LANES
 from lib.site import Site, office_plain
@@ -132,6 +138,15 @@ def test_start_on_a_read_only_disk(bus, broker, office, gateway, disk):
     drain_and_stop(gateway, site)
     assert_balance(gateway, bus, office, lost=4)  # and those that the kill took
     assert not office.holes()
+
+
+def test_a_day_on_a_disk_that_others_fill(tmp_path):
+    """The short form of `make fault`'s fulldisk, on the release build."""
+    seed = secrets.randbelow(10**9)
+    print(f"seed {seed}")
+    build = Path(os.environ.get("METERGATE_RELEASE", fulldisk.ROOT / "build" / "metergate")).parent
+    figures = fulldisk.run(tmp_path, build, 24, 20, seed)
+    assert figures["uncounted"] == 0 and figures["polls"] == 24 * 60 * 20, figures
 
 
 def damage(path, rng):

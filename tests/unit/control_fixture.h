@@ -45,6 +45,12 @@ struct recorder *gateway_recorder(struct gateway *gateway)
 {
     return (struct recorder *)(void *)gateway;
 }
+bool gateway_has_store(const struct gateway *gateway)
+{
+    (void)gateway;
+    return true;
+}
+
 const char *gateway_directory(const struct gateway *gateway)
 {
     (void)gateway;
