@@ -251,13 +251,17 @@ void tail_committed(struct store *store)
 
 void tail_forget(struct store *store)
 {
-    if (store->tail != NULL && store->tail->touched)
-        store->tail->loaded = false;
+    if (store->tail == NULL || !store->tail->touched)
+        return;
+    store->tail->loaded = false;
+    store->tail->dirty = false; // what it holds was never kept
 }
 
 void tail_begin_anew(struct store *store)
 {
     struct tail *tail = store->tail;
+    if (tail == NULL || !tail->loaded)
+        return; // it is read when it is needed
     for (int i = 0; i < tail->meter_count; i++)
         if (tail->meters[i].newest_ms > tail->newest_ms)
             tail->newest_ms = tail->meters[i].newest_ms;
