@@ -185,7 +185,7 @@ static int between_rounds(struct script *script)
         result = sqlite3_wal_checkpoint_v2(script->store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
                                            NULL);
         break;
-    case 3: result = store_bring_home(script->store, &err); break;
+    case 3: result = store_bring_home(script->store, false, &err); break;
     case 4:
         result = store_vacuum(script->store, (int)chance_between(&script->chance, 1, 20), &err);
         break;
@@ -263,7 +263,7 @@ static bool care(struct script *script, int step)
         (void)sqlite3_wal_checkpoint_v2(db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
         return true;
     case 1: (void)store_vacuum(script->store, 5, &err); return true;
-    case 2: (void)store_bring_home(script->store, &err); return true;
+    case 2: (void)store_bring_home(script->store, false, &err); return true;
     case 3: script_close(script); return start_again(script);
     default: return true;
     }
