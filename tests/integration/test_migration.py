@@ -10,7 +10,7 @@ import pytest
 from lib.gateway import run
 
 STORES = Path(__file__).resolve().parent.parent / "data" / "stores"
-NAMES = sorted(path.stem for path in STORES.glob("v*.sql"))
+NAMES = sorted((path.stem for path in STORES.glob("v*.sql")), key=lambda name: int(name[1:]))
 EXPORTS = ("readings", "periods", "alerts", "audit")
 MIGRATE = Path(__file__).resolve().parents[2] / "gateway" / "store" / "migrate.c"
 
