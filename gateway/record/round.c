@@ -19,6 +19,7 @@
 // how long a clock that is behind the newest row is waited for
 #define CLOCK_BEHIND_WAIT_MS (INT64_C(15) * 60 * 1000)
 #define GATHER_MAX_MS 100
+#define WITNESS_EVERY_MS 60000
 #define GATHER_SHARE 10 // of commit_ms
 
 struct round {
@@ -40,6 +41,7 @@ struct round {
     int64_t retry_boot_ms, back_off_ms;
     struct upkeep upkeep;
     struct watch watch;
+    int64_t witness_boot_ms; // the chain over readings showed its head
     bool began; // what is known of the time before this start is stored
     struct round_status status;
 };
@@ -224,8 +226,13 @@ static int commit(struct round *round, struct err *err)
     if (!round->begun)
         return 0;
     write_acknowledged(round);
+    int64_t now = boot_now(round);
+    bool witness = now - round->witness_boot_ms >= WITNESS_EVERY_MS;
+    if (witness && store_reading_witness(round->store, err) != 0)
+        return -1;
     if (store_round_commit(round->store, err) != 0)
         return -1;
+    round->witness_boot_ms = witness ? now : round->witness_boot_ms;
     round->begun = false;
     memset(round->acknowledged, 0, sizeof round->acknowledged);
     round->acknowledged_boot_ms = 0;

@@ -191,5 +191,7 @@ int watch_stop(struct watch *watch, struct store *store, struct err *err)
     const struct pending due = {.start = !watch->began, .steps = watch->steps > 0};
     if (write_due(watch, store, &due, false, err) != 0)
         return -1;
-    return note(watch, store, "stop", "", "", err);
+    if (note(watch, store, "stop", "", "", err) != 0)
+        return -1;
+    return store_reading_witness(store, err);
 }

@@ -218,6 +218,16 @@ static int begin_one(struct store *store, const char *stream, int chain, const c
     return query_run(&query, err);
 }
 
+int chain_stream(struct store *store, char stream[static UUID_SIZE], struct err *err)
+{
+    int found = store_setting_get(store, "origin", stream, UUID_SIZE, err);
+    if (found == 0)
+        found = store_setting_get(store, "stream", stream, UUID_SIZE, err);
+    if (found == 0)
+        return err_set(err, "%s has no stream", store->path);
+    return found < 0 ? -1 : 0;
+}
+
 int chain_begin_all(struct store *store, struct err *err)
 {
     static const char period[] = "SELECT coalesce(max(id), 0) FROM period";
@@ -228,11 +238,8 @@ int chain_begin_all(struct store *store, struct err *err)
         [SPAN_30MIN] = period, [SPAN_HOUR] = period,   [SPAN_DAY] = period,
         [SPAN_MONTH] = period, [CHAIN_ALERT] = change, [CHAIN_GAP] = gap};
     char stream[UUID_SIZE];
-    int found = store_setting_get(store, "origin", stream, sizeof stream, err);
-    if (found == 0)
-        found = store_setting_get(store, "stream", stream, sizeof stream, err);
-    if (found != 1)
-        return found < 0 ? -1 : err_set(err, "%s has no stream", store->path);
+    if (chain_stream(store, stream, err) != 0)
+        return -1;
     for (int chain = 1; chain < CHAINS_END; chain++)
         if (begin_one(store, stream, chain, begun[chain], err) != 0)
             return -1;

@@ -7,7 +7,8 @@
 //
 // Retention may take any row. The hash of the last of each run of rows that went stays behind as a
 // hole, so that the rows after it can still be checked; CHAIN_REMOVED is no chain, but the number
-// of rows that went and one hash over all holes. Its head goes into seals and to head office like
+// of rows that went and one hash over
+// it, all holes and where each chain begins. Its head goes into seals and to head office like
 // the others, so that a hole that somebody makes is told apart from one that retention left.
 //
 // Rows of a store that is older than the chains stand in none: `begun` is the last of them.
@@ -60,8 +61,12 @@ int chain_leave(struct store *store, int chain, int64_t first, int64_t last,
 int chain_leave_row(struct query *query, int chain, int link_column, struct err *err);
 // After all of a step of retention went: moves the head of CHAIN_REMOVED.
 int chain_left(struct store *store, struct err *err);
-int chain_holes_hash(struct store *store, uint8_t hash[static AUDIT_HASH_SIZE], struct err *err);
+int chain_count_removed(struct store *store, int64_t count, struct err *err);
+int chain_removed_hash(struct store *store, int64_t number, uint8_t hash[static AUDIT_HASH_SIZE],
+                       struct err *err);
 
+// Name of the stream that all chains begin with, before the store is open.
+int chain_stream(struct store *store, char stream[static UUID_SIZE], struct err *err);
 // The step of the schema that begins the chains.
 int chain_begin_all(struct store *store, struct err *err);
 

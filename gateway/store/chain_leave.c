@@ -91,18 +91,25 @@ int chain_leave_row(struct query *query, int chain, int link_column, struct err 
     return chain_leave(query->store, chain, link, link, hash, err);
 }
 
-int chain_holes_hash(struct store *store, uint8_t hash[static AUDIT_HASH_SIZE], struct err *err)
+// The number, where each chain begins, holes, and segments of readings that went.
+int chain_removed_hash(struct store *store, int64_t number, uint8_t hash[static AUDIT_HASH_SIZE],
+                       struct err *err)
 {
     struct query query;
     if (query_begin(&query, store, SLOT_HOLES,
-                    "SELECT chain, first, 0, 0, last, hash FROM chain_hole ORDER BY chain, first",
+                    "SELECT chain, first, 0, 0, last, hash, NULL, NULL FROM chain_hole UNION ALL"
+                    " SELECT -1, first, 0, 0, count, hash, from_ms, to_ms FROM segment LEFT JOIN"
+                    " reading_chain ON segment = first WHERE kept = 0 UNION ALL"
+                    " SELECT -2, chain, 0, 0, begun, NULL, NULL, NULL FROM chain UNION ALL"
+                    " SELECT -3, ?1, 0, 0, 0, NULL, NULL, NULL ORDER BY 1, 2",
                     err) != 0)
         return -1;
+    query_int(&query, number);
     memset(hash, 0, AUDIT_HASH_SIZE);
     int more;
-    int64_t number = 0;
+    int64_t place = 0;
     while ((more = query_row(&query, err)) == 1) {
-        if (chain_hash(&query, ++number, hash, err) != 0) {
+        if (chain_hash(&query, ++place, hash, err) != 0) {
             query_end(&query);
             return -1;
         }
@@ -110,18 +117,22 @@ int chain_holes_hash(struct store *store, uint8_t hash[static AUDIT_HASH_SIZE], 
     return more;
 }
 
-int chain_left(struct store *store, struct err *err)
+int chain_count_removed(struct store *store, int64_t count, struct err *err)
 {
     struct chain_state state;
-    if (store->chain_left == 0)
-        return 0;
     int found = chain_read(store, CHAIN_REMOVED, &state, err);
     if (found != 1)
         return found < 0 ? -1
                          : err_set(err, "%s: the account of what went is damaged", store->path);
-    state.number += store->chain_left;
-    store->chain_left = 0;
-    if (chain_holes_hash(store, state.hash, err) != 0)
+    state.number += count;
+    if (chain_removed_hash(store, state.number, state.hash, err) != 0)
         return -1;
     return chain_move(store, CHAIN_REMOVED, &state, err);
+}
+
+int chain_left(struct store *store, struct err *err)
+{
+    int64_t count = store->chain_left;
+    store->chain_left = 0;
+    return count == 0 ? 0 : chain_count_removed(store, count, err);
 }

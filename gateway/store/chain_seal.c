@@ -73,7 +73,7 @@ int store_seal_add(struct store *store, int64_t at_ms, bool send, struct err *er
     char detail[sizeof sizes->detail];
     char subject[sizeof sizes->subject] = "";
     int64_t seq = 0;
-    if (store_heads(store, &heads, err) != 0 ||
+    if (store_reading_witness(store, err) != 0 || store_heads(store, &heads, err) != 0 ||
         seal_text(&heads, detail, sizeof detail, err) != 0 ||
         (send && outbox_give(store, LANE_ALERT, &seq, err) != 0))
         return -1;

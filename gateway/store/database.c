@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "store/backup.h"
 #include "store/query.h"
+#include "store/reading_chain.h"
 #include "store/reading_find.h"
 #include "store/tail.h"
 
@@ -372,6 +373,7 @@ void store_close(struct store *store)
     store_profiles_free(store);
     store_meters_forget(store);
     tail_free(store);
+    reading_chain_free(store);
     readings_forget(store);
     buf_release(&store->words);
     buf_release(&store->marks);

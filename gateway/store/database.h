@@ -128,6 +128,8 @@ enum slot {
     SLOT_HOLE_DROP,
     SLOT_HOLES,
     SLOT_HOLE_NEXT,
+    SLOT_READING_CHAIN_ADD,
+    SLOT_READING_CHAIN_OF,
     SLOT_SEAL_FIND,
     SLOT_NEWEST,
     SLOT_ONCE, // prepared anew at each use: for what runs seldom
@@ -157,6 +159,7 @@ struct store {
     struct rows *seen;             // rows that the outbox named newest, by number (reading_find.h)
     char (*meters)[ID_SIZE];       // ids by number, read when first met
     int meter_count;
+    struct reading_chain *reading_chain; // the writer's; NULL until it is needed
     int64_t chain_left; // rows that retention took in this round and the chains do not count yet
     int64_t damaged;    // rows left out
     bool is_damaged;    // the file is not usable any more

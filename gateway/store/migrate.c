@@ -1,6 +1,6 @@
 // The schema, as numbered steps. A step that has landed is never changed: a new one is added.
 #include "base/clock.h"
-#include "store/chain.h"
+#include "store/reading_chain.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -32,7 +32,8 @@ static int begin_commands(struct store *store, struct err *err)
 // all. outage: meter NULL: of all; to_ms is INT64_MAX while it goes on. lane: retained_high,
 // retained_count: seqs that retention took away, so that a hole is either one of those, named by a
 // gap, or a fault. confirmed: what head office says that its own database has.
-// link, hash, chain, chain_hole: chain.h. begun: the newest row that is older than the chains.
+// link, hash, chain, chain_hole: chain.h. reading_chain: reading_chain.h. begun: the newest row
+// that is older than the chains.
 static const struct step {
     const char *sql;
     int (*run)(struct store *store, struct err *err);
@@ -140,6 +141,8 @@ static const struct step {
      "CREATE INDEX segment_lane_of ON segment_lane(segment);",
      migrate_readings},
     {"", begin_commands},
+    {"CREATE TABLE reading_chain(segment INTEGER PRIMARY KEY, hash BLOB NOT NULL) STRICT;",
+     reading_chain_begin},
 };
 #define VERSION_KNOWN ((int64_t)(sizeof steps / sizeof steps[0]))
 

@@ -152,6 +152,7 @@ static int segments_remove(struct store *store, struct leaving *leaving,
                            segment_remove(store, segment, err) != 0))
             return -1;
         gone += found == 1 ? count : 0;
+        store->chain_left += found == 1 ? count : 0;
     }
     return found < 0 ? -1 : gone < INT32_MAX ? (int)gone : INT32_MAX;
 }

@@ -1,5 +1,6 @@
 // One transaction, and the checkpoints between them.
 #include "store/query.h"
+#include "store/reading_chain.h"
 #include "store/reading_find.h"
 #include "store/tail.h"
 
@@ -73,6 +74,7 @@ void store_round_cancel(struct store *store)
     store->round_broken = false;
     store->decoder_known = 0;
     tail_forget(store);
+    reading_chain_forget(store);
     readings_forget(store);
     store_meters_forget(store);
 }

@@ -2,6 +2,7 @@
 #include "store/segment.h"
 
 #include "store/query.h"
+#include "store/reading_chain.h"
 #include "store/tail.h"
 
 #include <inttypes.h>
@@ -149,7 +150,12 @@ static int part_close(struct store *store, const struct closing *part, struct er
 {
     struct buf pack;
     buf_init(&pack, PACK_BYTES_MAX);
-    int result = segment_insert(store, part, err) != 0 ? -1 : packs_insert(store, part, &pack, err);
+    // The chain goes along numbers: before packs are made in the order of meters.
+    int result =
+        reading_chain_segment(store, part->rows, part->first, part->end, part->segment, err) != 0 ||
+                segment_insert(store, part, err) != 0
+            ? -1
+            : packs_insert(store, part, &pack, err);
     buf_release(&pack);
     for (int lane = LANE_ALERT; lane < LANES_END && result == 0; lane++)
         result = lane_insert(store, part, lane, err);

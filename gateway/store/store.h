@@ -439,6 +439,9 @@ struct store_heads {
 };
 int store_heads(struct store *store, struct store_heads *out, struct err *err);
 
+// The head of the chain over readings as of now, in the open round: each minute is enough.
+int store_reading_witness(struct store *store, struct err *err);
+
 // A seal is a record of the audit chain that covers the heads of all other chains, so that its own
 // hash is the one head of the whole store. `send`: head office gets it as an event.
 #define SEAL_ACTION "seal"

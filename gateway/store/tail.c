@@ -1,7 +1,7 @@
 // The writer's side of the tail.
 #include "store/tail.h"
 
-#include "store/query.h"
+#include "store/reading_chain.h"
 #include "store/segment.h"
 
 #include <stdlib.h>
@@ -227,6 +227,8 @@ int tail_add(struct store *store, struct row *row, struct err *err)
     if (!row_is_sound(row))
         return err_set(err, "a reading of meter %d has words or a time that no row can hold",
                        row->meter);
+    if (reading_chain_add(store, row, err) != 0)
+        return -1;
     if ((tail->slot < 0 && page_turn(store, tail, err) != 0) || encode(tail, row, err) != 0)
         return -1;
     if (tail->page.used + tail->scratch.length > TAIL_PAGE_BYTES) {

@@ -28,7 +28,6 @@ static int walks_begin(struct verify *verify, struct walk walks[static CHAINS_EN
         }
         if (chain_origin(verify->store->origin, chain, walk->head.begun, walk->hash, err) != 0)
             return -1;
-        heads_pass(verify->heads, chain, 0, walk->hash);
     }
     return 0;
 }
@@ -158,10 +157,8 @@ static int removed_check(struct verify *verify, const struct walk *walk, struct 
 {
     uint8_t hash[AUDIT_HASH_SIZE];
     int64_t strangers;
-    if (walk->head.number > 0 && chain_holes_hash(verify->store, hash, err) != 0)
+    if (chain_removed_hash(verify->store, walk->head.number, hash, err) != 0)
         return -1;
-    if (walk->head.number == 0)
-        memcpy(hash, walk->hash, sizeof hash); // the origin
     if (walk->known && memcmp(hash, walk->head.hash, AUDIT_HASH_SIZE) != 0)
         verify_fault(verify, "removed: the account of what retention took was changed");
     heads_pass(verify->heads, CHAIN_REMOVED, walk->head.number, hash);

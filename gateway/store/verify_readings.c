@@ -2,17 +2,118 @@
 // that can be decoded.
 #include "store/pack.h"
 #include "store/query.h"
+#include "store/reading_chain.h"
 #include "store/segment.h"
 #include "store/tail.h"
+#include "store/verify_heads.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 struct check {
     struct verify *verify;
     int64_t next;            // number that comes next
     int64_t seqs[LANES_END]; // newest of each lane
     struct rows rows;
+    struct reading_hash run;  // along the rows
+    struct chain_state head;  // of the chain
+    bool head_met, head_same; // its row was there, with its hash
+    bool out_of_memory;
 };
+
+// --- chain ---
+
+static void hash_show(struct check *check)
+{
+    if (check->run.number == check->head.number) {
+        check->head_met = true;
+        check->head_same = memcmp(check->run.hash, check->head.hash, AUDIT_HASH_SIZE) == 0;
+    }
+    heads_pass(check->verify->heads, CHAIN_READING, check->run.number, check->run.hash);
+}
+
+static void hash_row(struct check *check, const struct row *row)
+{
+    struct err err;
+    if (check->run.digest == NULL)
+        return; // without its head the chain cannot be followed
+    if (reading_hash_row(&check->run, row, &err) != 0)
+        check->out_of_memory = true;
+    else if (row->number > check->run.begun)
+        hash_show(check);
+}
+
+// After the rows of a segment: what the chain had there when it was closed.
+static int hash_segment(struct check *check, int64_t segment, int64_t last, bool kept,
+                        struct err *err)
+{
+    uint8_t hash[AUDIT_HASH_SIZE];
+    if (check->run.digest == NULL)
+        return 0;
+    int found = reading_chain_of(check->verify->store, segment, hash, err);
+    if (found < 0)
+        return -1;
+    if (found == 0) {
+        if (last > check->run.begun)
+            verify_fault(check->verify, "segment %" PRId64 " has no hash", segment);
+        return 0;
+    }
+    if (kept && memcmp(hash, check->run.hash, AUDIT_HASH_SIZE) != 0) {
+        verify_fault(check->verify,
+                     "segment %" PRId64 ": its readings were changed, or those before them",
+                     segment);
+    }
+    memcpy(check->run.hash, hash, AUDIT_HASH_SIZE); // so that one change is one fault
+    if (!kept && last > check->run.begun) {
+        check->run.number = last;
+        hash_show(check);
+    }
+    return 0;
+}
+
+static int chain_check_begin(struct check *check, struct err *err)
+{
+    int found = chain_read(check->verify->store, CHAIN_READING, &check->head, err);
+    if (found != 1) { // verify_chains has named it
+        check->head = (struct chain_state){.number = 0};
+        return found < 0 ? -1 : 0;
+    }
+    if (reading_hash_begin(check->verify->store, &check->run, err) != 0)
+        return -1;
+    hash_show(check);
+    return 0;
+}
+
+static int chain_check_end(struct check *check, struct err *err)
+{
+    if (check->out_of_memory)
+        return err_set(err, "out of memory for a check sum");
+    int64_t last = check->next - 1;
+    if (check->run.digest == NULL) {
+        check->head.number = 0;
+    } else if (check->head.number > last) {
+        verify_fault(check->verify,
+                     "reading: the chain has had %" PRId64 " rows, the store ends at %" PRId64
+                     ": its end was cut off",
+                     check->head.number, last);
+    } else if (!check->head_met || !check->head_same) {
+        verify_fault(check->verify,
+                     "reading %" PRId64 ": it was changed, or one before it, or the chain's head",
+                     check->head.number);
+    }
+    heads_end(check->verify->heads, CHAIN_READING, last);
+    int64_t strangers;
+    if (store_ask(check->verify->store,
+                  "SELECT (SELECT count(*) FROM reading_chain WHERE segment NOT IN"
+                  " (SELECT first FROM segment)) + (SELECT count(*) FROM segment WHERE first < 1)",
+                  &strangers, err) != 0)
+        return -1;
+    if (strangers != 0)
+        verify_fault(check->verify, "segment: %" PRId64 " rows cannot be there", strangers);
+    return 0;
+}
+
+// --- rows ---
 
 static void row_check(struct check *check, const struct row *row)
 {
@@ -55,6 +156,7 @@ static void rows_check(struct check *check)
         struct row row = rows_get(&check->rows, i);
         numbers_check(check, row.number);
         row_check(check, &row);
+        hash_row(check, &row);
     }
 }
 
@@ -151,12 +253,14 @@ static int segment_check(struct check *check, const struct segment *segment, str
         if (check->rows.count > 0)
             verify_fault(verify, "segment %" PRId64 " is gone, but has packs", segment->first);
         check->next += segment->count;
-        return 0;
+        return hash_segment(check, segment->first, check->next - 1, false, err);
     }
     rows_check(check);
     if (check->next != segment->first + segment->count)
         numbers_check(check, segment->first + segment->count);
     check->next = segment->first + segment->count;
+    if (hash_segment(check, segment->first, check->next - 1, true, err) != 0)
+        return -1;
     instants_check(check, segment);
     return lanes_check(check, segment, err);
 }
@@ -258,10 +362,12 @@ int verify_readings(struct verify *verify, struct err *err)
 {
     struct check check = {.verify = verify, .next = 1};
     rows_init(&check.rows);
-    int result = segments_check(&check, err) != 0 || strangers_check(&check, err) != 0 ||
-                         tail_check(&check, err) != 0
+    int result = chain_check_begin(&check, err) != 0 || segments_check(&check, err) != 0 ||
+                         strangers_check(&check, err) != 0 || tail_check(&check, err) != 0 ||
+                         chain_check_end(&check, err) != 0
                      ? -1
                      : 0;
     rows_release(&check.rows);
+    reading_hash_end(&check.run);
     return result;
 }
