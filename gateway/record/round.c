@@ -42,7 +42,7 @@ struct round {
     struct upkeep upkeep;
     struct watch watch;
     int64_t witness_boot_ms; // the chain over readings showed its head
-    bool began; // what is known of the time before this start is stored
+    bool began;              // what is known of the time before this start is stored
     struct round_status status;
 };
 
