@@ -7,6 +7,8 @@
 // MODE full        as the product runs: the figures that count
 //      every       a cut in each single call of the script, each as often as CUTS says
 //      killed      a kill of the process in front of each single call, in place of a cut
+//      older       the first start brings a store of an earlier version (tests/data/stores, below
+//                  the working directory or $METERGATE_STORES) up to date: a cut in each call of it
 //      files       the same of files that are replaced whole (base/file.h)
 //      normal      PRAGMA synchronous = NORMAL: the cuts must lose rows, else this is blind
 //      no-journal  without a journal: they must leave damage
@@ -38,6 +40,8 @@
 #define CUTS_OF_A_RUN 100
 #define ROUNDS_MIN 16
 #define ROUNDS_MAX 30
+#define ROUNDS_OLDER 2
+#define VERSIONS 7      // in tests/data/stores
 #define ROUNDS_EVERY 10 // of a life that is cut in each call
 #define SECOND_ONE_IN 4
 #define LARGE_ONE_IN 40 // runs
@@ -47,19 +51,20 @@ enum mode {
     MODE_FULL,
     MODE_EVERY,
     MODE_KILLED,
+    MODE_OLDER,
     MODE_FILES,
     MODE_NORMAL,
     MODE_NO_JOURNAL,
     MODE_LYING,
     MODES
 };
-static const char *const mode_texts[MODES] = {"full",   "every",      "killed", "files",
-                                              "normal", "no-journal", "lying"};
+static const char *const mode_texts[MODES] = {"full",  "every",  "killed",     "older",
+                                              "files", "normal", "no-journal", "lying"};
 
 // One life of each worker, and each of its calls.
 static bool is_each(enum mode mode)
 {
-    return mode == MODE_EVERY || mode == MODE_KILLED;
+    return mode == MODE_EVERY || mode == MODE_KILLED || mode == MODE_OLDER;
 }
 
 // Of all workers; in memory that they share.
@@ -104,7 +109,7 @@ static void judge(struct work *work, const char *what, struct script *script)
     }
     figures->lost += lost;
     figures->unseen += unseen;
-    if (work->mode <= MODE_KILLED || (work->mode == MODE_LYING && unseen))
+    if (work->mode <= MODE_OLDER || (work->mode == MODE_LYING && unseen))
         tell(work, what, script->why);
 }
 
@@ -156,7 +161,7 @@ static void cut_once(struct work *work, struct script *script, const struct disk
         disk_cut(record, at, chance, work->after);
     figures->cuts++;
     script->why[0] = '\0';
-    if (work->mode <= MODE_KILLED && chance_one_in(chance, SECOND_ONE_IN)) {
+    if (work->mode <= MODE_OLDER && chance_one_in(chance, SECOND_ONE_IN)) {
         static struct script copy;
         copy = *script;
         cut_again(work, &copy, first, last, chance);
@@ -206,6 +211,15 @@ static void cuts_of_run(struct work *work, struct script *script, const struct d
     }
 }
 
+static bool older_make(struct work *work, struct script *script, int run)
+{
+    const char *folder = getenv("METERGATE_STORES");
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/v%d.sql", folder == NULL ? "tests/data/stores" : folder,
+                   run + 1);
+    return script_older(script, work->life, path) == 0;
+}
+
 static bool run_do(struct work *work, int run)
 {
     static const enum script_sync syncs[MODES] = {[MODE_NORMAL] = SCRIPT_NORMAL,
@@ -214,15 +228,17 @@ static bool run_do(struct work *work, int run)
     static struct disk_record record;
     struct chance chance = chance_of(work->seed, (uint64_t)run, 0);
     bool large = work->mode == MODE_FULL && chance_one_in(&chance, LARGE_ONE_IN);
-    int rounds =
-        is_each(work->mode) ? ROUNDS_EVERY : (int)chance_between(&chance, ROUNDS_MIN, ROUNDS_MAX);
+    int rounds = work->mode == MODE_OLDER ? ROUNDS_OLDER
+                 : is_each(work->mode)    ? ROUNDS_EVERY
+                                          : (int)chance_between(&chance, ROUNDS_MIN, ROUNDS_MAX);
     struct script *script = script_new(chance, syncs[work->mode], large);
     work->figures->run = run;
     work->figures->cut = -1;
     random_seed(chance);
     disk_empty(work->life);
+    bool lived = work->mode != MODE_OLDER || older_make(work, script, run);
     disk_begin(&record, work->life);
-    bool lived = script_run(script, work->life, rounds) == 0;
+    lived = lived && script_run(script, work->life, rounds) == 0;
     disk_end();
     if (lived) {
         long cuts = is_each(work->mode) ? work->cuts * (record.step_count + 1) : CUTS_OF_A_RUN;
@@ -294,6 +310,8 @@ static void folder_make(char path[static 64], const char *which, int worker)
 
 static long runs_wanted(const struct work *work)
 {
+    if (work->mode == MODE_OLDER)
+        return VERSIONS;
     return is_each(work->mode) ? WORKERS : (work->cuts + CUTS_OF_A_RUN - 1) / CUTS_OF_A_RUN;
 }
 
@@ -384,8 +402,9 @@ int main(int count, char **arguments)
 {
     struct work work;
     if (!arguments_read(count, arguments, &work)) {
-        (void)fprintf(stderr, "usage: power_cut CUTS SEED "
-                              "[full|every|killed|files|normal|no-journal|lying [RUN CUT]]\n");
+        (void)fprintf(stderr,
+                      "usage: power_cut CUTS SEED "
+                      "[full|every|killed|older|files|normal|no-journal|lying [RUN CUT]]\n");
         return 2;
     }
     struct figures *figures = mmap(NULL, WORKERS * sizeof *figures, PROT_READ | PROT_WRITE,

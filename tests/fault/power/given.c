@@ -197,6 +197,8 @@ int script_check(struct script *script, int round)
 {
     struct look look = {.script = script, .round = round};
     struct err err = {.text = ""};
+    if (script->older) // what was in it is in no list: the check sums of the tables hold it
+        return 0;
     for (int i = 0; i < script->given_count; i++)
         script->given[i].seen = false;
     if (look_at_rows(&look, &err) != 0)
@@ -271,6 +273,8 @@ static bool may_go(const struct script *script, const struct given *given, int64
 int script_retained(struct script *script, int64_t before_ms)
 {
     struct err err = {.text = ""};
+    if (script->older)
+        return 0;
     for (int i = 0; i < script->given_count; i++)
         script->given[i].seen = false;
     if (store_readings(script->store, NULL, 0, INT64_MAX, reading_left, script, &err) != 0 ||

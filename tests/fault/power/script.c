@@ -2,6 +2,7 @@
 
 #include "disk.h"
 
+#include "base/file.h"
 #include "store/database.h"
 
 #include <limits.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 
 #define STARTS 3
+#define SQL_MAX (1 << 20)
 #define BEGIN_MS INT64_C(1795420800000) // 2026-11-23T08:00:00Z
 
 static const char profile_text[] =
@@ -227,6 +229,27 @@ static int verify_count(struct script *script)
     return count == 0 ? 0 : -1;
 }
 
+int script_older(struct script *script, const char *folder, const char *sql_path)
+{
+    struct buf sql;
+    struct err err = {.text = ""};
+    char path[256];
+    sqlite3 *db = NULL;
+    buf_init(&sql, SQL_MAX);
+    if (file_read(sql_path, &sql, &err) != 0)
+        return script_fail(script, "%s", err.text);
+    (void)snprintf(path, sizeof path, "%s/" STORE_FILE, folder);
+    int code = sqlite3_open(path, &db);
+    if (code == SQLITE_OK)
+        code = sqlite3_exec(db, sql.data, NULL, NULL, NULL);
+    if (code != SQLITE_OK)
+        (void)script_fail(script, "%s: %s", sql_path, sqlite3_errmsg(db));
+    (void)sqlite3_close(db);
+    buf_release(&sql);
+    script->older = true;
+    return code == SQLITE_OK ? 0 : -1;
+}
+
 int script_run(struct script *script, const char *folder, int rounds)
 {
     script->folder = folder;
@@ -320,8 +343,12 @@ int script_reopen(struct script *script, const char *folder, int first, int last
     if (dump_integrity(script->store->db, script->why, sizeof script->why) != 0 ||
         verify_count(script) != 0)
         return -1;
-    if (first == 0) // cut off before the first start was done: it is new, or what it was to be
+    // Cut off before the first start was done: it is new, or what that would have made of the
+    // older.
+    if (first == 0 && !script->older)
         return 0;
+    first = first > 0 ? first : 1;
+    last = last > 0 ? last : 1;
     // A round on its way when the process ended: whole, by the list.
     if (script->in_flight && script_check(script, script->states[first].round + 1) == 0)
         return state_take(script) == 0 ? script->acknowledged : -1;

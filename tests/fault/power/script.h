@@ -57,6 +57,7 @@ struct script_after {
 struct script {
     struct chance chance;
     enum script_sync sync;
+    bool older; // the life begins with a store of an earlier version, which is brought up to date
     bool large; // one round is larger than the log may grow
     const char *folder;
     struct store *store;
@@ -84,8 +85,11 @@ struct script {
 struct script *script_new(struct chance chance, enum script_sync sync, bool large);
 void script_free(struct script *script);
 
-// Lives `rounds` rounds in an empty folder and closes the store. The disk's marks are the newest
-// acknowledged state. -1 with `why`.
+// Puts a store of an earlier version into the folder: the SQL text of one. -1 with `why`.
+int script_older(struct script *script, const char *folder, const char *sql_path);
+
+// Lives `rounds` rounds in the folder, which is empty or holds a store of an earlier version, and
+// closes the store. The disk's marks are the newest acknowledged state. -1 with `why`.
 int script_run(struct script *script, const char *folder, int rounds);
 
 // The same on a disk that fails: what fails is given up and the next thing done. False: it did not
