@@ -333,6 +333,15 @@ static int state_find(struct script *script, int first, int last)
                        script->states[first].round, differ);
 }
 
+static bool is_belated(struct script *script, int first)
+{
+    static struct dump dump;
+    char why[SCRIPT_WHY];
+    return script->has_belated && script->states[first].round + 1 == script->belated.round &&
+           dump_take(script->store->db, &dump, why, sizeof why) == 0 &&
+           dump_compare(&script->belated.dump, &dump, why, sizeof why) == 0;
+}
+
 int script_reopen(struct script *script, const char *folder, int first, int last)
 {
     struct err err = {.text = ""};
@@ -352,6 +361,8 @@ int script_reopen(struct script *script, const char *folder, int first, int last
     // A round on its way when the process ended: whole, by the list.
     if (script->in_flight && script_check(script, script->states[first].round + 1) == 0)
         return state_take(script) == 0 ? script->acknowledged : -1;
+    if (is_belated(script, first))
+        return first;
     int state = state_find(script, first, last);
     return state < 0 || script_check(script, script->states[state].round) != 0 ? -1 : state;
 }
@@ -371,6 +382,9 @@ bool script_is_new(struct script *script)
 
 int script_go_on(struct script *script, int state)
 {
+    script->has_belated = state + 1 < script->state_count;
+    if (script->has_belated)
+        script->belated = script->states[state + 1];
     forget(script, script->states[state].round);
     script->state_count = state + 1;
     script->acknowledged = state;

@@ -75,6 +75,11 @@ struct script {
         struct dump dump;
     } states[SCRIPT_STATES];
     int state_count;
+    // After a first cut: the round that was on its way then. Where the log's frames that the store
+    // writes next begin as those of that round did (the same setting), and the power goes before
+    // the others are written, the old ones follow: that round is there after all, whole.
+    struct script_state belated;
+    bool has_belated;
     int acknowledged;     // state
     bool in_flight;       // a commit has not returned: the state behind is there or not
     int refused;          // rounds and starts that failed
