@@ -160,6 +160,7 @@ struct store {
     char (*meters)[ID_SIZE];       // ids by number, read when first met
     int meter_count;
     struct reading_chain *reading_chain; // the writer's; NULL until it is needed
+    bool readings_unchained;             // while they are migrated: the chain begins after them
     int64_t chain_left; // rows that retention took in this round and the chains do not count yet
     int64_t damaged;    // rows left out
     bool is_damaged;    // the file is not usable any more

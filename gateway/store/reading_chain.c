@@ -121,6 +121,8 @@ static struct reading_chain *chain_of(struct store *store, struct err *err)
 
 int reading_chain_add(struct store *store, const struct row *row, struct err *err)
 {
+    if (store->readings_unchained)
+        return 0;
     struct reading_chain *chain = chain_of(store, err);
     return chain == NULL ? -1 : reading_hash_row(&chain->run, row, err);
 }
@@ -154,6 +156,8 @@ static int segment_put(struct store *store, int64_t segment, const uint8_t *hash
 int reading_chain_segment(struct store *store, const struct rows *rows, int first, int end,
                           int64_t segment, struct err *err)
 {
+    if (store->readings_unchained)
+        return 0;
     struct reading_chain *chain = chain_of(store, err);
     if (chain == NULL)
         return -1;
