@@ -221,12 +221,13 @@ static void test_verify(void **state)
     reading_change(2, NULL);
     assert_int_equal(command(verify_main, "--state", folder, NULL), EXIT_PROBLEM);
     assert_non_null(strstr(output, "lane live has no message 2"));
-    assert_non_null(strstr(output, "\n3 faults\n")); // its number, and what its segment counted
+    // Its number, what its segment counted, and the chain.
+    assert_non_null(strstr(output, "\n4 faults\n"));
     assert_int_equal(command(verify_main, "--state", folder, "--json", NULL), EXIT_PROBLEM);
     json_t *object = json_loads(output, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(object);
-    assert_int_equal(json_integer_value(json_object_get(object, "count")), 3);
-    assert_int_equal(json_array_size(json_object_get(object, "faults")), 3);
+    assert_int_equal(json_integer_value(json_object_get(object, "count")), 4);
+    assert_int_equal(json_array_size(json_object_get(object, "faults")), 4);
     json_decref(object);
 }
 
