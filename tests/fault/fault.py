@@ -6,7 +6,8 @@ usage: fault.py --build build [kill9 [--kills N] [--meters N] [--sides N] [--see
        late [--reads N] [--seed N] | damaged [--frames N] [--seed N] |
        scan [--buses N] [--seed N] | halfopen [--cuts N] [--sides N] [--seed N] | powercut [--power-cuts N] [--seed N] | iofault [--seed N] |
        orders [--order-kills N] [--seed N] |
-       week [--hours N] [--week-meters N] | fulldisk [--hours N] [--seed N] | reconnects [--attempts N]]
+       week [--hours N] [--week-meters N] | fulldisk [--hours N] [--seed N] | reconnects [--attempts N] |
+       tamper [--edits N] [--seed N]]
 """
 import argparse
 import secrets
@@ -25,6 +26,7 @@ import outage
 import powercut
 import reconnects
 import scan
+import tamper
 import week
 
 WEEK_SHARE = 0.70  # of bare paho's rate with the same window
@@ -185,6 +187,18 @@ def run_fulldisk(binary, arguments):
           f"dropped, each named by a gap; verify clean; recovered without hands; {figures['seconds']} s, seed {seed}", flush=True)
 
 
+def run_tamper(binary, arguments):
+    seed = seed_of(arguments)
+    print(f"tamper: {arguments.edits} random SQL edits, seed {seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="metergate-tamper-") as folder:
+        figures = tamper.run(Path(folder), binary, binary.parent / "tests/fault/tamper_store", arguments.edits, arguments.edits // 5,
+                             seed, say=say)
+    print(f"tamper: {figures['missed']} of {figures['edits']} edits not found (bar 0): {figures['counts']}; {figures['flips_told']} of "
+          f"{figures['flips']} bit flips found, {figures['flips_unused']} in bytes that hold nothing, 0 crashes; {figures['clean']} "
+          f"untouched stores clean; {figures['rate']} edits/s on {figures['bytes'] // 1024} KiB, seed {seed}", flush=True)
+    assert figures["missed"] == 0
+
+
 def say(text):
     print(text, flush=True)
 
@@ -192,7 +206,7 @@ def say(text):
 RUNS = {"kill9": run_kill9, "killsys": run_killsys, "outage": run_outage, "late": run_late, "damaged": run_damaged, "scan": run_scan,
         "halfopen": run_halfopen, "powercut": run_powercut, "iofault": run_iofault,
         "orders": run_orders, "reconnects": run_reconnects, "fulldisk": run_fulldisk,
-        "week": run_week}
+        "week": run_week, "tamper": run_tamper}
 
 
 def main():
@@ -212,6 +226,7 @@ def main():
     parser.add_argument("--order-kills", type=int, default=500)
     parser.add_argument("--hours", type=int, default=168)
     parser.add_argument("--attempts", type=int, default=10_000)
+    parser.add_argument("--edits", type=int, default=10_000)
     parser.add_argument("--week-meters", type=int, default=100)
     parser.add_argument("--seed", type=int, help="of what is random in a run; drawn and printed without it")
     arguments = parser.parse_args()
