@@ -15,6 +15,8 @@ static void print_clock(struct gateway *gateway, const struct recorder_status *r
     writer_object(writer);
     writer_key_bool(writer, "known", recorder->clock_known);
     writer_key_time(writer, "now", clock_wall_ms(gateway->clock));
+    writer_key_int(writer, "undated", recorder->undated);
+    writer_key_int(writer, "undated_lost", recorder->undated_lost);
     writer_key_bool(writer, "synchronized", clock_is_synchronized(gateway->clock));
     int64_t raw_ms;
     writer_key(writer, "doubted"); // what the machine says, where that cannot be true

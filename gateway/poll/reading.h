@@ -19,6 +19,7 @@ struct reading {
     int64_t at_ms; // wall clock: instant of the last good reply, else the due time
     int64_t boot_ms; // boot clock at the same instant
     bool answered;   // at least one request was answered well
+    int64_t undated; // row that it was kept in before the clock was known; 0: none. The recorder's
     bool begins;     // another meter stands there since this reading; set by the recorder
     char detail[96]; // for a technician: what the last request that failed met, "" when none did
     struct image image;

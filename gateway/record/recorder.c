@@ -153,6 +153,8 @@ void recorder_status(struct recorder *recorder, struct recorder_status *out)
     *out = (struct recorder_status){
         .store_open = status->store_open,
         .clock_known = status->clock_known,
+        .undated = status->undated,
+        .undated_lost = status->undated_lost,
         .readings = status->readings,
         .rounds = status->rounds,
         .refused = recorder->refused + status->dropped,
@@ -330,7 +332,7 @@ static bool wait_for_work(struct recorder *recorder)
         if (came && !is_urgent(recorder))
             (void)wait_urgent(recorder, gather, false);
     }
-    bool readings = recorder->taken != recorder->offered && round_is_working(recorder->round);
+    bool readings = recorder->taken != recorder->offered && round_has_room(recorder->round);
     bool more = !recorder->stopping || recorder->requests != NULL || readings;
     (void)pthread_mutex_unlock(&recorder->mutex);
     return more;

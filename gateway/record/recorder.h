@@ -6,7 +6,7 @@
 //
 // When the store takes nothing (a full disk) the readings of the round that failed, and those
 // behind them, wait in memory; it is tried again after 1 s, then twice as long, at most 30 s. Until
-// the clock is known readings wait in memory too, and are dated through the boot clock then.
+// the clock is known readings are kept undated in the store, and dated through the boot clock then.
 #ifndef METERGATE_RECORD_RECORDER_H
 #define METERGATE_RECORD_RECORDER_H
 
@@ -70,6 +70,8 @@ struct archive_desk recorder_archives(struct recorder *recorder);
 struct recorder_status {
     bool store_open; // false while the disk takes nothing since the start
     bool clock_known;
+    int64_t undated;                    // readings that wait in the store for the clock
+    int64_t undated_lost;               // those that nothing can date: of an earlier boot
     uint64_t readings, rounds, refused; // since start; refused: the queue was full
     int waiting;
     int64_t last_commit_ms; // wall clock, 0 before the first

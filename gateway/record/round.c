@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "record/book.h"
+#include "record/dating.h"
 #include "record/downtime.h"
 #include "record/opening.h"
 #include "record/upkeep.h"
@@ -43,6 +44,7 @@ struct round {
     struct watch watch;
     int64_t witness_boot_ms; // the chain over readings showed its head
     bool began;              // what is known of the time before this start is stored
+    struct dating dating;
     struct round_status status;
 };
 
@@ -63,7 +65,9 @@ bool round_is_working(const struct round *round)
 
 bool round_has_room(const struct round *round)
 {
-    return round_is_working(round) && round->count < RECORDER_ROUND_MAX;
+    // What waits undated in the store is older than what comes.
+    bool first = round->status.clock_known && round->dating.loads;
+    return !round->failed && !first && round->count < RECORDER_ROUND_MAX;
 }
 
 int round_held(const struct round *round)
@@ -120,14 +124,18 @@ void round_set_first(struct round *round, int64_t boot_ms)
         round->first_boot_ms = boot_ms;
 }
 
+static void date_by_boot(const struct round *round, struct reading *reading)
+{
+    int64_t at = reading->boot_ms + wall_offset_ms(round);
+    reading->due_ms += at - reading->at_ms;
+    reading->at_ms = at;
+}
+
 // A reading that was stamped before the clock was known is dated by the boot clock.
 void round_take(struct round *round, struct reading *reading)
 {
-    if (reading->at_ms < round->floor_ms) {
-        int64_t at = reading->boot_ms + wall_offset_ms(round);
-        reading->due_ms += at - reading->at_ms;
-        reading->at_ms = at;
-    }
+    if (round->status.clock_known && reading->at_ms < round->floor_ms)
+        date_by_boot(round, reading);
     round->held[round->count++] = reading;
 }
 
@@ -230,6 +238,10 @@ static int commit(struct round *round, struct err *err)
     bool witness = now - round->witness_boot_ms >= WITNESS_EVERY_MS;
     if (witness && store_reading_witness(round->store, err) != 0)
         return -1;
+    for (int i = 0; i < round->added; i++)
+        if (round->held[i]->undated != 0 &&
+            store_undated_remove(round->store, round->held[i]->undated, err) != 0)
+            return -1;
     if (store_round_commit(round->store, err) != 0)
         return -1;
     round->witness_boot_ms = witness ? now : round->witness_boot_ms;
@@ -367,6 +379,53 @@ static int recover(struct round *round, struct err *err)
 
 // --- the store ---
 
+// --- before the clock is known ---
+
+static void say_unknown(struct round *round)
+{
+    (void)strncpy(round->status.error, "the time is not known yet: readings wait for it",
+                  sizeof round->status.error - 1);
+}
+
+static bool flush_undated(struct round *round, struct err *err)
+{
+    if (dating_keep(&round->dating, round->store, round->held, round->count, err) != 0)
+        return false;
+    for (int i = 0; i < round->count; i++)
+        reading_free(round->held[i]);
+    round->count = 0;
+    return true;
+}
+
+// What comes is kept undated, commit_ms after the first of it.
+static void keep_undated(struct round *round, bool hurry)
+{
+    struct err err;
+    int64_t now = boot_now(round);
+    if (round->count == 0 || (round->failed && now < round->retry_boot_ms))
+        return;
+    if (!hurry && round->count < RECORDER_ROUND_MAX &&
+        now - round->held[0]->boot_ms < round->config->store_commit_ms)
+        return;
+    if (!flush_undated(round, &err)) {
+        fail(round, &err);
+    } else if (round->failed) {
+        recovered(round);
+        say_unknown(round);
+    }
+}
+
+// The next of what waited, dated now.
+static int load_undated(struct round *round, struct err *err)
+{
+    if (round->begun && commit(round, err) != 0)
+        return -1;
+    int count = dating_load(&round->dating, round->store, round->config, wall_offset_ms(round),
+                            wall_now(round), round->held, RECORDER_ROUND_MAX, err);
+    round->count = count > 0 ? count : 0;
+    return count < 0 ? -1 : 0;
+}
+
 // A clock behind the newest row may be one that nobody has set yet, or one that was set back while
 // the gateway was away: after CLOCK_BEHIND_WAIT_MS, or when the kernel vouches for it, it is taken.
 static bool is_clock_known(const struct round *round)
@@ -382,16 +441,18 @@ static bool is_clock_known(const struct round *round)
 // What is known once the store is open.
 static int take_store(struct round *round, struct err *err)
 {
-    if (watch_open(&round->watch, round->store, round->settings.clock, err) != 0)
+    if (watch_open(&round->watch, round->store, round->settings.clock, err) != 0 ||
+        dating_open(&round->dating, round->store, err) != 0)
         return -1;
+    round->status.undated = round->dating.waiting;
+    round->status.undated_lost = round->dating.lost;
     int64_t newest = store_newest_ms(round->store);
     round->floor_ms = newest > clock_floor_ms() ? newest : clock_floor_ms();
     round->status.store_open = true;
     round->status.clock_known = is_clock_known(round);
     if (round->status.clock_known)
         return 0;
-    (void)strncpy(round->status.error, "the time is not known yet: readings wait for it",
-                  sizeof round->status.error - 1);
+    say_unknown(round);
     log_warn("recorder", "the clock is behind the newest stored row or this program's build: "
                          "readings wait undated until it is set");
     return 0;
@@ -427,16 +488,26 @@ static bool find_store(struct round *round)
 
 // --- steps ---
 
+// Meters count from the start of the recorder, or from the first reading that waits undated.
+static int64_t configured_ms(struct round *round)
+{
+    int64_t first = dating_first_boot_ms(&round->dating, round->store, round->started_boot_ms);
+    return wall_now(round) - (boot_now(round) - first);
+}
+
 static void learn_clock(struct round *round)
 {
     if (round->status.clock_known || !is_clock_known(round))
         return;
     struct err err;
+    // After those that are kept already; where that fails they are dated here, ahead of them.
+    if (round->count > 0 && !flush_undated(round, &err))
+        for (int i = 0; i < round->count; i++)
+            date_by_boot(round, round->held[i]);
     round->status.clock_known = true;
+    round->failed = false;
     memset(round->status.error, 0, sizeof round->status.error);
-    // Meters count from the start of the recorder, also those whose first readings wait undated.
-    int64_t waited = boot_now(round) - round->started_boot_ms;
-    if (make_book(round, wall_now(round) - waited, &err) != 0)
+    if (make_book(round, configured_ms(round), &err) != 0)
         fail(round, &err);
 }
 
@@ -454,8 +525,12 @@ static bool round_is_over(const struct round *round, bool hurry)
 
 static int work(struct round *round, int64_t until_ms, bool hurry, struct err *err)
 {
+    if (round->count == 0 && round->dating.loads && load_undated(round, err) != 0)
+        return -1;
     if (add_held(round, round->count, err) != 0)
         return -1;
+    if (round->dating.loads) // nothing closes before all that waited is there
+        until_ms = INT64_MIN;
     if (book_deadline(round->book) <= until_ms && expire(round, NULL, until_ms, err) != 0)
         return -1;
     if (!round_is_over(round, hurry))
@@ -479,8 +554,13 @@ void round_step(struct round *round, int64_t until_ms, bool hurry)
     if (round->store == NULL && !find_store(round))
         return;
     learn_clock(round);
-    if (!round->status.clock_known)
+    round->status.undated = round->dating.waiting;
+    round->status.undated_lost = round->dating.lost;
+    if (!round->status.clock_known) {
+        keep_undated(round, hurry);
+        round->status.undated = round->dating.waiting;
         return;
+    }
     watch_look(&round->watch);
     if (round->failed) {
         if (boot_now(round) < round->retry_boot_ms)
@@ -514,10 +594,14 @@ int64_t round_wait_ms(const struct round *round)
     int64_t now = boot_now(round);
     if (round->store == NULL)
         return soonest(wait, round->retry_boot_ms, now);
-    if (!round->status.clock_known)
-        return wait;
     if (round->failed)
         return soonest(wait, round->retry_boot_ms, now);
+    if (!round->status.clock_known)
+        return round->count == 0
+                   ? wait
+                   : soonest(wait, round->held[0]->boot_ms + round->config->store_commit_ms, now);
+    if (round->dating.loads)
+        return 0;
     if (round->begun)
         wait = soonest(wait, round->begun_boot_ms + round->config->store_commit_ms, now);
     else
@@ -635,7 +719,7 @@ struct round *round_open(const struct recorder_settings *settings, struct err *e
         return round;
     }
     if (opened < 0 || take_store(round, err) != 0 ||
-        (round->status.clock_known && make_book(round, wall_now(round), err) != 0)) {
+        (round->status.clock_known && make_book(round, configured_ms(round), err) != 0)) {
         round_close(round);
         return NULL;
     }

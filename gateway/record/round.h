@@ -14,6 +14,7 @@ struct round;
 struct round_status {
     bool store_open; // else the disk took nothing when it was tried
     bool clock_known;
+    int64_t undated, undated_lost; // rows that wait for the clock; rows that nothing can date
     uint64_t readings, rounds;
     uint64_t dropped; // readings that the store refused again and again, each alone
     int64_t last_commit_ms;

@@ -132,6 +132,10 @@ enum slot {
     SLOT_READING_CHAIN_OF,
     SLOT_SEAL_FIND,
     SLOT_NEWEST,
+    SLOT_UNDATED_ADD,
+    SLOT_UNDATED_NEXT,
+    SLOT_UNDATED_REMOVE,
+    SLOT_UNDATED_COUNT,
     SLOT_ONCE, // prepared anew at each use: for what runs seldom
     SLOTS
 };

@@ -143,6 +143,11 @@ static const struct step {
     {"", begin_commands},
     {"CREATE TABLE reading_chain(segment INTEGER PRIMARY KEY, hash BLOB NOT NULL) STRICT;",
      reading_chain_begin},
+    {"CREATE TABLE undated(id INTEGER PRIMARY KEY, boot TEXT NOT NULL, meter TEXT NOT NULL,"
+     " boot_ms INTEGER NOT NULL, late_ms INTEGER NOT NULL,"
+     " decoder INTEGER NOT NULL REFERENCES decoder, answered INTEGER NOT NULL, words BLOB NOT NULL,"
+     " marks BLOB) STRICT;",
+     NULL},
 };
 #define VERSION_KNOWN ((int64_t)(sizeof steps / sizeof steps[0]))
 

@@ -131,6 +131,26 @@ struct archive_words {
 int store_archive_add(struct store *store, int meter_number, int decoder,
                       const struct archive_words *words, enum lane lane, struct err *err);
 
+// --- readings of before the clock was known, by boot id and boot time, in the order of adding ---
+struct undated {
+    int64_t row;
+    char meter[ID_SIZE];
+    int64_t boot_ms, late_ms; // boot clock of its instant; how long after its due time that was
+    int decoder;
+    bool answered;
+    bool damaged; // its words cannot be read: the rest is not set
+    struct image image;
+};
+int store_undated_add(struct store *store, const char *boot, int decoder,
+                      const struct reading *reading, struct err *err);
+// The next row of a boot after `after`: 1 found, 0 none, -1.
+int store_undated_next(struct store *store, const char *boot, int64_t after, struct undated *out,
+                       struct err *err);
+int store_undated_remove(struct store *store, int64_t row, struct err *err);
+// How many there are of this boot, and of others.
+int store_undated_count(struct store *store, const char *boot, int64_t *own, int64_t *others,
+                        struct err *err);
+
 struct stored_value {
     const struct profile_channel *channel;
     struct value value;

@@ -502,6 +502,15 @@ static void test_apply_other_spans(void **state)
 
 // --- the clock ---
 
+// Each under the instant at which it was read.
+static bool is_of_stream(void *context, const struct stored_reading *reading)
+{
+    int *next = context;
+    assert_int_equal(reading->at_ms, stream[*next].at_ms);
+    ++*next;
+    return true;
+}
+
 static void test_clock_unknown(void **state)
 {
     (void)state;
@@ -527,12 +536,23 @@ static void test_clock_unknown(void **state)
     }
     must(recorder_run(recorder, do_nothing, NULL, &failure)); // commands work meanwhile
     recorder_status(recorder, &status);
-    assert_int_equal(status.waiting, 20);
+    assert_int_equal(status.waiting + status.undated, 20);
     assert_int_equal(status.readings, 0);
     assert_int_equal(readings_stored(), 0);
+    // The process may end meanwhile: they are kept, undated, under this boot.
+    recorder_stop(recorder);
+    assert_int_equal(sql_ask("SELECT count(*) FROM undated"), 20);
+    sql_run("INSERT INTO undated SELECT NULL, 'another boot', meter, boot_ms, late_ms, decoder,"
+            " answered, words, marks FROM undated LIMIT 3");
+    recorder = recorder_must_start(config);
+    recorder_status(recorder, &status);
+    assert_false(status.clock_known);
+    assert_int_equal(status.undated, 20);
+    assert_int_equal(status.undated_lost, 3);
     // somebody sets it: boot time goes on, wall time jumps
     atomic_fetch_add(&boot_offset_ms, wrong);
     atomic_fetch_add(&wall_ms, wrong);
+    wait_until(recorder, status, status.clock_known && status.undated == 0);
     settle(recorder);
     recorder_status(recorder, &status);
     assert_true(status.clock_known);
@@ -546,6 +566,13 @@ static void test_clock_unknown(void **state)
     assert_int_equal(stored.period[0].period.missing, 0); // as if the clock had been right
     assert_int_equal(stored.period[0].period.channels[0].start_micro, stream[0].volume * 100);
     assert_int_equal(readings_stored(), stream_count);
+    int next = 0;
+    struct store *store = store_must_read();
+    must(store_readings(store, NULL, 0, INT64_MAX, is_of_stream, &next, &failure));
+    store_close(store);
+    assert_int_equal(next, stream_count);
+    assert_int_equal(sql_ask("SELECT count(*) FROM undated"), 3); // of another boot
+    assert_int_equal(sql_ask("SELECT count(*) FROM audit WHERE action = 'dated'"), 1);
     snapshot_free(&stored);
     store_must_verify();
     config_drop(config);
