@@ -5,7 +5,7 @@ usage: fault.py --build build [kill9 [--kills N] [--meters N] [--sides N] [--see
        killsys [--calls N] [--meters N] [--sides N] | outage [--minutes N] [--meters N] |
        late [--reads N] [--seed N] | damaged [--frames N] [--seed N] |
        scan [--buses N] [--seed N] | halfopen [--cuts N] [--sides N] [--seed N] | powercut [--power-cuts N] [--seed N] | iofault [--seed N] |
-       orders [--order-kills N] [--seed N] |
+       orders [--order-kills N] [--seed N] | clock [--histories N] [--seed N] |
        week [--hours N] [--week-meters N] | fulldisk [--hours N] [--seed N] | reconnects [--attempts N] |
        tamper [--edits N] [--seed N]]
 """
@@ -16,6 +16,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
+import clock
 import damaged
 import fulldisk
 import halfopen
@@ -137,6 +138,15 @@ def run_powercut(binary, arguments):
           flush=True)
 
 
+def run_clock(binary, arguments):
+    seed = seed_of(arguments)
+    print(f"clock: {arguments.histories} histories of steps, restarts and boots in 1970, seed {seed}", flush=True)
+    figures = clock.run(binary.parent, arguments.histories, seed)
+    print(f"clock: 0 of {figures['readings']} readings lost, doubled or under another's instant (bar 0), {figures['twice']} in "
+          f"time that came twice, all of them marked and no other (bar all); 0 of {figures['periods']} periods twice or with an "
+          f"index that falls (bar 0); {figures['histories']} histories in {figures['seconds']} s, seed {seed}", flush=True)
+
+
 def run_iofault(binary, arguments):
     seed = seed_of(arguments)
     print(f"iofault: each kind of fault at every call, seed {seed}", flush=True)
@@ -205,7 +215,7 @@ def say(text):
 
 RUNS = {"kill9": run_kill9, "killsys": run_killsys, "outage": run_outage, "late": run_late, "damaged": run_damaged, "scan": run_scan,
         "halfopen": run_halfopen, "powercut": run_powercut, "iofault": run_iofault,
-        "orders": run_orders, "reconnects": run_reconnects, "fulldisk": run_fulldisk,
+        "orders": run_orders, "clock": run_clock, "reconnects": run_reconnects, "fulldisk": run_fulldisk,
         "week": run_week, "tamper": run_tamper}
 
 
@@ -223,6 +233,7 @@ def main():
     parser.add_argument("--cuts", type=int, default=100)
     parser.add_argument("--sides", type=int, default=10)
     parser.add_argument("--power-cuts", type=int, default=100_000)
+    parser.add_argument("--histories", type=int, default=2000)
     parser.add_argument("--order-kills", type=int, default=500)
     parser.add_argument("--hours", type=int, default=168)
     parser.add_argument("--attempts", type=int, default=10_000)
