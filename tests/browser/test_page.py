@@ -329,3 +329,26 @@ def test_an_unattended_page_asks_in_the_background(browser, make_site):
     page.find("#language").click()
     page.wait(lambda: not site.requests[-1][1].get("background"), "a person is there again")
     page.find("#language").click()
+
+
+def test_leader_saves_a_backup(browser, make_site):
+    site = make_site()
+    page = Page(browser, site, WIDE)
+    page.log_in("anna")
+    page.wait(lambda: page.text(".backup button"), "the button shows")
+    page.check_layout()
+    page.driver.execute_script("""
+        window.saved = null;
+        URL.createObjectURL = (blob) => { blob.arrayBuffer().then((bytes) => { window.saved = [...new Uint8Array(bytes)]; });
+                                          return '#saved'; };""")
+    page.find(".backup button").click()
+    page.wait_text(".backup-state", "site-042-1.backup")
+    page.wait(lambda: page.driver.execute_script("return window.saved !== null"), "the file is whole")
+    assert bytes(page.driver.execute_script("return window.saved")) == site.backup
+    assert browser.console_errors() == []
+
+
+def test_a_viewer_has_no_backup(browser, make_site):
+    page = Page(browser, make_site(), WIDE)
+    page.log_in("bert")
+    assert page.text(".backup button") == "" and page.text(".facts")

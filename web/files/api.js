@@ -18,7 +18,7 @@ function parse(body) {
   return JSON.parse(body.replace(/"value":(-?[0-9][0-9.]*)(?=[,}])/g, '"value":"$1"'));
 }
 
-export async function call(command, args = {}) {
+export async function call(command, args = {}, limit_ms = 45000) {
   let answer;
   let body;
   try {
@@ -31,7 +31,7 @@ export async function call(command, args = {}) {
       },
       body: JSON.stringify(args),
       cache: "no-store",
-      signal: AbortSignal.timeout(45000),
+      signal: AbortSignal.timeout(limit_ms),
     });
     body = parse(await answer.text());
   } catch {

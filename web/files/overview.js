@@ -1,6 +1,7 @@
 // The overview: what is wrong, meters, links, head office, the gateway itself. Values come each
 // second, the rest every few seconds.
 import { call } from "./api.js";
+import { saveBackup } from "./backup.js";
 import { List, make, say, show, lamp } from "./dom.js";
 import * as format from "./format.js";
 import { meterCard } from "./meter.js";
@@ -111,7 +112,7 @@ function ownFaults(status) {
 export class Overview {
   constructor(view, hooks) {
     const find = (selector) => view.querySelector(selector);
-    this.hooks = hooks; // ended(), away(fault or null), named(status)
+    this.hooks = hooks; // ended(), away(fault or null), named(status), role
     this.root = view;
     this.find = find;
     this.meters = new List(find(".meter-list"), (meter) => meter.meter, meterCard);
@@ -119,6 +120,8 @@ export class Overview {
     this.alerts = new List(find(".alert-list"), (alert) => alert.id, alertRow);
     this.facts = new List(find(".facts"), ([name]) => name, factRow);
     this.makeOffice(find(".office"));
+    show(find(".backup"), hooks.role === "leader");
+    find(".backup button").addEventListener("click", () => this.backUp());
     this.live = null;
     this.status = null;
     this.open = [];
@@ -135,6 +138,20 @@ export class Overview {
     this.office_url = make("p", "where", this.office);
     this.office_error = make("p", "trouble", this.office);
     this.lanes = new List(make("div", "lanes", this.office), ([name]) => name, laneRow);
+  }
+
+  async backUp() {
+    const button = this.find(".backup button");
+    const state = this.find(".backup-state");
+    button.disabled = true;
+    say(state, text("page.backup.making"));
+    try {
+      const file = await saveBackup((have, all) => say(state, `${format.bytes(have)} / ${format.bytes(all)}`));
+      say(state, text("page.backup.done", { file }));
+    } catch (fault) {
+      say(state, textOr(`page.error.${fault.code}`, text("page.error.failed", { error: fault.message })));
+    }
+    button.disabled = false;
   }
 
   start() {

@@ -53,6 +53,7 @@ function showOverview(now) {
   say(null);
   const view = enter("overview-view");
   overview = new Overview(view, {
+    role: now.role,
     ended() {
       session = null;
       known = null;

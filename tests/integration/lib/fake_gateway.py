@@ -2,6 +2,7 @@
 
 It keeps sessions and roles of its own and writes down every request, so that a test can say what reached the gateway.
 """
+import base64
 import json
 import socket
 import struct
@@ -13,7 +14,7 @@ CLAIM_CODE = "AB12-CD34-EF56-GH78-JK90-MN12-PQ34"
 PASSWORD = "correct horse battery"
 ROLES = ["none", "viewer", "technician", "specialist", "leader"]
 LEAST = {"status": 1, "bus": 1, "metrics": 0, "live": 1, "alerts": 1, "read": 2, "config-get": 2, "reload": 3, "user-list": 4, "audit": 4,
-         "texts": 0, "claim-state": 0, "claim": 0, "login": 0, "logout": 0, "session": 0, "page-settings": 0}
+         "backup": 4, "backup-read": 4, "texts": 0, "claim-state": 0, "claim": 0, "login": 0, "logout": 0, "session": 0, "page-settings": 0}
 
 
 def stamp(at=None):
@@ -54,6 +55,7 @@ class FakeGateway:
         self.accounts = {"anna": ("leader", PASSWORD), "bert": ("viewer", PASSWORD)} if claimed else {}
         self.sessions = {}
         self.requests = []  # (command, whole request)
+        self.backup = bytes(range(256)) * 40
         self.open_alerts = []
         self.meters = []
         self.links = []
@@ -179,6 +181,15 @@ class FakeGateway:
 
     def do_claim_state(self, _arguments, _request, _who):
         return {"claimed": self.claimed}
+
+    def do_backup(self, _arguments, _request, _who):
+        return {"file": "site-042-1.backup", "folder": "backups", "gateway": "site-042", "at": stamp(),
+                "bytes": len(self.backup), "sha256": "", "left_out": None}
+
+    def do_backup_read(self, arguments, _request, _who):
+        at = arguments["offset"]
+        piece = self.backup[at:at + 3000]
+        return {"data": base64.b64encode(piece).decode(), "next": at + 3000 if at + 3000 < len(self.backup) else None}
 
     def do_page_settings(self, _arguments, _request, _who):
         return {"listen": "127.0.0.1:1", "certificate": "", "key": ""}
