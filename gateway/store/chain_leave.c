@@ -63,8 +63,8 @@ int chain_leave(struct store *store, int chain, int64_t first, int64_t last,
                 const uint8_t hash[static AUDIT_HASH_SIZE], struct err *err)
 {
     struct hole hole = {.first = first, .last = last};
-    struct hole next;
-    struct hole before;
+    struct hole next = {.first = 0};
+    struct hole before = {.first = 0};
     memcpy(hole.hash, hash, AUDIT_HASH_SIZE);
     int found = hole_find(store, chain, last + 1, &next, err);
     if (found == 1 && next.first == last + 1) {
