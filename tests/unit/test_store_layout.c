@@ -331,7 +331,7 @@ static void make_old(const struct life *life)
     buf_init(&words, 65536);
     buf_init(&marks, 65536);
     sql_run("DROP TABLE reading_chain; DROP TABLE tail; DROP TABLE pack; DROP TABLE segment_lane;"
-            "DROP TABLE segment;"
+            "DROP TABLE segment; DROP TABLE undated;"
             "CREATE TABLE reading(id INTEGER PRIMARY KEY, due INTEGER,"
             " decoder INTEGER NOT NULL REFERENCES decoder, flags INTEGER NOT NULL, words BLOB NOT"
             " NULL, marks BLOB, lane INTEGER, seq INTEGER) STRICT; PRAGMA user_version = 9");
