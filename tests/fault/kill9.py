@@ -82,8 +82,13 @@ def at_calls(folder, numbers):
     return kill
 
 
-def run(folder, binary, kills, meters, seed, kill=None, witness_s=0.1, verify_each=25, commit_ms=1000, say=print):
-    """Returns the figures; fails on the first promise that is broken."""
+MOST_LIVES = 20  # for each kill that was asked for, until the witness has seen enough
+
+
+def run(folder, binary, kills, meters, seed, kill=None, witness_s=0.1, verify_each=25, commit_ms=1000, say=print,
+        witnessed=0):
+    """Kills until it has killed `kills` times and its witness has seen `witnessed` readings. Returns the figures; fails on
+    the first promise that is broken."""
     kill = kill or at_random(2.5)
     rng = random.Random(seed)
     load = Load(folder, binary, meters, commit_ms=commit_ms)
@@ -94,11 +99,14 @@ def run(folder, binary, kills, meters, seed, kill=None, witness_s=0.1, verify_ea
         load.office.wait_for("reading", deadline_s=30)
         load.gateway.kill()
         witness = Witness(load, witness_s)
-        for number in range(kills):
-            kill(load, number, rng)
-            if (number + 1) % verify_each == 0:
+        killed = 0
+        while killed < kills or len(witness.seen) < witnessed:
+            assert killed < MOST_LIVES * kills, f"{killed} lives, and only {len(witness.seen)} readings seen"
+            kill(load, killed, rng)
+            killed += 1
+            if killed % verify_each == 0:
                 load.check_verify()
-                say(f"  {number + 1} kills, {len(load.received())} readings at the office, {witness.exports} exports")
+                say(f"  {killed} kills, {len(load.received())} readings at the office, {witness.exports} exports")
         load.gateway.start()
         witness.stop()
         load.wait_drained(300)
@@ -110,7 +118,7 @@ def run(folder, binary, kills, meters, seed, kill=None, witness_s=0.1, verify_ea
         not_stored = load.check_values(stored)
         load.check_office(stored)
         load.check_verify()
-        return {"kills": kills, "stored": len(stored), "witnessed": len(witness.seen), "exports": witness.exports,
+        return {"kills": killed, "stored": len(stored), "witnessed": len(witness.seen), "exports": witness.exports,
                 "stored_lost": 0, "holes": 0, "replies_not_yet_stored": not_stored,
                 "repeated_messages": len(load.office.messages) - len({(m.topic, m.payload)
                                                                       for m in load.office.messages}),

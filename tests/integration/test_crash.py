@@ -13,8 +13,7 @@ SEED = 20261123
 
 
 def test_ten_kills_lose_nothing_that_was_stored(tmp_path):
-    figures = kill9.run(tmp_path, program(), kills=10, meters=12, seed=SEED)
-    assert figures["stored"] > 100 and figures["witnessed"] > 50, figures
+    kill9.run(tmp_path, program(), kills=10, meters=12, seed=SEED, witnessed=50)
 
 
 def test_kills_in_front_of_calls_lose_nothing_that_was_stored(tmp_path):
