@@ -82,9 +82,10 @@ static int parse(int argc, char **argv, struct options *options)
         return cli_usage(argv[0], "'%s' is one too many", argv[optind]);
     if (options->path == NULL)
         return cli_usage(argv[0], "name the file of the backup");
-    if (options->state == NULL)
-        return cli_usage(argv[0], "say where the gateway keeps its state: --state DIR");
-    return 0;
+    if (options->state != NULL)
+        return 0;
+    (void)cli_usage(argv[0], "say where the gateway keeps its state: --state DIR");
+    return EXIT_USAGE;
 }
 
 // --- backup ---
@@ -245,7 +246,7 @@ int backup_main(int argc, char **argv)
 static void print_report(const struct options *options, const struct restore_report *report,
                          bool waits)
 {
-    char at[TIME_TEXT_MAX];
+    char at[TIME_TEXT_MAX] = "";
     (void)time_print(report->backup_ms, at);
     if (options->json) {
         struct buf text;
@@ -312,7 +313,7 @@ static int restore(const struct options *options, struct restore_report *report,
 int restore_main(int argc, char **argv)
 {
     struct options options = {.state = NULL};
-    struct restore_report report;
+    struct restore_report report = {.waiting = 0};
     struct err err;
     bool waits = false;
     int fault = parse(argc, argv, &options);

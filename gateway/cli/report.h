@@ -19,8 +19,7 @@ struct report {
     enum language language;
 };
 
-// Both return an exit status.
-int report_main(int argc, char **argv);
+// Returns an exit status.
 int report_completeness(struct report *report);
 
 // "2026-11-23 06:00" of the site's clock.

@@ -257,6 +257,7 @@ static int know_alert(struct upkeep *upkeep, struct store *store, struct err *er
 static struct alert_change describe(const struct upkeep *upkeep, enum alert_state state,
                                     int64_t file_bytes, const struct upkeep_now *now)
 {
+    int64_t file_mb = file_bytes / MIB;
     int64_t began_ms = upkeep->began_ms != 0 ? upkeep->began_ms : now->wall_ms;
     struct alert_change change = {.kind = ALERT_STORE_FULL,
                                   .severity =
@@ -265,7 +266,7 @@ static struct alert_change describe(const struct upkeep *upkeep, enum alert_stat
                                   .subject = ALERT_GATEWAY,
                                   .at_ms = now->wall_ms,
                                   .since_ms = state == ALERT_OPEN ? began_ms : upkeep->since_ms,
-                                  .evidence = {.observed = (double)(file_bytes / MIB),
+                                  .evidence = {.observed = (double)file_mb,
                                                .expected_low = (double)NAN,
                                                .expected_high = now->config->store_max_size_mb,
                                                .unit = "MB",

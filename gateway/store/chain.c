@@ -183,7 +183,7 @@ static int row_hash(struct store *store, const struct chained *chained, int64_t 
 int chain_add(struct store *store, enum chain_table table, int64_t id, struct err *err)
 {
     const struct chained *chained = &chained_tables[table];
-    struct chain_state state;
+    struct chain_state state = {.number = 0};
     struct query query;
     int chain = 0;
     char sql[128];

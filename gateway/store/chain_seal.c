@@ -13,10 +13,10 @@ int store_heads(struct store *store, struct store_heads *out, struct err *err)
     struct chain_head *head = &heads.list[0];
     if (audit_head_read(store, &head->number, hash, err) != 0)
         return -1;
-    (void)strcpy(head->name, "audit");
+    (void)snprintf(head->name, sizeof head->name, "audit");
     hash_print(hash, head->hash);
     for (int chain = 1; chain < CHAINS_END; chain++) {
-        struct chain_state state;
+        struct chain_state state = {.number = 0};
         int found = chain_read(store, chain, &state, err);
         if (found != 1)
             return found < 0 ? -1
@@ -25,7 +25,7 @@ int store_heads(struct store *store, struct store_heads *out, struct err *err)
         if (state.number == 0)
             continue;
         head = &heads.list[heads.count++];
-        (void)strcpy(head->name, chain_text(chain));
+        (void)snprintf(head->name, sizeof head->name, "%s", chain_text(chain));
         head->number = state.number;
         hash_print(state.hash, head->hash);
     }
@@ -68,7 +68,7 @@ static int seal_text(const struct store_heads *heads, char *detail, size_t size,
 
 int store_seal_add(struct store *store, int64_t at_ms, bool send, struct err *err)
 {
-    struct store_heads heads;
+    struct store_heads heads = {.count = 0};
     struct audit_record *sizes = NULL;
     char detail[sizeof sizes->detail];
     char subject[sizeof sizes->subject] = "";

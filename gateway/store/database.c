@@ -119,7 +119,7 @@ static int wal_grew(void *context, sqlite3 *db, const char *name, int pages)
 // asking for it would write a page before the file has been checked.
 static int prepare_empty(struct store *store, struct err *err)
 {
-    int64_t pages;
+    int64_t pages = 0;
     if (store_ask(store, "PRAGMA page_count", &pages, err) != 0)
         return -1;
     return pages > 0 ? 0

@@ -286,7 +286,7 @@ int store_ledger_retain(struct store *store, int64_t before_ms, int max, struct 
     struct old *list = calloc((size_t)max, sizeof *list);
     int count = list != NULL ? old_find(store, &leaving, before_ms, list, max, err)
                              : err_set(err, "out of memory");
-    if (count > 0)
+    if (list != NULL && count > 0)
         count = old_remove(store, &leaving, list, count, err);
     if (count > 0 && outages_remove(store, before_ms, err) != 0)
         count = -1;

@@ -157,8 +157,8 @@ static int lane_read(struct store *store, enum lane lane, struct outbox_state *o
 int store_outbox_state(struct store *store, enum lane lane, struct outbox_state *out,
                        struct err *err)
 {
-    struct outbox_state state;
-    struct outbox_entry reading;
+    struct outbox_state state = {.last = 0};
+    struct outbox_entry reading = {.seq = 0};
     int64_t pointer_seq = 0;
     int64_t at_ms = 0;
     bool began = store_glance_begin(store);

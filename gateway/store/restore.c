@@ -392,7 +392,7 @@ static int name_aside(const char *directory, int64_t now_ms, struct restore_repo
     int64_t second = now_ms / 1000;
     for (int i = 0; i < 1000; i++) {
         (void)snprintf(report->aside, sizeof report->aside, "before-restore-%lld",
-                       (long long)(second + i));
+                       (long long)second + i);
         if (!exists(directory, report->aside))
             return 0;
     }

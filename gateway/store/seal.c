@@ -133,7 +133,7 @@ int seal_copy(const char *path, int to, int64_t *bytes, struct err *err)
 
 int seal_check(const char *path, char sum[static SEAL_TEXT_SIZE], struct err *err)
 {
-    int64_t length;
+    int64_t length = 0;
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return err_set(err, "%s: cannot be opened: %s", path, strerror(errno));
