@@ -37,6 +37,18 @@ static bool system_is_synchronized(void *context)
 const struct clock clock_system = {
     .boot_ns = system_boot_ns, .wall_ms = system_wall_ms, .synchronized = system_is_synchronized};
 
+int64_t clock_offset_ms(const struct clock *clock)
+{
+    int64_t boot;
+    int64_t wall;
+    int attempts = 0;
+    do {
+        boot = clock_boot_ms(clock);
+        wall = clock_wall_ms(clock);
+    } while (clock_boot_ms(clock) != boot && ++attempts < 10);
+    return wall - boot;
+}
+
 int64_t clock_floor_ms(void)
 {
     return INT64_C(1000) * BUILD_EPOCH;

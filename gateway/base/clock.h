@@ -46,6 +46,10 @@ static inline bool clock_doubts(const struct clock *clock, int64_t *raw_ms)
     return clock->doubts != NULL && clock->doubts(clock->context, raw_ms);
 }
 
+// What is added to boot time for wall time. Read in one and the same millisecond, as far as ten
+// attempts get it: a thread may be held up between two clocks.
+int64_t clock_offset_ms(const struct clock *clock);
+
 // Build time of this program, Unix milliseconds (SOURCE_DATE_EPOCH where set): no honest clock is
 // before it.
 int64_t clock_floor_ms(void);

@@ -36,24 +36,10 @@ int watch_open(struct watch *watch, struct store *store, const struct clock *clo
     return 0;
 }
 
-// What is added to boot time for wall time, read within one millisecond as far as ten attempts get
-// it: this thread may be held up between two clocks.
-static int64_t offset_now(const struct watch *watch)
-{
-    int64_t boot;
-    int64_t wall;
-    int attempts = 0;
-    do {
-        boot = boot_now(watch);
-        wall = wall_now(watch);
-    } while (boot_now(watch) != boot && ++attempts < 10);
-    return wall - boot;
-}
-
 // A clock that is slewed moves little between two looks; one that is set jumps.
 void watch_look(struct watch *watch)
 {
-    int64_t offset = offset_now(watch);
+    int64_t offset = clock_offset_ms(watch->clock);
     int64_t step = offset - watch->offset_ms;
     if (watch->offset_known && llabs(step) >= CLOCK_STEP_MS) {
         watch->step_ms += step;
