@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,15 +52,16 @@ int file_read(const char *path, struct buf *out, struct err *err)
     return 0;
 }
 
-static int write_all(int fd, const char *bytes, size_t length)
+int file_write_all(int fd, const void *bytes, size_t length)
 {
+    const char *at = bytes;
     while (length > 0) {
-        ssize_t written = write(fd, bytes, length);
+        ssize_t written = write(fd, at, length);
         if (written < 0 && errno == EINTR)
             continue;
         if (written < 0)
             return -1;
-        bytes += written;
+        at += written;
         length -= (size_t)written;
     }
     return 0;
@@ -68,7 +70,7 @@ static int write_all(int fd, const char *bytes, size_t length)
 // The mode is set before the first byte, so that a secret is never readable for others.
 static int fill(int fd, const void *bytes, size_t length, mode_t mode)
 {
-    if (fchmod(fd, mode) != 0 || write_all(fd, bytes, length) != 0 || fsync(fd) != 0)
+    if (fchmod(fd, mode) != 0 || file_write_all(fd, bytes, length) != 0 || fsync(fd) != 0)
         return -1;
     return 0;
 }
@@ -94,27 +96,27 @@ static int write_temporary(const char *temporary, const void *bytes, size_t leng
     return 0;
 }
 
-// Makes the rename itself last through a power cut.
-static int sync_folder(const char *path, struct err *err)
+int folder_sync(const char *path, struct err *err)
 {
-    char *folder = strdup(path);
-    if (folder == NULL)
-        return err_set(err, "%s: not enough memory", path);
-    char *slash = strrchr(folder, '/');
-    if (slash != NULL)
-        slash[slash == folder ? 1 : 0] = '\0';
-    int fd = open(slash != NULL ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    free(folder);
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     // EINVAL: a file system that has no sync of folders, nothing to be done about it.
-    int result = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL) ? 0 : -1;
-    int why = errno;
+    bool done = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL);
+    int result =
+        done ? 0 : err_set(err, "%s: the folder cannot be synced: %s", path, strerror(errno));
     if (fd >= 0)
         (void)close(fd);
-    if (result != 0) {
-        return err_set(err, "%s: written, but its folder cannot be synced: %s", path,
-                       strerror(why));
-    }
-    return 0;
+    return result;
+}
+
+// Makes the rename itself last through a power cut.
+static int sync_parent(const char *path, struct err *err)
+{
+    char *copy = strdup(path);
+    if (copy == NULL)
+        return err_set(err, "%s: not enough memory", path);
+    int result = folder_sync(dirname(copy), err);
+    free(copy);
+    return result == 0 ? 0 : err_add(err, "%s: written", path);
 }
 
 int file_write(const char *path, const void *bytes, size_t length, mode_t mode, struct err *err)
@@ -127,7 +129,7 @@ int file_write(const char *path, const void *bytes, size_t length, mode_t mode, 
         (void)err_set(err, "%s: not enough memory to write it", path);
     } else if (write_temporary(temporary.data, bytes, length, mode, err) == 0) {
         if (rename(temporary.data, path) == 0) {
-            result = sync_folder(path, err);
+            result = sync_parent(path, err);
         } else {
             (void)err_set(err, "%s: cannot be replaced: %s", path, strerror(errno));
             (void)unlink(temporary.data);

@@ -20,4 +20,9 @@ int file_read_secret(const char *path, const char *name, char *secret, size_t si
 // Writes temporary file, fsync, rename, fsync of the folder. `mode` is the new file's.
 int file_write(const char *path, const void *bytes, size_t length, mode_t mode, struct err *err);
 
+// The pieces of it. All bytes to an open file; -1 with errno.
+int file_write_all(int fd, const void *bytes, size_t length);
+// Makes what was made, renamed or removed in a folder last through a power cut.
+int folder_sync(const char *path, struct err *err);
+
 #endif

@@ -57,6 +57,16 @@ static void account_read(const struct query *query, struct account *out)
     out->role = role > ROLE_NONE && role < ROLES ? (enum role)role : ROLE_NONE;
 }
 
+static int account_one(struct query *query, struct account *out, struct err *err)
+{
+    int found = query_row(query, err);
+    if (found == 1) {
+        account_read(query, out);
+        query_end(query);
+    }
+    return found;
+}
+
 int store_account_get(struct store *store, const char *name, struct account *out, struct err *err)
 {
     struct query query;
@@ -64,12 +74,7 @@ int store_account_get(struct store *store, const char *name, struct account *out
                     "SELECT name, role, hash FROM account WHERE name = ?1", err) != 0)
         return -1;
     query_text(&query, name);
-    int found = query_row(&query, err);
-    if (found == 1) {
-        account_read(&query, out);
-        query_end(&query);
-    }
-    return found;
+    return account_one(&query, out, err);
 }
 
 // The account after `name`, in the order of names.
@@ -81,12 +86,7 @@ static int account_next(struct store *store, const char *name, struct account *o
                     err) != 0)
         return -1;
     query_text(&query, name);
-    int found = query_row(&query, err);
-    if (found == 1) {
-        account_read(&query, out);
-        query_end(&query);
-    }
-    return found;
+    return account_one(&query, out, err);
 }
 
 int store_accounts(struct store *store, account_visit *visit, void *context, struct err *err)

@@ -66,9 +66,7 @@ int audit_head_read(struct store *store, int64_t *number, uint8_t hash[static AU
         return found < 0 ? -1 : audit_origin(store, hash, err);
     }
     *number = query_get_int(&query, 0);
-    bool whole = sqlite3_column_bytes(query.statement, 1) == AUDIT_HASH_SIZE;
-    if (whole)
-        memcpy(hash, sqlite3_column_blob(query.statement, 1), AUDIT_HASH_SIZE);
+    bool whole = query_get_hash(&query, 1, hash);
     query_end(&query);
     return whole ? 0 : err_set(err, "%s: the head of the audit chain is damaged", store->path);
 }

@@ -1,6 +1,7 @@
 // The copy of a backup, its files and its name. restore.c takes it back.
 #include "store/backup.h"
 
+#include "base/file.h"
 #include "base/timetext.h"
 #include "store/database.h"
 
@@ -210,14 +211,7 @@ static int give_name(struct store_backup *backup, struct err *err)
     if (renameat2(AT_FDCWD, backup->part, AT_FDCWD, backup->path, RENAME_NOREPLACE) != 0 &&
         (errno != EINVAL || link(backup->part, backup->path) != 0 || unlink(backup->part) != 0))
         return err_set(err, "%s: cannot be made: %s", backup->path, strerror(errno));
-    int folder = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int result = folder >= 0 && (fsync(folder) == 0 || errno == EINVAL)
-                     ? 0
-                     : err_set(err, "%s: written, but its folder cannot be synced: %s",
-                               backup->path, strerror(errno));
-    if (folder >= 0)
-        (void)close(folder);
-    return result;
+    return folder_sync(dirname(copy), err) == 0 ? 0 : err_add(err, "%s: written", backup->path);
 }
 
 int store_backup_finish(struct store_backup *backup, const struct backup_about *about,

@@ -124,11 +124,9 @@ int chain_read(struct store *store, int chain, struct chain_state *out, struct e
     int found = query_row(&query, err);
     if (found != 1)
         return found;
-    bool whole = sqlite3_column_bytes(query.statement, 2) == AUDIT_HASH_SIZE;
     out->number = query_get_int(&query, 0);
     out->begun = query_get_int(&query, 1);
-    if (whole)
-        memcpy(out->hash, sqlite3_column_blob(query.statement, 2), AUDIT_HASH_SIZE);
+    bool whole = query_get_hash(&query, 2, out->hash);
     query_end(&query);
     return whole;
 }

@@ -53,6 +53,14 @@ int chain_hash(const struct query *query, int64_t link, uint8_t hash[static AUDI
 
 // Puts the row that was just inserted at the end of its chain. In the open round.
 int chain_add(struct store *store, enum chain_table table, int64_t id, struct err *err);
+struct chain_hole {
+    int64_t first, last;
+    uint8_t hash[AUDIT_HASH_SIZE];
+};
+// The newest hole of a chain that begins at or before `first`. 1, 0 there is none (or it is
+// damaged), -1.
+int chain_hole_find(struct store *store, int chain, int64_t first, struct chain_hole *out,
+                    struct err *err);
 // Rows first to last of a chain were taken by retention; `hash` is that of the last.
 int chain_leave(struct store *store, int chain, int64_t first, int64_t last,
                 const uint8_t hash[static AUDIT_HASH_SIZE], struct err *err);

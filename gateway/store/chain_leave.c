@@ -4,14 +4,8 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-struct hole {
-    int64_t first, last;
-    uint8_t hash[AUDIT_HASH_SIZE];
-};
-
-// The newest hole of a chain that begins at or before `first`. 1, 0, -1.
-static int hole_find(struct store *store, int chain, int64_t first, struct hole *out,
-                     struct err *err)
+int chain_hole_find(struct store *store, int chain, int64_t first, struct chain_hole *out,
+                    struct err *err)
 {
     struct query query;
     if (query_begin(&query, store, SLOT_HOLE_FIND,
@@ -26,14 +20,12 @@ static int hole_find(struct store *store, int chain, int64_t first, struct hole 
         return found;
     out->first = query_get_int(&query, 0);
     out->last = query_get_int(&query, 1);
-    bool whole = sqlite3_column_bytes(query.statement, 2) == AUDIT_HASH_SIZE;
-    if (whole)
-        memcpy(out->hash, sqlite3_column_blob(query.statement, 2), AUDIT_HASH_SIZE);
+    bool whole = query_get_hash(&query, 2, out->hash);
     query_end(&query);
     return whole;
 }
 
-static int hole_put(struct store *store, int chain, const struct hole *hole, struct err *err)
+static int hole_put(struct store *store, int chain, const struct chain_hole *hole, struct err *err)
 {
     struct query query;
     if (query_begin(&query, store, SLOT_HOLE_PUT,
@@ -50,23 +42,18 @@ static int hole_put(struct store *store, int chain, const struct hole *hole, str
 
 static int hole_drop(struct store *store, int chain, int64_t first, struct err *err)
 {
-    struct query query;
-    if (query_begin(&query, store, SLOT_HOLE_DROP,
-                    "DELETE FROM chain_hole WHERE chain = ?1 AND first = ?2", err) != 0)
-        return -1;
-    query_int(&query, chain);
-    query_int(&query, first);
-    return query_run(&query, err);
+    return query_do(store, SLOT_HOLE_DROP, "DELETE FROM chain_hole WHERE chain = ?1 AND first = ?2",
+                    (const int64_t[]){chain, first}, 2, err);
 }
 
 int chain_leave(struct store *store, int chain, int64_t first, int64_t last,
                 const uint8_t hash[static AUDIT_HASH_SIZE], struct err *err)
 {
-    struct hole hole = {.first = first, .last = last};
-    struct hole next = {.first = 0};
-    struct hole before = {.first = 0};
+    struct chain_hole hole = {.first = first, .last = last};
+    struct chain_hole next = {.first = 0};
+    struct chain_hole before = {.first = 0};
     memcpy(hole.hash, hash, AUDIT_HASH_SIZE);
-    int found = hole_find(store, chain, last + 1, &next, err);
+    int found = chain_hole_find(store, chain, last + 1, &next, err);
     if (found == 1 && next.first == last + 1) {
         hole.last = next.last;
         memcpy(hole.hash, next.hash, AUDIT_HASH_SIZE);
@@ -74,7 +61,7 @@ int chain_leave(struct store *store, int chain, int64_t first, int64_t last,
             return -1;
     }
     if (found >= 0)
-        found = hole_find(store, chain, first, &before, err);
+        found = chain_hole_find(store, chain, first, &before, err);
     if (found == 1 && before.last == first - 1)
         hole.first = before.first;
     store->chain_left += last - first + 1;
@@ -85,9 +72,8 @@ int chain_leave_row(struct query *query, int chain, int link_column, struct err 
 {
     int64_t link = query_get_int(query, link_column);
     uint8_t hash[AUDIT_HASH_SIZE];
-    if (link == 0 || sqlite3_column_bytes(query->statement, link_column + 1) != AUDIT_HASH_SIZE)
+    if (link == 0 || !query_get_hash(query, link_column + 1, hash))
         return 0; // older than the chains, or damaged: verify says so then
-    memcpy(hash, sqlite3_column_blob(query->statement, link_column + 1), AUDIT_HASH_SIZE);
     return chain_leave(query->store, chain, link, link, hash, err);
 }
 

@@ -107,12 +107,8 @@ int store_command_find(struct store *store, const char *key,
 
 int store_command_told(struct store *store, int64_t row, struct err *err)
 {
-    struct query query;
-    if (query_begin(&query, store, SLOT_COMMAND_TOLD, "UPDATE command SET told = 1 WHERE id = ?1",
-                    err) != 0)
-        return -1;
-    query_int(&query, row);
-    return query_run(&query, err);
+    return query_do(store, SLOT_COMMAND_TOLD, "UPDATE command SET told = 1 WHERE id = ?1",
+                    (const int64_t[]){row}, 1, err);
 }
 
 // The next command after `row` whose answer did not reach the broker.

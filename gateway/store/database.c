@@ -1,6 +1,7 @@
 // Opening, checking and closing the file.
 #include "store/database.h"
 
+#include "base/file.h"
 #include "base/log.h"
 #include "store/backup.h"
 #include "store/query.h"
@@ -26,16 +27,6 @@
 #define CHECK_STEPS 10000           // virtual machine steps between two looks at the clock
 #define LENGTH_MAX (32 * 1024 * 1024)
 #define ROW_BYTES_MAX 65536 // words, marks or body of one row
-
-static int folder_sync(const char *path, struct err *err)
-{
-    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (folder < 0)
-        return err_set(err, "%s: %s", path, strerror(errno));
-    int result = fsync(folder) == 0 ? 0 : err_set(err, "%s: %s", path, strerror(errno));
-    (void)close(folder);
-    return result;
-}
 
 static int folder_make(const char *path, struct err *err)
 {
@@ -229,9 +220,9 @@ static struct store *store_new(const char *directory, struct err *err)
     return store;
 }
 
-static int open_file(struct store *store, int flags, struct err *err)
+static int open_file(struct store *store, const char *name, int flags, struct err *err)
 {
-    int code = sqlite3_open_v2(store->path, &store->db, flags | SQLITE_OPEN_NOMUTEX, NULL);
+    int code = sqlite3_open_v2(name, &store->db, flags | SQLITE_OPEN_NOMUTEX, NULL);
     if (store->db == NULL)
         return err_set(err, "out of memory");
     if (code != SQLITE_OK)
@@ -246,7 +237,7 @@ static int open_to_read(struct store *store, struct err *err)
 {
     struct statvfs disk;
     int64_t tables;
-    if (open_file(store, SQLITE_OPEN_READONLY, err) == 0 &&
+    if (open_file(store, store->path, SQLITE_OPEN_READONLY, err) == 0 &&
         store_ask(store, "SELECT count(*) FROM sqlite_schema", &tables, err) == 0)
         return 0;
     if (statvfs(store->directory, &disk) != 0 || (disk.f_flag & ST_RDONLY) == 0)
@@ -259,14 +250,7 @@ static int open_to_read(struct store *store, struct err *err)
     (void)snprintf(name + at, sizeof name - at, "?immutable=1");
     (void)sqlite3_close(store->db);
     store->db = NULL;
-    int code = sqlite3_open_v2(name, &store->db,
-                               SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, NULL);
-    if (store->db == NULL)
-        return err_set(err, "out of memory");
-    if (code != SQLITE_OK)
-        return store_failed(store, err);
-    (void)sqlite3_extended_result_codes(store->db, 1);
-    return harden(store, err);
+    return open_file(store, name, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, err);
 }
 
 static int load_stream(struct store *store, struct err *err)
@@ -300,9 +284,9 @@ int store_open_judged(const char *directory, struct store **out, struct store_fa
         return -1;
     if (folder_make(directory, err) != 0 || store_restore_finish(directory, err) != 0 ||
         file_make(directory, store->path, err) != 0 ||
-        open_file(store, SQLITE_OPEN_READWRITE, err) != 0 || prepare_writer(store, err) != 0 ||
-        quick_check(store, err) != 0 || store_migrate(store, err) != 0 ||
-        load_stream(store, err) != 0) {
+        open_file(store, store->path, SQLITE_OPEN_READWRITE, err) != 0 ||
+        prepare_writer(store, err) != 0 || quick_check(store, err) != 0 ||
+        store_migrate(store, err) != 0 || load_stream(store, err) != 0) {
         *fault = (struct store_fault){store->is_damaged, store->disk_failed};
         store_close(store);
         return -1;
@@ -345,7 +329,7 @@ struct store *store_open_damaged(const char *path, struct err *err)
         return NULL;
     store->reader = true;
     (void)snprintf(store->path, sizeof store->path, "%s", path);
-    if (open_file(store, SQLITE_OPEN_READONLY, err) == 0)
+    if (open_file(store, store->path, SQLITE_OPEN_READONLY, err) == 0)
         return store;
     store_close(store);
     return NULL;

@@ -127,7 +127,6 @@ enum slot {
     SLOT_HOLE_PUT,
     SLOT_HOLE_DROP,
     SLOT_HOLES,
-    SLOT_HOLE_NEXT,
     SLOT_READING_CHAIN_ADD,
     SLOT_READING_CHAIN_OF,
     SLOT_SEAL_FIND,
@@ -283,6 +282,12 @@ struct verify {
 };
 void verify_fault(struct verify *verify, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+// Statements that each answer the numbers of rows that are wrong: "TABLE NUMBER TEXT".
+struct verify_relation {
+    const char *table, *text, *sql;
+};
+int verify_relations(struct verify *verify, const struct verify_relation *relations, size_t count,
+                     struct err *err);
 int verify_audit(struct verify *verify, struct err *err);
 int verify_outbox(struct verify *verify, struct err *err);
 int verify_chains(struct verify *verify, struct err *err);

@@ -248,22 +248,14 @@ static int old_find(struct store *store, const struct leaving *leaving, int64_t 
 
 static int ledger_remove(struct store *store, int64_t row, struct err *err)
 {
-    struct query query;
-    if (query_begin(&query, store, SLOT_LEDGER_REMOVE, "DELETE FROM ledger WHERE id = ?1", err) !=
-        0)
-        return -1;
-    query_int(&query, row);
-    return query_run(&query, err);
+    return query_do(store, SLOT_LEDGER_REMOVE, "DELETE FROM ledger WHERE id = ?1",
+                    (const int64_t[]){row}, 1, err);
 }
 
 static int outages_remove(struct store *store, int64_t before_ms, struct err *err)
 {
-    struct query query;
-    if (query_begin(&query, store, SLOT_OUTAGE_REMOVE, "DELETE FROM outage WHERE to_ms < ?1",
-                    err) != 0)
-        return -1;
-    query_int(&query, before_ms);
-    return query_run(&query, err);
+    return query_do(store, SLOT_OUTAGE_REMOVE, "DELETE FROM outage WHERE to_ms < ?1",
+                    (const int64_t[]){before_ms}, 1, err);
 }
 
 static int old_remove(struct store *store, struct leaving *leaving, const struct old *list,

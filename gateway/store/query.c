@@ -149,6 +149,17 @@ int query_run(struct query *query, struct err *err)
     return more;
 }
 
+int query_do(struct store *store, enum slot slot, const char *sql, const int64_t *values, int count,
+             struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, store, slot, sql, err) != 0)
+        return -1;
+    for (int i = 0; i < count; i++)
+        query_int(&query, values[i]);
+    return query_run(&query, err);
+}
+
 void query_end(struct query *query)
 {
     (void)sqlite3_reset(query->statement); // repeats the error of the step, which was taken there
@@ -158,6 +169,14 @@ void query_end(struct query *query)
 int64_t query_get_int(const struct query *query, int column)
 {
     return sqlite3_column_int64(query->statement, column);
+}
+
+bool query_get_hash(const struct query *query, int column, uint8_t hash[static AUDIT_HASH_SIZE])
+{
+    bool whole = sqlite3_column_bytes(query->statement, column) == AUDIT_HASH_SIZE;
+    if (whole)
+        memcpy(hash, sqlite3_column_blob(query->statement, column), AUDIT_HASH_SIZE);
+    return whole;
 }
 
 bool query_is_null(const struct query *query, int column)

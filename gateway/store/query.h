@@ -33,6 +33,11 @@ int query_row(struct query *query, struct err *err);
 // Steps to the end and ends; rows are not looked at.
 int query_run(struct query *query, struct err *err);
 void query_end(struct query *query);
+// A statement that writes and takes whole numbers only, from begin to end.
+int query_do(struct store *store, enum slot slot, const char *sql, const int64_t *values, int count,
+             struct err *err);
+// A check sum of AUDIT_HASH_SIZE bytes. False, and nothing copied, where it has another length.
+bool query_get_hash(const struct query *query, int column, uint8_t hash[static AUDIT_HASH_SIZE]);
 
 int64_t query_get_int(const struct query *query, int column);
 bool query_is_null(const struct query *query, int column);

@@ -188,9 +188,7 @@ int reading_chain_of(struct store *store, int64_t segment, uint8_t hash[static A
     int found = query_row(&query, err);
     if (found != 1)
         return found;
-    bool whole = sqlite3_column_bytes(query.statement, 0) == AUDIT_HASH_SIZE;
-    if (whole)
-        memcpy(hash, sqlite3_column_blob(query.statement, 0), AUDIT_HASH_SIZE);
+    bool whole = query_get_hash(&query, 0, hash);
     query_end(&query);
     return whole;
 }

@@ -54,6 +54,16 @@ static void row_read(const struct query *query, struct stored_resend *out)
     query_get_text(query, 10, out->who, sizeof out->who);
 }
 
+static int one_read(struct query *query, struct stored_resend *out, struct err *err)
+{
+    int found = query_row(query, err);
+    if (found == 1) {
+        row_read(query, out);
+        query_end(query);
+    }
+    return found;
+}
+
 int store_resend_get(struct store *store, int64_t id, struct stored_resend *out, struct err *err)
 {
     struct query query;
@@ -61,12 +71,7 @@ int store_resend_get(struct store *store, int64_t id, struct stored_resend *out,
                     err) != 0)
         return -1;
     query_int(&query, id);
-    int found = query_row(&query, err);
-    if (found != 1)
-        return found;
-    row_read(&query, out);
-    query_end(&query);
-    return 1;
+    return one_read(&query, out, err);
 }
 
 int store_resend_open(struct store *store, struct stored_resend *out, struct err *err)
@@ -75,12 +80,7 @@ int store_resend_open(struct store *store, struct stored_resend *out, struct err
     if (query_begin(&query, store, SLOT_RESEND_OPEN,
                     "SELECT " COLUMNS " FROM resend WHERE state = 0 ORDER BY id LIMIT 1", err) != 0)
         return -1;
-    int found = query_row(&query, err);
-    if (found != 1)
-        return found;
-    row_read(&query, out);
-    query_end(&query);
-    return 1;
+    return one_read(&query, out, err);
 }
 
 int store_resends(struct store *store, struct stored_resend *list, int max, struct err *err)
@@ -99,18 +99,12 @@ int store_resends(struct store *store, struct stored_resend *list, int max, stru
 
 int store_resend_move(struct store *store, const struct stored_resend *resend, struct err *err)
 {
-    struct query query;
-    if (query_begin(&query, store, SLOT_RESEND_MOVE,
-                    "UPDATE resend SET next = ?2, sent = ?3, expired = ?4,"
-                    " state = CASE state WHEN 0 THEN ?5 ELSE state END WHERE id = ?1",
-                    err) != 0)
-        return -1;
-    query_int(&query, resend->id);
-    query_int(&query, resend->next);
-    query_int(&query, resend->sent);
-    query_int(&query, resend->expired);
-    query_int(&query, resend->state);
-    return query_run(&query, err);
+    return query_do(
+        store, SLOT_RESEND_MOVE,
+        "UPDATE resend SET next = ?2, sent = ?3, expired = ?4,"
+        " state = CASE state WHEN 0 THEN ?5 ELSE state END WHERE id = ?1",
+        (const int64_t[]){resend->id, resend->next, resend->sent, resend->expired, resend->state},
+        5, err);
 }
 
 int store_resend_cancel(struct store *store, int64_t id, struct err *err)
@@ -167,18 +161,13 @@ static int name_one(struct store *store, const struct stored_gap *gap, int64_t *
     return query_run(&query, err);
 }
 
-// Nothing in the store tells of anything before.
-static int birth_find(struct store *store, int64_t *at_ms, struct err *err)
-{
-    return store_ask(store, "SELECT ifnull(min(configured_ms), 0) FROM meter", at_ms, err);
-}
-
 int store_gap_expired(struct store *store, const struct stored_gap *gap, int64_t *named,
                       struct err *err)
 {
     struct stored_gap part = *gap;
     int64_t at = gap->first;
-    if (gap->from_ms == 0 && birth_find(store, &part.from_ms, err) != 0)
+    // Nothing in the store tells of anything before its first meter.
+    if (gap->from_ms == 0 && store_meters_since(store, &part.from_ms, err) != 0)
         return -1;
     part.from_ms = part.from_ms < gap->to_ms ? part.from_ms : gap->to_ms;
     while (at <= gap->last) {

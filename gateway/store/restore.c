@@ -37,16 +37,6 @@ static int join(char path[static PATH_SIZE], const char *folder, const char *nam
     return err_set(err, "%s/%s: the path is too long", folder, name);
 }
 
-static int folder_sync(const char *path, struct err *err)
-{
-    int folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool done = folder >= 0 && (fsync(folder) == 0 || errno == EINVAL);
-    int result = done ? 0 : err_set(err, "%s: cannot be synced: %s", path, strerror(errno));
-    if (folder >= 0)
-        (void)close(folder);
-    return result;
-}
-
 // Takes away what an attempt left: folders of our own making only.
 static void tree_remove(int parent, const char *name, int depth)
 {

@@ -1,5 +1,7 @@
 #include "store/seal.h"
 
+#include "base/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/evp.h>
@@ -12,20 +14,6 @@
 #define MARK "\nmetergate backup 1 sha256 "
 #define MARK_LENGTH (sizeof MARK - 1)
 #define SEAL_LENGTH (MARK_LENGTH + SEAL_TEXT_SIZE) // the digits end with a line feed
-
-static int write_whole(int file, const char *bytes, size_t length)
-{
-    while (length > 0) {
-        ssize_t written = write(file, bytes, length);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written < 0)
-            return -1;
-        bytes += written;
-        length -= (size_t)written;
-    }
-    return 0;
-}
 
 // Reads `length` bytes from the start of `from` and sums them; `to` -1: no copy.
 static int sum_bytes(int from, const char *path, int64_t length, int to, EVP_MD_CTX *sum,
@@ -43,7 +31,7 @@ static int sum_bytes(int from, const char *path, int64_t length, int to, EVP_MD_
         }
         if (EVP_DigestUpdate(sum, chunk, (size_t)got) != 1)
             return err_set(err, "%s: out of memory for the check sum", path);
-        if (to >= 0 && write_whole(to, chunk, (size_t)got) != 0)
+        if (to >= 0 && file_write_all(to, chunk, (size_t)got) != 0)
             return err_set(err, "%s: cannot be copied: %s", path, strerror(errno));
         at += got;
     }
@@ -75,7 +63,7 @@ int seal_add(int file, const char *path, char sum[static SEAL_TEXT_SIZE], struct
     if (sum_file(file, path, status.st_size, -1, sum, err) != 0)
         return -1;
     (void)snprintf(seal, sizeof seal, MARK "%s\n", sum);
-    if (lseek(file, 0, SEEK_END) < 0 || write_whole(file, seal, SEAL_LENGTH) != 0 ||
+    if (lseek(file, 0, SEEK_END) < 0 || file_write_all(file, seal, SEAL_LENGTH) != 0 ||
         fsync(file) != 0)
         return err_set(err, "%s: cannot be written: %s", path, strerror(errno));
     return 0;

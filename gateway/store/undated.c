@@ -71,12 +71,8 @@ int store_undated_next(struct store *store, const char *boot, int64_t after, str
 
 int store_undated_remove(struct store *store, int64_t row, struct err *err)
 {
-    struct query query;
-    if (query_begin(&query, store, SLOT_UNDATED_REMOVE, "DELETE FROM undated WHERE id = ?1", err) !=
-        0)
-        return -1;
-    query_int(&query, row);
-    return query_run(&query, err);
+    return query_do(store, SLOT_UNDATED_REMOVE, "DELETE FROM undated WHERE id = ?1",
+                    (const int64_t[]){row}, 1, err);
 }
 
 int store_undated_count(struct store *store, const char *boot, int64_t *own, int64_t *others,

@@ -48,6 +48,24 @@ static int verify_file(struct verify *verify, struct err *err)
     return more;
 }
 
+int verify_relations(struct verify *verify, const struct verify_relation *relations, size_t count,
+                     struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct query query;
+        if (query_begin(&query, verify->store, SLOT_ONCE, relations[i].sql, err) != 0)
+            return -1;
+        int more;
+        while ((more = query_row(&query, err)) == 1) {
+            verify_fault(verify, "%s %lld %s", relations[i].table,
+                         (long long)query_get_int(&query, 0), relations[i].text);
+        }
+        if (more < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int verify_parts(struct verify *verify, struct err *err)
 {
     static int (*const parts[])(struct verify *, struct err *) = {

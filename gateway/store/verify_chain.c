@@ -32,37 +32,17 @@ static int walks_begin(struct verify *verify, struct walk walks[static CHAINS_EN
     return 0;
 }
 
-// The hole that begins with the row that the walk expects. 1, 0 there is none, -1.
-static int hole_next(struct store *store, int chain, int64_t first, int64_t *last,
-                     uint8_t hash[static AUDIT_HASH_SIZE], struct err *err)
-{
-    struct query query;
-    if (query_begin(&query, store, SLOT_HOLE_NEXT,
-                    "SELECT last, hash FROM chain_hole WHERE chain = ?1 AND first = ?2", err) != 0)
-        return -1;
-    query_int(&query, chain);
-    query_int(&query, first);
-    int found = query_row(&query, err);
-    if (found != 1)
-        return found;
-    bool whole = sqlite3_column_bytes(query.statement, 1) == AUDIT_HASH_SIZE;
-    *last = query_get_int(&query, 0);
-    if (whole)
-        memcpy(hash, sqlite3_column_blob(query.statement, 1), AUDIT_HASH_SIZE);
-    query_end(&query);
-    return whole && *last >= first;
-}
-
 // Goes over what retention took, up to the row before `link`.
 static int holes_pass(struct verify *verify, int chain, struct walk *walk, int64_t link,
                       struct err *err)
 {
-    int64_t last = 0;
-    int found = hole_next(verify->store, chain, walk->number + 1, &last, walk->hash, err);
-    if (found == 1) {
-        walk->number = last;
+    struct chain_hole hole;
+    int found = chain_hole_find(verify->store, chain, walk->number + 1, &hole, err);
+    if (found == 1 && hole.first == walk->number + 1 && hole.last >= hole.first) {
+        walk->number = hole.last;
+        memcpy(walk->hash, hole.hash, AUDIT_HASH_SIZE);
         walk->holes++;
-        heads_pass(verify->heads, chain, last, walk->hash);
+        heads_pass(verify->heads, chain, hole.last, walk->hash);
     }
     if (found >= 0 && walk->number + 1 < link) {
         verify_fault(verify, "%s: rows %" PRId64 " to %" PRId64 " of the chain are not there",

@@ -108,10 +108,7 @@ static int ledgers_walk(struct verify *verify, struct ledger_row *row, struct er
     return more;
 }
 
-// Each statement answers the ids of rows that are wrong.
-static const struct {
-    const char *table, *text, *sql;
-} checks[] = {
+static const struct verify_relation relations[] = {
     {"ledger", "does not replace the version before it",
      "SELECT p.id FROM ledger AS p LEFT JOIN ledger AS b ON b.meter = p.meter"
      " AND b.from_ms = p.from_ms AND b.version = p.version - 1"
@@ -125,19 +122,6 @@ static const struct {
     {"outage", "ends before it begins", "SELECT id FROM outage WHERE to_ms < from_ms"},
 };
 
-static int relations_check(struct verify *verify, size_t index, struct err *err)
-{
-    struct query query;
-    if (query_begin(&query, verify->store, SLOT_ONCE, checks[index].sql, err) != 0)
-        return -1;
-    int more;
-    while ((more = query_row(&query, err)) == 1) {
-        verify_fault(verify, "%s %lld %s", checks[index].table, (long long)query_get_int(&query, 0),
-                     checks[index].text);
-    }
-    return more;
-}
-
 int verify_ledgers(struct verify *verify, struct err *err)
 {
     struct ledger_row *row = calloc(1, sizeof *row);
@@ -145,7 +129,7 @@ int verify_ledgers(struct verify *verify, struct err *err)
         return err_set(err, "out of memory");
     int result = ledgers_walk(verify, row, err);
     free(row);
-    for (size_t i = 0; result == 0 && i < sizeof checks / sizeof checks[0]; i++)
-        result = relations_check(verify, i, err);
-    return result;
+    if (result != 0)
+        return -1;
+    return verify_relations(verify, relations, sizeof relations / sizeof relations[0], err);
 }

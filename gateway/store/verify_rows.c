@@ -84,10 +84,7 @@ static int verify_periods(struct verify *verify, struct err *err)
     return result;
 }
 
-// Each statement answers the ids of rows that are wrong.
-static const struct {
-    const char *table, *text, *sql;
-} checks[] = {
+static const struct verify_relation relations[] = {
     {"period", "does not replace the version before it",
      "SELECT p.id FROM period AS p LEFT JOIN period AS b ON b.meter = p.meter AND b.span = p.span"
      " AND b.from_ms = p.from_ms AND b.version = p.version - 1"
@@ -101,25 +98,9 @@ static const struct {
      " OR newest IS NOT last_change"},
 };
 
-static int verify_relations(struct verify *verify, size_t index, struct err *err)
-{
-    struct query query;
-    if (query_begin(&query, verify->store, SLOT_ONCE, checks[index].sql, err) != 0)
-        return -1;
-    int more;
-    while ((more = query_row(&query, err)) == 1) {
-        verify_fault(verify, "%s %lld %s", checks[index].table, (long long)query_get_int(&query, 0),
-                     checks[index].text);
-    }
-    return more;
-}
-
 int verify_rows(struct verify *verify, struct err *err)
 {
     if (verify_periods(verify, err) != 0)
         return -1;
-    for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
-        if (verify_relations(verify, i, err) != 0)
-            return -1;
-    return 0;
+    return verify_relations(verify, relations, sizeof relations / sizeof relations[0], err);
 }
