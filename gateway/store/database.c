@@ -76,7 +76,10 @@ int store_ask(struct store *store, const char *sql, int64_t *out, struct err *er
     return result;
 }
 
-// The file may be hostile (a card that was swapped): nothing of its schema is executed.
+// The file may be hostile (a card that was swapped): nothing of its schema is executed. What is
+// deleted is overwritten with zeros in pages that are written anyway; a page that becomes free as a
+// whole is not written for that alone: it would cost the flash a page twice for each page of
+// readings that retention takes.
 static int harden(struct store *store, struct err *err)
 {
     static const struct {
@@ -94,7 +97,7 @@ static int harden(struct store *store, struct err *err)
     (void)sqlite3_busy_timeout(store->db, STORE_BUSY_MS);
     return store_execute(store,
                          "PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;"
-                         "PRAGMA temp_store = MEMORY",
+                         "PRAGMA temp_store = MEMORY; PRAGMA secure_delete = FAST",
                          err);
 }
 
