@@ -16,6 +16,7 @@ int scan_main(int argc, char **argv);
 int simulate_main(int argc, char **argv);
 int export_main(int argc, char **argv);
 int report_main(int argc, char **argv);
+int forecast_main(int argc, char **argv);
 int status_main(int argc, char **argv);
 int verify_main(int argc, char **argv);
 int user_main(int argc, char **argv);
