@@ -19,6 +19,7 @@ static const struct subcommand subcommands[] = {
     {"scan", scan_main, "finds units, serial settings and fitting profiles of a link"},
     {"simulate", simulate_main,
      "simulated meters on TCP ports and pseudo-terminals, with faults to order"},
+    {"convert", convert_main, "compressibility and base volumes by SGERG-88, CSV in, CSV out"},
     {"export", export_main, "prints readings, periods, alerts or the audit as CSV or JSON"},
     {"report", report_main, "what a gas day has and lacks: completeness"},
     {"forecast", forecast_main, "forecasts an evenly spaced series: CSV in, CSV out"},

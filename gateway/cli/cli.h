@@ -14,6 +14,7 @@ int check_main(int argc, char **argv);
 int read_main(int argc, char **argv);
 int scan_main(int argc, char **argv);
 int simulate_main(int argc, char **argv);
+int convert_main(int argc, char **argv);
 int export_main(int argc, char **argv);
 int report_main(int argc, char **argv);
 int forecast_main(int argc, char **argv);
