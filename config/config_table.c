@@ -2,13 +2,13 @@
 #include "config/config_table.h"
 
 #include "config/address.h"
-#include "gas/gasday.h"
+#include "gas/zone.h"
 
 #include <string.h>
 
 static int check_timezone(const char *text, struct err *err)
 {
-    if (!timezone_exists(text)) {
+    if (!zone_exists(text)) {
         return err_set(err,
                        "this machine has no time zone '%s'; allowed: an IANA name like "
                        "Asia/Shanghai (timedatectl list-timezones prints them)",

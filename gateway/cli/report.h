@@ -23,7 +23,7 @@ struct report {
 int report_completeness(struct report *report);
 
 // "2026-11-23 06:00" of the site's clock.
-const char *report_time(int64_t at_ms, char text[static 20]);
+const char *report_time(const struct report *report, int64_t at_ms, char text[static 20]);
 // Prints a cell of a table, padded to a width on the terminal (Chinese takes two columns each).
 void report_cell(const char *text, int width, bool right);
 // The catalogue's words for a reason, else its code.

@@ -37,10 +37,10 @@ static void print_help(void)
 
 // --- shared by the reports ---
 
-const char *report_time(int64_t at_ms, char text[static 20])
+const char *report_time(const struct report *report, int64_t at_ms, char text[static 20])
 {
     char utc[TIME_TEXT_MAX];
-    (void)time_print(wall_clock_s(at_ms) * 1000, utc);
+    (void)time_print(wall_clock_s(&report->calendar, at_ms) * 1000, utc);
     (void)snprintf(text, 20, "%.10s %.5s", utc, utc + 11);
     return text;
 }
@@ -127,9 +127,9 @@ static int read_calendar(struct report *report)
     return found >= 0 && err.text[0] == '\0' ? EXIT_DONE : cli_problem("report", "%s", err.text);
 }
 
-static int64_t local_day(int64_t at_ms)
+static int64_t local_day(const struct report *report, int64_t at_ms)
 {
-    return wall_clock_s(at_ms) / 86400;
+    return wall_clock_s(&report->calendar, at_ms) / 86400;
 }
 
 static int choose_day(struct report *report, const char *date)
@@ -143,13 +143,13 @@ static int choose_day(struct report *report, const char *date)
         if (strlen(date) != 10 || time_parse(date, &at_ms) != 0)
             return cli_usage("report", "--date: '%s' is no date; write 2026-11-23", date);
         from = period_start(&report->calendar, SPAN_DAY, at_ms + DAY_MS + 14 * HOUR_MS);
-        while (local_day(from) > at_ms / DAY_MS)
+        while (local_day(report, from) > at_ms / DAY_MS)
             from = period_start(&report->calendar, SPAN_DAY, from - 1);
     }
     char text[20];
     report->from_ms = from;
     report->to_ms = period_end(&report->calendar, SPAN_DAY, from);
-    (void)snprintf(report->date, sizeof report->date, "%.10s", report_time(from, text));
+    (void)snprintf(report->date, sizeof report->date, "%.10s", report_time(report, from, text));
     return EXIT_DONE;
 }
 

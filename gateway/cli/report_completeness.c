@@ -174,8 +174,8 @@ static void print_head(const struct sheet *sheet)
     print_filled(sheet, "report.completeness.title",
                  (struct slot[]){{"gateway", report->gateway}, {"date", report->date}}, 2);
     print_filled(sheet, "report.completeness.day",
-                 (struct slot[]){{"from", report_time(report->from_ms, from)},
-                                 {"to", report_time(report->to_ms, to)}},
+                 (struct slot[]){{"from", report_time(report, report->from_ms, from)},
+                                 {"to", report_time(report, report->to_ms, to)}},
                  2);
     (void)putchar('\n');
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
@@ -252,7 +252,7 @@ static void print_ledger(const struct sheet *sheet, int number)
         const struct ledger_hour *hour = &stored->ledger.hours[i];
         report_cell(stored->meter, widths[0], false);
         (void)putchar(' ');
-        report_cell(report_time(hour->from_ms, at), widths[1], false);
+        report_cell(report_time(sheet->report, hour->from_ms, at), widths[1], false);
         (void)putchar(' ');
         print_counts(hour->good, hour->suspect, hour->missing);
         print_index(sheet, hour->index);
@@ -277,8 +277,8 @@ static void print_hole(const struct sheet *sheet, const char *meter, const struc
                    hole->index == LEDGER_NO_INDEX ? "none"
                                                   : quality_text((enum quality)hole->index));
     const struct slot slots[] = {{"meter", meter},
-                                 {"from", report_time(hole->from_ms, from)},
-                                 {"to", report_time(hole->to_ms, to)},
+                                 {"from", report_time(sheet->report, hole->from_ms, from)},
+                                 {"to", report_time(sheet->report, hole->to_ms, to)},
                                  {"count", count},
                                  {"why", report_why(hole->why, sheet->report->language, code)},
                                  {"done", text_of(sheet, key)}};
@@ -322,8 +322,8 @@ static bool print_outage(void *context, const struct outage *outage)
     int64_t begin = outage->from_ms > report->from_ms ? outage->from_ms : report->from_ms;
     int64_t end = outage->to_ms < report->to_ms ? outage->to_ms : report->to_ms;
     print_filled(shown->sheet, "report.completeness.outage",
-                 (struct slot[]){{"from", report_time(begin, from)},
-                                 {"to", report_time(end, to)},
+                 (struct slot[]){{"from", report_time(report, begin, from)},
+                                 {"to", report_time(report, end, to)},
                                  {"why", report_why(outage->why, report->language, code)}},
                  3);
     return true;

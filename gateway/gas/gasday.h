@@ -1,5 +1,5 @@
-// Gas days and the periods inside them. Pure, but for the process's time zone (see
-// gas_calendar_init).
+// Gas days and the periods inside them. Pure: each calendar has its own zone, of which nothing
+// changes once it was read, and any thread may ask.
 //
 // A gas day runs from the start hour, local time, to the same hour of the next day: 23, 24 or 25
 // hours. Shorter periods count from its start; the last one ends where the gas day ends. A month
@@ -8,6 +8,7 @@
 #define METERGATE_GAS_GASDAY_H
 
 #include "base/err.h"
+#include "gas/zone.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,23 +25,21 @@ enum span {
 };
 
 struct gas_calendar {
-    int start_minutes; // of the gas day after local midnight: 0 to 1425
+    int start_minutes;       // of the gas day after local midnight: 0 to 1425
+    const struct zone *zone; // NULL: UTC
 };
 
-// Makes `timezone` (IANA) the process's zone. Once, before threads start: the C library has one
-// zone for a process, so a changed zone needs a restart. -1 when the machine has no such zone.
+// A calendar of the zone `timezone` (IANA), read from the machine's files. -1 with a message when
+// the machine has no such zone, or the gas day starts at no minute of a day.
 int gas_calendar_init(struct gas_calendar *out, const char *timezone, int start_minutes,
                       struct err *err);
-
-// Whether the machine knows an IANA zone. Touches nothing.
-bool timezone_exists(const char *timezone);
 
 // Start of the period of `span` that holds `at_ms`, and start of the next one. Unix milliseconds.
 int64_t period_start(const struct gas_calendar *calendar, enum span span, int64_t at_ms);
 int64_t period_end(const struct gas_calendar *calendar, enum span span, int64_t at_ms);
 
-// What a clock on the wall of the process's zone shows, in seconds since 1970 as it counts them.
-int64_t wall_clock_s(int64_t at_ms);
+// What a clock on the wall of the calendar's zone shows, in seconds since 1970 as it counts them.
+int64_t wall_clock_s(const struct gas_calendar *calendar, int64_t at_ms);
 
 // Nominal length in milliseconds (a day has 24 h, a month 30 days): for comparing spans, not for
 // arithmetic on time.

@@ -62,10 +62,10 @@ static int64_t clock_of(const struct task *task, int64_t at_ms)
 {
     if (task->archive->time_is_utc)
         return at_ms / 1000;
-    int64_t clock_s = wall_clock_s(at_ms);
+    int64_t clock_s = wall_clock_s(&task->settings.calendar, at_ms);
     int64_t offset_s = clock_s - at_ms / 1000;
     for (int64_t near = at_ms - 7200000; near <= at_ms + 7200000; near += 1800000)
-        if (wall_clock_s(near) - near / 1000 != offset_s)
+        if (wall_clock_s(&task->settings.calendar, near) - near / 1000 != offset_s)
             return 0;
     return clock_s;
 }

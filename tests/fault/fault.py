@@ -7,7 +7,7 @@ usage: fault.py --build build [kill9 [--kills N] [--meters N] [--sides N] [--see
        scan [--buses N] [--seed N] | halfopen [--cuts N] [--sides N] [--seed N] | powercut [--power-cuts N] [--seed N] | iofault [--seed N] |
        orders [--order-kills N] [--seed N] | clock [--histories N] [--seed N] |
        week [--hours N] [--week-meters N] | fulldisk [--hours N] [--seed N] | reconnects [--attempts N] |
-       tamper [--edits N] [--seed N]]
+       tamper [--edits N] [--seed N] | gasdays]
 """
 import argparse
 import secrets
@@ -19,6 +19,7 @@ from pathlib import Path
 import clock
 import damaged
 import fulldisk
+import gasdays
 import halfopen
 import kill9
 import late
@@ -209,6 +210,14 @@ def run_tamper(binary, arguments):
     assert figures["missed"] == 0
 
 
+def run_gasdays(binary, arguments):
+    print("gasdays: every zone, every start of the gas day, 1970 to 2037; nothing is drawn", flush=True)
+    figures = gasdays.run(binary.parent, 0, say=say)
+    print(f"gasdays: 0 of {figures['hours']:.0f} hours doubled or lost (bar 0) in {figures['zones']} zones of distinct rules, "
+          f"{figures['shifting']} of which change their clocks, x 96 starts; {figures['odd_days']} of {figures['days']} gas days "
+          f"have not 24 h; {figures['seconds']} s", flush=True)
+
+
 def say(text):
     print(text, flush=True)
 
@@ -216,7 +225,7 @@ def say(text):
 RUNS = {"kill9": run_kill9, "killsys": run_killsys, "outage": run_outage, "late": run_late, "damaged": run_damaged, "scan": run_scan,
         "halfopen": run_halfopen, "powercut": run_powercut, "iofault": run_iofault,
         "orders": run_orders, "clock": run_clock, "reconnects": run_reconnects, "fulldisk": run_fulldisk,
-        "week": run_week, "tamper": run_tamper}
+        "week": run_week, "tamper": run_tamper, "gasdays": run_gasdays}
 
 
 def main():

@@ -5,9 +5,11 @@
 
 #include <cmocka.h>
 
+#include "base/file.h"
 #include "base/id.h"
 #include "base/timetext.h"
 #include "gas/gasday.h"
+#include "gas/zone_file.h"
 #include "poll/schedule.h"
 
 #include "property.h"
@@ -145,9 +147,9 @@ static void test_skipped_date(void **state)
 static void test_zone_names(void **state)
 {
     (void)state;
-    assert_true(timezone_exists("Asia/Shanghai"));
-    assert_true(timezone_exists("Etc/GMT+8"));
-    assert_true(timezone_exists("America/Argentina/Buenos_Aires"));
+    assert_true(zone_exists("Asia/Shanghai"));
+    assert_true(zone_exists("Etc/GMT+8"));
+    assert_true(zone_exists("America/Argentina/Buenos_Aires"));
     static const char *const bad[] = {
         "",        "Mars/Base",      "asia",     "Asia",      "/etc/zone", "../../etc/hosts",
         "Asia/..", ":Asia/Shanghai", "zone.tab", "right/UTC", "tzdata.zi", "CST-8 ",
@@ -155,7 +157,7 @@ static void test_zone_names(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct gas_calendar calendar = {77};
         struct err err = {""};
-        assert_false(timezone_exists(bad[i]));
+        assert_false(zone_exists(bad[i]));
         assert_int_equal(gas_calendar_init(&calendar, bad[i], 0, &err), -1);
         assert_non_null(strstr(err.text, "time zone"));
         assert_int_equal(calendar.start_minutes, 77);
@@ -167,7 +169,14 @@ static void test_zone_names(void **state)
     assert_int_equal(calendar.start_minutes, 77);
 }
 
-// --- every zone of the machine ---
+// --- zone files ---
+
+// The C library, which reads the zones by code of its own.
+static void tell_c_library(const char *zone)
+{
+    assert_int_equal(setenv("TZ", zone, 1), 0);
+    tzset();
+}
 
 static int64_t offset_at(int64_t at_s)
 {
@@ -176,6 +185,110 @@ static int64_t offset_at(int64_t at_s)
     assert_non_null(localtime_r(&at, &local));
     return local.tm_gmtoff;
 }
+
+static struct zone_change room[ZONE_CHANGES_MAX];
+
+static size_t read_file(const char *zone, char *bytes, size_t size)
+{
+    char path[128];
+    struct buf file;
+    struct err err = {""};
+    (void)snprintf(path, sizeof path, "/usr/share/zoneinfo/%s", zone);
+    buf_init(&file, size);
+    assert_int_equal(file_read(path, &file, &err), 0);
+    size_t length = file.length;
+    memcpy(bytes, file.data, length);
+    buf_release(&file);
+    return length;
+}
+
+// A file with the rule alone, in place of the 68 years that a table may hold.
+static int read_rule(const char *rule, struct zone_table *table)
+{
+    char bytes[300] = {0};
+    size_t length = 0;
+    for (int i = 0; i < 2; i++) {
+        static const uint8_t counts[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                                         0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 4};
+        memcpy(bytes + length, "TZif2", 5);
+        memcpy(bytes + length + 20, counts, sizeof counts);
+        length += 44 + 6 + 4; // one type, at UTC; its name
+    }
+    length += (size_t)snprintf(bytes + length, sizeof bytes - length, "\n%s\n", rule);
+    return zone_file_read(bytes, length, table);
+}
+
+static void test_rules(void **state)
+{
+    (void)state;
+    struct zone_table table = {0, room};
+    static const char *const same[] = {
+        // the C library takes a rule itself as its zone
+        "CET-1CEST,M3.5.0,M10.5.0/3",           "EST5EDT,M3.2.0,M11.1.0",
+        "<+1030>-10:30<+11>-11,M10.1.0,M4.1.0", "IST-2IDT,M3.4.4/26,M10.5.0",
+        "<-02>2<-01>,M3.5.0/-1,M10.5.0/0",      "NZST-12NZDT,J268/2:30:15,94",
+    };
+    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
+        assert_int_equal(read_rule(same[i], &table), 0);
+        tell_c_library(same[i]);
+        assert_true(table.count > 2 * 229);
+        for (int k = 1; k < table.count && table.changes[k].at_s < INT64_C(4100000000); k++) {
+            int64_t at_s = table.changes[k].at_s;
+            assert_int_equal(offset_at(at_s), table.changes[k].offset_s);
+            assert_int_equal(offset_at(at_s - 1),
+                             k > 1 ? table.changes[k - 1].offset_s : offset_at(at_s - 1));
+        }
+    }
+    assert_int_equal(read_rule("XXX3EDT4,0/0,J365/23", &table), 0); // summer time all the year
+    assert_int_equal(table.count, 3);                               // until the years end
+    assert_int_equal(table.changes[1].at_s, 3 * 3600);
+    assert_int_equal(table.changes[1].offset_s, -4 * 3600);
+    static const char *const bad[] = {"C",
+                                      "CET",
+                                      "CET-1CEST",
+                                      "CET-1CEST,M3.5.0",
+                                      "CET-1CEST,M13.5.0,M10.5.0",
+                                      "CET-1CEST,M3.6.0,M10.5.0",
+                                      "CET-1CEST,M3.5.7,M10.5.0/3",
+                                      "CET-1CEST,J0,J9",
+                                      "CET-168",
+                                      "CET-1CEST,M3.5.0,M10.5.0/3x",
+                                      "<+1-1",
+                                      "CET-1:60",
+                                      "CET-1CEST,M3.5.0,366",
+                                      "CET-99999"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(read_rule(bad[i], &table), -1);
+}
+
+// What a disk has done to a file: nothing is read beyond its end, and what is believed is in order.
+static void test_damaged_files(void **state)
+{
+    (void)state;
+    static char whole[65536];
+    static const char *const names[] = {"Europe/Berlin", "America/New_York", "Africa/Casablanca",
+                                        "UTC"};
+    struct zone_table table = {0, room};
+    for (int round = 0; round < 4000; round++) {
+        size_t length = read_file(names[round % 4], whole, sizeof whole);
+        int edits = (int)random_between(0, 3);
+        for (int i = 0; i < edits; i++) {
+            size_t at = (size_t)random_between(0, random_u64() % 2 == 0 ? 60 : (int64_t)length - 1);
+            whole[at] = (char)random_u64();
+        }
+        size_t kept = random_u64() % 2 == 0 ? length : (size_t)random_between(0, (int64_t)length);
+        char *bytes = malloc(kept + 1); // so that a byte too far is seen
+        assert_non_null(bytes);
+        memcpy(bytes, whole, kept);
+        int result = zone_file_read(bytes, kept, &table);
+        assert_true(result == 0 || edits > 0 || kept < length);
+        for (int i = 1; result == 0 && i < table.count; i++)
+            assert_true(table.changes[i].at_s > table.changes[i - 1].at_s);
+        free(bytes);
+    }
+}
+
+// --- every zone of the machine ---
 
 // The slow way to a gas day's start: the first second at which the clock on the wall shows the
 // start, or is past it. Walks in ever smaller steps; no change lasts less than a quarter hour.
@@ -238,6 +351,7 @@ static void check_zone(const char *zone)
     int start = starts[random_between(0, 6)];
     struct gas_calendar calendar = calendar_of(zone, start);
     int changes = 0;
+    tell_c_library(zone);
     for (int i = 0; i < 2; i++) { // the C library slows down with each zone that a process saw
         int64_t year = days_from_civil((int)random_between(1970, 2037), 1, 1) * 86400;
         int64_t offset = offset_at(year);
@@ -259,7 +373,7 @@ static int visit_zone(const char *path, const struct stat *status, int kind, str
     (void)status;
     (void)where;
     const char *zone = path + strlen("/usr/share/zoneinfo/");
-    if (kind == FTW_F && strncmp(zone, "posix/", 6) != 0 && timezone_exists(zone))
+    if (kind == FTW_F && strncmp(zone, "posix/", 6) != 0 && zone_exists(zone))
         check_zone(zone);
     return 0;
 }
@@ -400,6 +514,7 @@ int main(void)
         cmocka_unit_test(test_vectors),    cmocka_unit_test(test_month),
         cmocka_unit_test(test_lord_howe),  cmocka_unit_test(test_skipped_date),
         cmocka_unit_test(test_zone_names), cmocka_unit_test(test_every_zone),
+        cmocka_unit_test(test_rules),      cmocka_unit_test(test_damaged_files),
         cmocka_unit_test(test_spans),      cmocka_unit_test(test_grid),
         cmocka_unit_test(test_phase),      cmocka_unit_test(test_count_is_next),
     };
