@@ -3,13 +3,13 @@
 // token.
 #include "base/log.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 #include "control/control.h"
 #include "web/page.h"
 #include "web/tls.h"
 
 #include <errno.h>
 #include <event2/event.h>
-#include <getopt.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -36,36 +36,23 @@ static const char help[] =
 
 struct options {
     const char *state, *listen, *certificate, *key;
-    bool help;
 };
 
-// 0, or an exit status after a message.
+// CLI_GO, or an exit status after a message or the help.
 static int parse(int argc, char **argv, struct options *options)
 {
-    static const struct option known[] = {{"state", required_argument, NULL, 's'},
-                                          {"listen", required_argument, NULL, 'l'},
-                                          {"certificate", required_argument, NULL, 'c'},
-                                          {"key", required_argument, NULL, 'k'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
-    int option;
-    opterr = 0;
-    optind = 0;
-    while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
-        switch (option) {
-        case 's': options->state = optarg; break;
-        case 'l': options->listen = optarg; break;
-        case 'c': options->certificate = optarg; break;
-        case 'k': options->key = optarg; break;
-        case 'h': options->help = true; return 0;
-        default: return cli_usage("web", "unknown or incomplete option '%s'", argv[optind - 1]);
-        }
-    }
-    if (optind < argc)
-        return cli_usage("web", "'%s' is one too many", argv[optind]);
+    const struct cli_option known[] = {{"state", &options->state, NULL},
+                                       {"listen", &options->listen, NULL},
+                                       {"certificate", &options->certificate, NULL},
+                                       {"key", &options->key, NULL},
+                                       {NULL, NULL, NULL}};
+    const struct cli_line line = {help, known, NULL, 0};
+    int status = cli_options(argc, argv, &line);
+    if (status != CLI_GO)
+        return status;
     if ((options->certificate == NULL) != (options->key == NULL))
         return cli_usage("web", "--certificate and --key go together");
-    return 0;
+    return cli_state("web", options->state);
 }
 
 // The gateway's answer to page-settings, or NULL when none runs: its defaults will do then.
@@ -213,15 +200,10 @@ int web_main(int argc, char **argv)
     struct options options = {0};
     struct tls_files files;
     struct err err;
-    struct stat status;
     char fingerprint[TLS_FINGERPRINT_SIZE];
-    int fault = parse(argc, argv, &options);
-    if (fault != 0 || options.help)
-        return fault != 0 ? fault : (fputs(help, stdout), EXIT_DONE);
-    if (options.state == NULL)
-        return cli_usage("web", "say where the gateway keeps its state: --state DIR");
-    if (stat(options.state, &status) != 0)
-        return cli_problem("web", "%s: %s", options.state, strerror(errno));
+    int status = parse(argc, argv, &options);
+    if (status != CLI_GO)
+        return status;
     follow_parent();
     (void)umask(0077);
     (void)signal(SIGPIPE, SIG_IGN);

@@ -3,12 +3,13 @@
 #include "base/log.h"
 #include "base/timetext.h"
 #include "cli/cli.h"
+#include "cli/local_call.h"
+#include "cli/options.h"
 #include "control/control.h"
 #include "store/backup.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@
 
 struct options {
     const char *state, *path;
-    bool json, at_restart, help;
+    bool json, at_restart;
 };
 
 static const char backup_help[] =
@@ -57,35 +58,22 @@ static const char restore_help[] =
     "  --at-restart   the gateway may run: it takes the backup over at its next start\n"
     "  --json         what was done, as JSON\n";
 
-// 0, or an exit status after a message.
-static int parse(int argc, char **argv, struct options *options)
+// CLI_GO, or an exit status after a message or the help.
+static int parse(int argc, char **argv, const char *help, struct options *options)
 {
-    static const struct option known[] = {{"state", required_argument, NULL, 's'},
-                                          {"at-restart", no_argument, NULL, 'r'},
-                                          {"json", no_argument, NULL, 'j'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
-    int option;
-    opterr = 0;
-    optind = 0;
-    while ((option = getopt_long(argc, argv, "h", known, NULL)) != -1) {
-        switch (option) {
-        case 's': options->state = optarg; break;
-        case 'r': options->at_restart = true; break;
-        case 'j': options->json = true; break;
-        case 'h': options->help = true; return 0;
-        default: return cli_usage(argv[0], "unknown or incomplete option '%s'", argv[optind - 1]);
-        }
-    }
-    options->path = optind < argc ? argv[optind++] : NULL;
-    if (optind < argc)
-        return cli_usage(argv[0], "'%s' is one too many", argv[optind]);
+    const struct cli_option known[] = {{"state", &options->state, NULL},
+                                       {"at-restart", NULL, &options->at_restart},
+                                       {"json", NULL, &options->json},
+                                       {NULL, NULL, NULL}};
+    const struct cli_line line = {help, known, &options->path, 1};
+    int status = cli_options(argc, argv, &line);
+    if (status != CLI_GO)
+        return status;
     if (options->path == NULL)
         return cli_usage(argv[0], "name the file of the backup");
-    if (options->state != NULL)
-        return 0;
-    (void)cli_usage(argv[0], "say where the gateway keeps its state: --state DIR");
-    return EXIT_USAGE;
+    if (options->state == NULL)
+        return cli_usage(argv[0], "say where the gateway keeps its state: --state DIR");
+    return CLI_GO;
 }
 
 // --- backup ---
@@ -97,24 +85,6 @@ static bool keep_waiting(void *context, const char *json)
     return true;
 }
 
-static int backup_on_store(const char *directory, struct buf *result, struct err *err)
-{
-    int lock = -1;
-    struct store *store = NULL;
-    if (control_lock(directory, &lock, err) != 0)
-        return -1;
-    int status = store_open(directory, &store, err);
-    if (status == 0) {
-        const struct command_context context = {.store = store, .clock = &clock_system};
-        struct principal who = {.role = ROLE_LEADER};
-        (void)snprintf(who.name, sizeof who.name, "local:%u", (unsigned)geteuid());
-        status = command_call(&context, &who, "backup", NULL, result, err);
-        store_close(store);
-    }
-    (void)close(lock);
-    return status == 0 ? 0 : -1;
-}
-
 // The answer of the command, or NULL with a message. The caller's.
 static json_t *make_backup(const char *directory, struct err *err)
 {
@@ -123,7 +93,7 @@ static json_t *make_backup(const char *directory, struct err *err)
     buf_init(&text, RESULT_MAX);
     int status = control_call_stream(directory, "backup", NULL, TIMEOUT_MS, &watch, &text, err);
     if (status == CONTROL_NOT_RUNNING)
-        status = backup_on_store(directory, &text, err);
+        status = local_call_stopped(directory, "backup", NULL, &text, err);
     json_t *result = status == 0 ? json_loadb(text.data, text.length, 0, NULL) : NULL;
     if (status == 0 && result == NULL)
         (void)err_set(err, "the gateway's answer cannot be read: is it another version?");
@@ -210,11 +180,11 @@ static int bring(const struct options *options, json_t *result, struct err *err)
 
 int backup_main(int argc, char **argv)
 {
-    struct options options = {.state = NULL};
+    struct options options = {0};
     struct err err;
-    int fault = parse(argc, argv, &options);
-    if (fault != 0 || options.help)
-        return fault != 0 ? fault : (fputs(backup_help, stdout), EXIT_DONE);
+    int status = parse(argc, argv, backup_help, &options);
+    if (status != CLI_GO)
+        return status;
     if (options.at_restart)
         return cli_usage("backup", "--at-restart belongs to restore");
     if (access(options.path, F_OK) == 0)
@@ -312,13 +282,13 @@ static int restore(const struct options *options, struct restore_report *report,
 
 int restore_main(int argc, char **argv)
 {
-    struct options options = {.state = NULL};
+    struct options options = {0};
     struct restore_report report = {.waiting = 0};
     struct err err;
     bool waits = false;
-    int fault = parse(argc, argv, &options);
-    if (fault != 0 || options.help)
-        return fault != 0 ? fault : (fputs(restore_help, stdout), EXIT_DONE);
+    int status = parse(argc, argv, restore_help, &options);
+    if (status != CLI_GO)
+        return status;
     log_set_level(LOG_LEVEL_WARN);
     if (restore(&options, &report, &waits, &err) != 0)
         return cli_problem("restore", "%s", err.text);

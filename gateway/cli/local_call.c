@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 // Under the lock nobody else writes: the store is ours for this one command.
-static int call_on_store(const char *directory, const char *command, json_t *arguments,
-                         struct buf *result, struct err *err)
+int local_call_stopped(const char *directory, const char *command, json_t *arguments,
+                       struct buf *result, struct err *err)
 {
     int lock = -1;
     struct store *store = NULL;
@@ -33,6 +33,6 @@ int local_call(const char *directory, const char *command, json_t *arguments, st
     int status =
         control_call_text(directory, command, arguments, LOCAL_CALL_TIMEOUT_MS, result, err);
     if (status == CONTROL_NOT_RUNNING)
-        status = call_on_store(directory, command, arguments, result, err);
+        status = local_call_stopped(directory, command, arguments, result, err);
     return status == 0 ? 0 : -1;
 }

@@ -14,5 +14,8 @@
 // NULL: none.
 int local_call(const char *directory, const char *command, json_t *arguments, struct buf *result,
                struct err *err);
+// The same where no gateway runs: on the store, under the lock.
+int local_call_stopped(const char *directory, const char *command, json_t *arguments,
+                       struct buf *result, struct err *err);
 
 #endif

@@ -6,10 +6,10 @@
 #include "base/id.h"
 #include "base/writer.h"
 #include "cli/cli.h"
+#include "cli/options.h"
 #include "office/command_message.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <openssl/crypto.h>
 #include <openssl/pem.h>
 #include <stdio.h>
@@ -34,9 +34,8 @@ static const char help[] =
     "  --expires SECONDS    how long it may be executed from now on; 300 where absent\n";
 
 struct options {
-    const char *verb, *key, *gateway, *name, *arguments;
+    const char *verb, *key, *gateway, *name, *arguments, *expires;
     long expires_s;
-    bool help;
 };
 
 static long seconds_of(const char *text)
@@ -45,35 +44,6 @@ static long seconds_of(const char *text)
     errno = 0;
     long value = strtol(text, &end, 10);
     return errno == 0 && *end == '\0' && end != text && value <= EXPIRES_MAX_S ? value : 0;
-}
-
-// 0, or an exit status after a message.
-static int parse(int argc, char **argv, struct options *options)
-{
-    static const struct option known[] = {{"key", required_argument, NULL, 'k'},
-                                          {"gateway", required_argument, NULL, 'g'},
-                                          {"name", required_argument, NULL, 'n'},
-                                          {"arguments", required_argument, NULL, 'a'},
-                                          {"expires", required_argument, NULL, 'e'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
-    int option;
-    opterr = 0;
-    optind = 0;
-    *options = (struct options){.arguments = "{}", .expires_s = EXPIRES_S};
-    while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
-        switch (option) {
-        case 'k': options->key = optarg; break;
-        case 'g': options->gateway = optarg; break;
-        case 'n': options->name = optarg; break;
-        case 'a': options->arguments = optarg; break;
-        case 'e': options->expires_s = seconds_of(optarg); break;
-        case 'h': options->help = true; return 0;
-        default: return cli_usage("office", "unknown or incomplete option '%s'", argv[optind - 1]);
-        }
-    }
-    options->verb = optind < argc ? argv[optind++] : NULL;
-    return optind < argc ? cli_usage("office", "'%s' is one too many", argv[optind]) : 0;
 }
 
 static bool is_name(const char *text)
@@ -186,11 +156,18 @@ static int sign(const struct options *options, const json_t *arguments)
 
 int office_main(int argc, char **argv)
 {
-    struct options options;
+    struct options options = {.arguments = "{}", .expires_s = EXPIRES_S};
+    const struct cli_option known[] = {
+        {"key", &options.key, NULL},         {"gateway", &options.gateway, NULL},
+        {"name", &options.name, NULL},       {"arguments", &options.arguments, NULL},
+        {"expires", &options.expires, NULL}, {NULL, NULL, NULL}};
+    const struct cli_line line = {help, known, &options.verb, 1};
     json_error_t fault;
-    int status = parse(argc, argv, &options);
-    if (status != 0 || options.help)
-        return status != 0 ? status : (fputs(help, stdout), EXIT_DONE);
+    int status = cli_options(argc, argv, &line);
+    if (status != CLI_GO)
+        return status;
+    if (options.expires != NULL)
+        options.expires_s = seconds_of(options.expires);
     if ((status = check(&options)) != 0)
         return status;
     json_t *arguments = json_loads(options.arguments, JSON_REJECT_DUPLICATES, &fault);

@@ -1,15 +1,13 @@
 // metergate resend: messages that head office had already go out again.
 #include "cli/cli.h"
 #include "cli/local_call.h"
+#include "cli/options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
 
 #define RESULT_MAX (64 * 1024)
 
@@ -35,51 +33,25 @@ static const char help[] =
 
 struct options {
     const char *state, *lane, *from, *to;
+    const char *first_text, *last_text, *cancel_text;
     int64_t first, last, cancel; // 0: not given
-    bool json, help;
+    bool json;
 };
 
-// Above 0, or -1.
+// Above 0; 0 where it is not given; or -1.
 static int64_t number_of(const char *text)
 {
     char *end;
+    if (text == NULL)
+        return 0;
     errno = 0;
     long long value = strtoll(text, &end, 10);
     return errno == 0 && *end == '\0' && value > 0 ? value : -1;
 }
 
-// 0, or an exit status after a message.
-static int parse(int argc, char **argv, struct options *options)
-{
-    static const struct option known[] = {
-        {"state", required_argument, NULL, 's'},  {"lane", required_argument, NULL, 'l'},
-        {"first", required_argument, NULL, 'a'},  {"last", required_argument, NULL, 'z'},
-        {"from", required_argument, NULL, 'f'},   {"to", required_argument, NULL, 't'},
-        {"cancel", required_argument, NULL, 'c'}, {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
-    int option;
-    opterr = 0;
-    optind = 0;
-    while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
-        switch (option) {
-        case 's': options->state = optarg; break;
-        case 'l': options->lane = optarg; break;
-        case 'a': options->first = number_of(optarg); break;
-        case 'z': options->last = number_of(optarg); break;
-        case 'f': options->from = optarg; break;
-        case 't': options->to = optarg; break;
-        case 'c': options->cancel = number_of(optarg); break;
-        case 'j': options->json = true; break;
-        case 'h': options->help = true; return 0;
-        default: return cli_usage("resend", "unknown or incomplete option '%s'", argv[optind - 1]);
-        }
-    }
-    return optind < argc ? cli_usage("resend", "'%s' is one too many", argv[optind]) : 0;
-}
-
+// CLI_GO, or an exit status after a message.
 static int check(const struct options *options)
 {
-    struct stat status;
     bool by_seq = options->first != 0 || options->last != 0;
     bool by_time = options->from != NULL || options->to != NULL;
     if (options->first < 0 || options->last < 0 || options->cancel < 0)
@@ -90,11 +62,7 @@ static int check(const struct options *options)
         return cli_usage("resend", "--lane, --first and --last go together");
     if (by_time && (options->from == NULL || options->to == NULL))
         return cli_usage("resend", "--from and --to go together");
-    if (options->state == NULL)
-        return cli_usage("resend", "say where the gateway keeps its state: --state DIR");
-    if (stat(options->state, &status) != 0)
-        return cli_problem("resend", "%s: %s", options->state, strerror(errno));
-    return 0;
+    return cli_state("resend", options->state);
 }
 
 static json_t *arguments_of(const struct options *options)
@@ -142,24 +110,35 @@ static void print(const struct options *options, const struct buf *result)
 int resend_main(int argc, char **argv)
 {
     struct options options = {0};
-    int fault = parse(argc, argv, &options);
-    if (fault != 0 || options.help)
-        return fault != 0 ? fault : (fputs(help, stdout), EXIT_DONE);
-    if ((fault = check(&options)) != 0)
-        return fault;
+    const struct cli_option known[] = {{"state", &options.state, NULL},
+                                       {"lane", &options.lane, NULL},
+                                       {"first", &options.first_text, NULL},
+                                       {"last", &options.last_text, NULL},
+                                       {"from", &options.from, NULL},
+                                       {"to", &options.to, NULL},
+                                       {"cancel", &options.cancel_text, NULL},
+                                       {"json", NULL, &options.json},
+                                       {NULL, NULL, NULL}};
+    const struct cli_line line = {help, known, NULL, 0};
+    int status = cli_options(argc, argv, &line);
+    options.first = number_of(options.first_text);
+    options.last = number_of(options.last_text);
+    options.cancel = number_of(options.cancel_text);
+    if (status != CLI_GO || (status = check(&options)) != CLI_GO)
+        return status;
     struct buf result;
     struct err err;
     json_t *arguments = arguments_of(&options);
     if (arguments == NULL)
         return cli_usage("resend", "the arguments are not UTF-8");
     buf_init(&result, RESULT_MAX);
-    fault = local_call(options.state, options.cancel != 0 ? "resend-cancel" : "resend", arguments,
-                       &result, &err);
-    if (fault == 0)
+    status = local_call(options.state, options.cancel != 0 ? "resend-cancel" : "resend", arguments,
+                        &result, &err);
+    if (status == 0)
         print(&options, &result);
     else
-        fault = cli_problem("resend", "%s", err.text);
+        status = cli_problem("resend", "%s", err.text);
     json_decref(arguments);
     buf_release(&result);
-    return fault;
+    return status;
 }

@@ -1,9 +1,9 @@
 // metergate status: what the running gateway says of itself, as text or as JSON.
 #include "cli/cli.h"
+#include "cli/options.h"
 #include "cli/status_text.h"
 #include "control/control.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -351,29 +351,16 @@ static int ask(const char *directory, const char *link, bool json)
 
 int status_main(int argc, char **argv)
 {
-    static const struct option known[] = {{"state", required_argument, NULL, 's'},
-                                          {"link", required_argument, NULL, 'l'},
-                                          {"json", no_argument, NULL, 'j'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
     const char *directory = NULL;
     const char *link = NULL;
     bool json = false;
-    int option;
-    opterr = 0;
-    optind = 0;
-    while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
-        switch (option) {
-        case 's': directory = optarg; break;
-        case 'l': link = optarg; break;
-        case 'j': json = true; break;
-        case 'h': fputs(help, stdout); return EXIT_DONE;
-        default: return cli_usage("status", "unknown or incomplete option '%s'", argv[optind - 1]);
-        }
-    }
-    if (optind < argc)
-        return cli_usage("status", "'%s' is one too many", argv[optind]);
-    if (directory == NULL)
-        return cli_usage("status", "say where the gateway keeps its state: --state DIR");
+    const struct cli_option known[] = {{"state", &directory, NULL},
+                                       {"link", &link, NULL},
+                                       {"json", NULL, &json},
+                                       {NULL, NULL, NULL}};
+    const struct cli_line line = {help, known, NULL, 0};
+    int status = cli_options(argc, argv, &line);
+    if (status != CLI_GO || (status = cli_state("status", directory)) != CLI_GO)
+        return status;
     return ask(directory, link, json);
 }

@@ -1,15 +1,13 @@
 // metergate user: the accounts of the page.
 #include "cli/cli.h"
 #include "cli/local_call.h"
+#include "cli/options.h"
 #include "control/password.h"
 
-#include <errno.h>
-#include <getopt.h>
 #include <openssl/crypto.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -31,36 +29,9 @@ static const char help[] =
     "  --json        the list as JSON\n";
 
 struct options {
-    const char *state, *role, *verb, *name;
-    bool json, help;
+    const char *state, *role, *words[2]; // what to do, with whom
+    bool json;
 };
-
-// 0, or an exit status after a message.
-static int parse(int argc, char **argv, struct options *options)
-{
-    static const struct option known[] = {{"state", required_argument, NULL, 's'},
-                                          {"role", required_argument, NULL, 'r'},
-                                          {"json", no_argument, NULL, 'j'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {NULL, 0, NULL, 0}};
-    int option;
-    opterr = 0;
-    optind = 0;
-    while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
-        switch (option) {
-        case 's': options->state = optarg; break;
-        case 'r': options->role = optarg; break;
-        case 'j': options->json = true; break;
-        case 'h': options->help = true; return 0;
-        default: return cli_usage("user", "unknown or incomplete option '%s'", argv[optind - 1]);
-        }
-    }
-    options->verb = optind < argc ? argv[optind++] : NULL;
-    options->name = optind < argc ? argv[optind++] : NULL;
-    if (optind < argc)
-        return cli_usage("user", "'%s' is one too many", argv[optind]);
-    return 0;
-}
 
 // Reads one line without showing it. False at the end of stdin.
 static bool read_hidden(const char *prompt, char line[static LINE_SIZE])
@@ -116,7 +87,7 @@ static int call_with_password(const struct options *options, const char *command
     int fault = read_password(password);
     if (fault != 0)
         return fault;
-    json_t *arguments = json_pack("{s:s, s:s}", "name", options->name, "password", password);
+    json_t *arguments = json_pack("{s:s, s:s}", "name", options->words[1], "password", password);
     OPENSSL_cleanse(password, sizeof password);
     if (arguments == NULL)
         return cli_problem("user", "the name or the password is not UTF-8");
@@ -131,7 +102,7 @@ static int add(const struct options *options, struct buf *result)
         return cli_usage("user", "say the role: --role viewer, technician, specialist or leader");
     int fault = call_with_password(options, "user-add", result);
     if (fault == 0)
-        printf("%s is %s now\n", options->name, options->role);
+        printf("%s is %s now\n", options->words[1], options->role);
     return fault;
 }
 
@@ -139,15 +110,16 @@ static int set_password(const struct options *options, struct buf *result)
 {
     int fault = call_with_password(options, "user-passwd", result);
     if (fault == 0)
-        printf("%s has a new password; open sessions of the account are ended\n", options->name);
+        printf("%s has a new password; open sessions of the account are ended\n",
+               options->words[1]);
     return fault;
 }
 
 static int remove_account(const struct options *options, struct buf *result)
 {
-    int fault = call(options, "user-remove", json_pack("{s:s}", "name", options->name), result);
+    int fault = call(options, "user-remove", json_pack("{s:s}", "name", options->words[1]), result);
     if (fault == 0)
-        printf("%s is removed\n", options->name);
+        printf("%s is removed\n", options->words[1]);
     return fault;
 }
 
@@ -190,33 +162,37 @@ static const struct verb *find_verb(const char *name)
     return NULL;
 }
 
-int user_main(int argc, char **argv)
+static int check(const struct options *options)
 {
-    struct options options = {0};
-    int fault = parse(argc, argv, &options);
-    if (fault != 0 || options.help)
-        return fault != 0 ? fault : (fputs(help, stdout), EXIT_DONE);
-    if (options.verb == NULL)
+    const char *word = options->words[0];
+    if (word == NULL)
         return cli_usage("user", "say what to do: add, passwd, remove or list");
-    const struct verb *verb = find_verb(options.verb);
-    if (verb == NULL) {
-        return cli_usage("user", "there is no '%s': it is add, passwd, remove or list",
-                         options.verb);
-    }
-    if (verb->needs_name != (options.name != NULL)) {
+    const struct verb *verb = find_verb(word);
+    if (verb == NULL)
+        return cli_usage("user", "there is no '%s': it is add, passwd, remove or list", word);
+    if (verb->needs_name != (options->words[1] != NULL)) {
         return cli_usage("user", verb->needs_name ? "%s needs a name" : "%s takes no name",
                          verb->name);
     }
-    if (!verb->takes_role && options.role != NULL)
+    if (!verb->takes_role && options->role != NULL)
         return cli_usage("user", "%s takes no --role", verb->name);
-    struct stat status;
-    if (options.state == NULL)
-        return cli_usage("user", "say where the gateway keeps its state: --state DIR");
-    if (stat(options.state, &status) != 0)
-        return cli_problem("user", "%s: %s", options.state, strerror(errno));
+    return cli_state("user", options->state);
+}
+
+int user_main(int argc, char **argv)
+{
+    struct options options = {0};
+    const struct cli_option known[] = {{"state", &options.state, NULL},
+                                       {"role", &options.role, NULL},
+                                       {"json", NULL, &options.json},
+                                       {NULL, NULL, NULL}};
+    const struct cli_line line = {help, known, options.words, 2};
+    int status = cli_options(argc, argv, &line);
+    if (status != CLI_GO || (status = check(&options)) != CLI_GO)
+        return status;
     struct buf result;
     buf_init(&result, RESULT_MAX);
-    fault = verb->run(&options, &result);
+    status = find_verb(options.words[0])->run(&options, &result);
     buf_release(&result);
-    return fault;
+    return status;
 }
