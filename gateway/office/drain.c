@@ -151,44 +151,59 @@ static bool refill(struct office *office, struct lane_window *window)
     return count > 0;
 }
 
-bool drain_is_too_large(const struct office *office, const struct outbox_message *message)
+bool drain_is_too_large(const struct office *office)
 {
-    return office->packet_maximum > 0 &&
-           (int64_t)message->payload.length + PACKET_EXTRA > office->packet_maximum;
+    const struct buf *payload = &office->message.payload;
+    return payload->failed || (office->packet_maximum > 0 &&
+                               (int64_t)payload->length + PACKET_EXTRA > office->packet_maximum);
 }
 
-// Renders and publishes one slot. 0 done (or set aside), -1 not now.
-static int hand_out(struct office *office, struct lane_window *window, int slot)
+int drain_render(struct office *office, const struct outbox_entry *entry)
 {
-    struct outbox_message *message = &office->message;
-    struct slot_sent *sent = &window->slots[slot];
     struct err err;
     int found =
-        outbox_render(office->store, &office->origin, office->base, &sent->entry, message, &err);
-    if (found < 0) {
-        log_error("office", "message %lld of lane %s cannot be read: %s",
-                  (long long)sent->entry.seq, lane_text(window->lane), err.text);
-        office->store_retry_ms = office_now(office) + STORE_RETRY_MS;
-        return -1;
+        outbox_render(office->store, &office->origin, office->base, entry, &office->message, &err);
+    if (found >= 0)
+        return found;
+    log_error("office", "message %lld of lane %s cannot be read: %s", (long long)entry->seq,
+              lane_text(entry->lane), err.text);
+    office->store_retry_ms = office_now(office) + STORE_RETRY_MS;
+    return -1;
+}
+
+bool drain_publish(struct office *office, struct lane_window *window, int slot, bool replay)
+{
+    const struct outbox_message *message = &office->message;
+    const struct session_message out = {.topic = message->topic,
+                                        .payload = message->payload.data,
+                                        .length = message->payload.length,
+                                        .schema = message->schema,
+                                        .lane = message->lane,
+                                        .replay = replay};
+    if (session_publish(&office->session, &out, replay ? SESSION_RESEND : (int)window->lane,
+                        slot) != 0) {
+        connection_lost(office, "the connection to the broker ended: nothing can be sent");
+        return false;
     }
-    bool large = message->payload.failed || drain_is_too_large(office, message);
-    if (found == 0 || large) {
+    lane_sent(window, slot, office_now(office));
+    return true;
+}
+
+// Renders and publishes one slot. True: done, or set aside; false: not now.
+static bool hand_out(struct office *office, struct lane_window *window, int slot)
+{
+    const struct outbox_message *message = &office->message;
+    struct slot_sent *sent = &window->slots[slot];
+    int found = drain_render(office, &sent->entry);
+    if (found < 0)
+        return false;
+    if (found == 0 || drain_is_too_large(office)) {
         lane_refuse(window, slot, found == 0 ? "row-missing" : "too-large");
-        return 0;
+        return true;
     }
     sent->from_ms = message->from_ms;
     sent->to_ms = message->to_ms;
-    struct session_message out = {.topic = message->topic,
-                                  .payload = message->payload.data,
-                                  .length = message->payload.length,
-                                  .schema = message->schema,
-                                  .lane = message->lane};
-    if (session_publish(&office->session, &out, (int)window->lane, slot) != 0) {
-        connection_lost(office, "the connection to the broker ended: nothing can be sent");
-        return -1;
-    }
-    lane_sent(window, slot, office_now(office));
-    return 0;
+    return drain_publish(office, window, slot, false);
 }
 
 // Hands out of one lane until its limit, its end or TURN_MAX. True when it stopped at TURN_MAX.
@@ -206,7 +221,7 @@ static bool drain_lane(struct office *office, enum lane lane, bool *idle)
             *idle = true;
             break;
         }
-        if (hand_out(office, window, slot) != 0)
+        if (!hand_out(office, window, slot))
             break;
         sent++;
     }

@@ -112,7 +112,12 @@ void drain_end(struct office *office);   // it is gone
 void drain_answer(struct office *office, const struct ring_event *event);
 bool drain_has_room(const struct office *office); // for one more message of a backlog
 void drain_pace(struct office *office, int64_t delay_ms, int64_t now); // by an answer's delay
-bool drain_is_too_large(const struct office *office, const struct outbox_message *message);
+// Renders into office->message: 1; 0: the row is not there; -1, logged: the store failed, not now.
+int drain_render(struct office *office, const struct outbox_entry *entry);
+// Whether what was rendered is more than we, or the broker, take.
+bool drain_is_too_large(const struct office *office);
+// Publishes what was rendered. False: the connection is gone.
+bool drain_publish(struct office *office, struct lane_window *window, int slot, bool replay);
 void drain_settle(struct office *office); // cursors, gaps
 bool drain_step(struct office *office);   // hands messages out; true when there is more to do now
 // Boot time of the oldest message without an answer, INT64_MAX when there is none.

@@ -181,38 +181,20 @@ static bool is_wanted(const struct stored_resend *job, const struct outbox_messa
 static bool hand_out(struct office *office, int slot)
 {
     struct lane_window *window = &office->resend.window;
-    struct slot_sent *sent = &window->slots[slot];
-    struct outbox_message *message = &office->message;
-    struct err err;
-    int found =
-        outbox_render(office->store, &office->origin, office->base, &sent->entry, message, &err);
-    if (found < 0) {
-        log_error("office", "message %lld of lane %s cannot be read: %s",
-                  (long long)sent->entry.seq, lane_text(window->lane), err.text);
-        office->store_retry_ms = office_now(office) + STORE_RETRY_MS;
+    const struct outbox_entry *entry = &window->slots[slot].entry;
+    int found = drain_render(office, entry);
+    if (found < 0)
         return false;
-    }
     if (found == 0) {
-        log_warn("office", "message %lld of lane %s is damaged: verify names it",
-                 (long long)sent->entry.seq, lane_text(window->lane));
+        log_warn("office", "message %lld of lane %s is damaged: 'metergate verify' names it",
+                 (long long)entry->seq, lane_text(window->lane));
     }
-    if (found == 0 || message->payload.failed || drain_is_too_large(office, message) ||
-        !is_wanted(&office->resend.job, message)) {
+    if (found == 0 || drain_is_too_large(office) ||
+        !is_wanted(&office->resend.job, &office->message)) {
         lane_refuse(window, slot, "skipped");
         return true;
     }
-    const struct session_message out = {.topic = message->topic,
-                                        .payload = message->payload.data,
-                                        .length = message->payload.length,
-                                        .schema = message->schema,
-                                        .lane = message->lane,
-                                        .replay = true};
-    if (session_publish(&office->session, &out, SESSION_RESEND, slot) != 0) {
-        connection_lost(office, "the connection to the broker ended: nothing can be sent");
-        return false;
-    }
-    lane_sent(window, slot, office_now(office));
-    return true;
+    return drain_publish(office, window, slot, true);
 }
 
 bool resend_step(struct office *office)
