@@ -3,7 +3,8 @@
 
 usage: bench.py --build build [--seconds 60] [--form default|raw] [--load-only]
 
-First the load of 500 meters (load.py), then what planning is worth (plan_frames.py), then the programs *_bench.
+First the load of 500 meters (load.py), then what planning is worth (plan_frames.py), how far forecasts are off
+(forecast_mase.py), then the programs *_bench.
 """
 import argparse
 import os
@@ -15,6 +16,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 sys.dont_write_bytecode = True
 
+from forecast_mase import report_forecast  # noqa: E402
 from load import FORMS, report_load  # noqa: E402
 from plan_frames import report_plans  # noqa: E402
 
@@ -64,6 +66,7 @@ def main():
     missed = 0
     if not arguments.load_only:
         report_plans(arguments.build, table)
+        report_forecast(arguments.build.resolve(), table)
         missed = programs(arguments.build)
     missed += table.missed
     print(f"\n{missed} bars missed" if missed else "\nall bars met")
