@@ -98,8 +98,8 @@ def run(folder, binary, cuts, seed, sides=10, meters=3, say=print):
         for thread in threads:
             thread.start()
         told = 0
-        while any(thread.is_alive() for thread in threads):
-            threads[0].join(0.2) if threads[0].is_alive() else time.sleep(0.2)
+        while alive := [thread for thread in threads if thread.is_alive()]:
+            alive[0].join(5)
             if len(found) - told >= 10:
                 told = len(found)
                 say(f"  {told} cuts, slowest found after {max(seconds for _, seconds in found):.1f} s")

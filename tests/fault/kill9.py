@@ -82,6 +82,7 @@ def at_calls(folder, numbers):
     return kill
 
 
+WITNESSED_LEAST = 5  # readings, or nothing was put to the test
 MOST_LIVES = 20  # for each kill that was asked for, until the witness has seen enough
 
 
@@ -108,6 +109,7 @@ def run(folder, binary, kills, meters, seed, kill=None, witness_s=0.1, verify_ea
                 load.check_verify()
                 say(f"  {killed} kills, {len(load.received())} readings at the office, {witness.exports} exports")
         load.gateway.start()
+        wait_until(lambda: witness.fault or len(witness.seen) >= WITNESSED_LEAST, 120, "the witness has seen readings")
         witness.stop()
         load.wait_drained(300)
         stored = load.finish()

@@ -4,8 +4,13 @@ import time
 from load import LANES, Load, wait_until
 
 
-def run(folder, binary, minutes, meters, say=print):
-    """Returns the figures; fails on the first promise that is broken."""
+def waiting(load):
+    queue = load.gateway.queue()
+    return sum(queue[lane]["last"] - queue[lane]["acknowledged"] for lane in LANES)
+
+
+def run(folder, binary, minutes, meters, say=print, least=0):
+    """At least so many minutes, until `least` messages wait. Returns the figures; fails on the first promise that is broken."""
     load = Load(folder, binary, meters)
     try:
         load.gateway.start()
@@ -16,12 +21,13 @@ def run(folder, binary, minutes, meters, say=print):
         load.gateway.wait_status(lambda status: status["office"]["state"] != "online", 60, "the loss is seen")
         served = {name: len(meter.log) for name, meter in load.by_id.items()}
         seconds = minutes * 60
-        wait_until(lambda: time.monotonic() - began >= seconds, seconds + 10, "the outage", interval_s=0.5)
+        wait_until(lambda: time.monotonic() - began >= seconds and waiting(load) >= least, 2 * seconds + 10, "the outage",
+                   interval_s=0.5)
+        seconds = time.monotonic() - began
         polled = {name: len(meter.log) - served[name] for name, meter in load.by_id.items()}
         slow = {name: count for name, count in polled.items() if count < (seconds - 10) * 0.9}
         assert not slow, f"polling suffered from the outage: {slow}"
-        queue = load.gateway.queue()
-        backlog = sum(queue[lane]["last"] - queue[lane]["acknowledged"] for lane in LANES)
+        backlog = waiting(load)
         say(f"  {backlog} messages wait after {time.monotonic() - began:.0f} s")
         load.broker.start()
         back = time.monotonic()

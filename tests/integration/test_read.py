@@ -312,7 +312,7 @@ def test_silent_meter(site):
     assert result["answered"] is False
     assert {channel["why"] for channel in result["channels"].values()} == {"timeout"}
     assert len(bus[8].log) == 2  # asked again once, and then left alone
-    assert time.monotonic() - began < 8  # under the sanitizers' load as well
+    assert time.monotonic() - began < 40  # two time-outs, and a process under sanitizers on a busy machine
 
 
 @pytest.mark.parametrize("url,said", [

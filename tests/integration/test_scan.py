@@ -61,7 +61,7 @@ def test_a_stop_prints_what_was_found_so_far(tmp_path):
                                   "--profiles", PROFILES, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         wait_until(lambda: any(frame["hex"].startswith("06") for frame in simulated.frames()), 20, "unit 6 was called")
         child.send_signal(signal.SIGINT)
-        stdout, stderr = child.communicate(timeout=10)
+        stdout, stderr = child.communicate(timeout=60)
         assert child.returncode in (0, 1), stderr
         result = json.loads(stdout)
         assert result["complete"] is False
@@ -208,7 +208,7 @@ def test_a_scan_of_the_gateway_is_cancelled(running):
     busy = run("scan", "--link", running.url, "--state", running.gateway.state)
     assert busy.status == 1 and "runs already" in busy.stderr
     child.send_signal(signal.SIGINT)
-    stdout, stderr = child.communicate(timeout=20)
+    stdout, stderr = child.communicate(timeout=60)
     result = json.loads(stdout)
     assert result["complete"] is False and 9 in result["heard"], (result, stderr)
     # Nothing of it goes on: only the polled units are asked.
@@ -230,7 +230,7 @@ def test_a_scan_of_a_full_link_ends_at_once(tmp_path):
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         wait_until(lambda: select.select([child.stderr], [], [], 0)[0], 20, "the gateway tells how far it is")
         child.send_signal(signal.SIGINT)
-        stdout, _ = child.communicate(timeout=15)
+        stdout, _ = child.communicate(timeout=45)
         result = json.loads(stdout)
         assert result["complete"] is False and result["configured"] == [2, 4]
     finally:

@@ -12,7 +12,7 @@ from .wait import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 PROFILES = ROOT / "drivers" / "profiles"
-COMMAND_LIMIT_S = 60
+COMMAND_LIMIT_S = 180
 
 
 def program():

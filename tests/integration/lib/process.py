@@ -38,7 +38,7 @@ class Child:
         if self.runs():
             self.process.send_signal(number)
 
-    def stop(self, number=signal.SIGTERM, deadline_s=15):
+    def stop(self, number=signal.SIGTERM, deadline_s=60):
         """Sends the signal, waits, returns the exit status. What does not end by then is killed, and said so."""
         self.send(number)
         try:
