@@ -13,14 +13,20 @@ struct report {
     char gateway[ID_SIZE];
     struct gas_calendar calendar;
     const char *meter;      // NULL: all
-    int64_t from_ms, to_ms; // the gas day
-    char date[16];          // on which it begins
+    enum span span;         // SPAN_DAY, SPAN_MONTH; 0: a year
+    int64_t from_ms, to_ms; // the gas day, month or year
+    char date[16];          // "2026-11-23", on which it begins; of a month "2026-11", "2026"
     enum report_form form;
     enum language language;
 };
 
 // Returns an exit status.
 int report_completeness(struct report *report);
+int report_usage(struct report *report); // day, month, year
+
+// Sets span, from_ms, to_ms and date of the report `what` ("completeness" is of a day) for a --date
+// (NULL: the newest one that is over). Returns an exit status.
+int report_range(struct report *report, const char *what, const char *date);
 
 // "2026-11-23 06:00" of the site's clock.
 const char *report_time(const struct report *report, int64_t at_ms, char text[static 20]);

@@ -8,31 +8,34 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-#define DAY_MS (INT64_C(24) * 3600 * 1000)
-#define HOUR_MS INT64_C(3600000)
 
 static void print_help(void)
 {
-    puts("usage: metergate report completeness --state DIR [OPTION]...\n"
+    puts("usage: metergate report day|month|year|completeness --state DIR [OPTION]...\n"
          "\n"
+         "day, month, year: of a gas day, month or year, for each meter and the site: indices at "
+         "start\nand end, volumes, peak hour, load factor, use by hour of the day and by weekday, "
+         "reads that\ncame, what is estimated or corrected, alerts. From closed periods, exact; "
+         "what is not known is\na dash with its reason. One that is not over is told as far as it "
+         "has come. With --meter also\nits hours, days or months.\n"
          "completeness: of a gas day, for each meter and hour the reads that were due, those that "
          "came,\n"
          "and why the others did not; what is known of the index all the same; named holes; the "
          "gateway's\n"
-         "own outages; the messages for head office. Reads only, also while the gateway runs.\n"
+         "own outages; the messages for head office.\n"
+         "All of them read only, also while the gateway runs.\n"
          "\n"
          "  --meter ID      one meter only\n"
-         "  --date D        the gas day that begins on this local date, as 2026-11-23; default:\n"
-         "                  the newest one that is over\n"
-         "  --csv           one row for each meter and hour, times in UTC\n"
-         "  --json          one object; each meter's day as in the feed (completeness/1)\n"
-         "  --lang en|zh    language of the text; default: that of the locale\n"
+         "  --date D        the gas day that begins on this local date, as 2026-11-23; the month "
+         "as\n"
+         "                  2026-11, the year as 2026; default: the newest one that is over\n"
+         "  --csv           a table for other programs, times in UTC (columns: README)\n"
+         "  --json          one object\n"
+         "  --language en|zh  language of the text, also --lang; default: that of the locale\n"
          "  -h, --help      print this help\n"
          "\n"
          "Exit status: 0 the report was made, holes or not; 1 it could not be made, or the store "
-         "has nothing\nof that day; 2 wrong usage.");
+         "has nothing\nof that time; 2 wrong usage.");
 }
 
 // --- shared by the reports ---
@@ -72,7 +75,8 @@ static const struct kind {
     const char *name;
     int (*run)(struct report *report);
 } kinds[] = {
-    {"completeness", report_completeness},
+    {"day", report_usage},  {"month", report_usage},
+    {"year", report_usage}, {"completeness", report_completeness},
     {NULL, NULL},
 };
 
@@ -127,32 +131,6 @@ static int read_calendar(struct report *report)
     return found >= 0 && err.text[0] == '\0' ? EXIT_DONE : cli_problem("report", "%s", err.text);
 }
 
-static int64_t local_day(const struct report *report, int64_t at_ms)
-{
-    return wall_clock_s(&report->calendar, at_ms) / 86400;
-}
-
-static int choose_day(struct report *report, const char *date)
-{
-    int64_t at_ms;
-    struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    int64_t from = period_start(&report->calendar, SPAN_DAY, (int64_t)now.tv_sec * 1000);
-    from = period_start(&report->calendar, SPAN_DAY, from - 1);
-    if (date != NULL) {
-        if (strlen(date) != 10 || time_parse(date, &at_ms) != 0)
-            return cli_usage("report", "--date: '%s' is no date; write 2026-11-23", date);
-        from = period_start(&report->calendar, SPAN_DAY, at_ms + DAY_MS + 14 * HOUR_MS);
-        while (local_day(report, from) > at_ms / DAY_MS)
-            from = period_start(&report->calendar, SPAN_DAY, from - 1);
-    }
-    char text[20];
-    report->from_ms = from;
-    report->to_ms = period_end(&report->calendar, SPAN_DAY, from);
-    (void)snprintf(report->date, sizeof report->date, "%.10s", report_time(report, from, text));
-    return EXIT_DONE;
-}
-
 static int check_meter(const struct report *report)
 {
     int number;
@@ -176,7 +154,7 @@ static int run(const struct kind *kind, const struct options *options)
         return cli_problem("report", "%s", err.text);
     status = read_calendar(&report);
     if (status == EXIT_DONE)
-        status = choose_day(&report, options->date);
+        status = report_range(&report, options->what, options->date);
     if (status == EXIT_DONE)
         status = check_meter(&report);
     if (status == EXIT_DONE)
@@ -191,7 +169,9 @@ static int run_kind(const struct options *options)
     while (kind->name != NULL && strcmp(kind->name, options->what) != 0)
         kind++;
     if (kind->name == NULL)
-        return cli_usage("report", "there is no report '%s', only completeness", options->what);
+        return cli_usage("report",
+                         "there is no report '%s', only day, month, year and completeness",
+                         options->what);
     if (options->state == NULL)
         return cli_usage("report", "name the state folder with --state DIR");
     return run(kind, options);
@@ -199,11 +179,15 @@ static int run_kind(const struct options *options)
 
 int report_main(int argc, char **argv)
 {
-    static const struct option rows[] = {
-        {"state", required_argument, NULL, 's'}, {"meter", required_argument, NULL, 'm'},
-        {"date", required_argument, NULL, 'd'},  {"lang", required_argument, NULL, 'l'},
-        {"csv", no_argument, NULL, 'c'},         {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0}};
+    static const struct option rows[] = {{"state", required_argument, NULL, 's'},
+                                         {"meter", required_argument, NULL, 'm'},
+                                         {"date", required_argument, NULL, 'd'},
+                                         {"lang", required_argument, NULL, 'l'},
+                                         {"language", required_argument, NULL, 'l'},
+                                         {"csv", no_argument, NULL, 'c'},
+                                         {"json", no_argument, NULL, 'j'},
+                                         {"help", no_argument, NULL, 'h'},
+                                         {NULL, 0, NULL, 0}};
     struct options options = {.form = REPORT_TEXT};
     int option;
     opterr = 0;
@@ -221,7 +205,7 @@ int report_main(int argc, char **argv)
         }
     }
     if (argc - optind != 1)
-        return cli_usage("report", "name the report: completeness");
+        return cli_usage("report", "name the report: day, month, year or completeness");
     options.what = argv[optind];
     return run_kind(&options);
 }

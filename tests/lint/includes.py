@@ -20,6 +20,7 @@ MAY_USE = {
     "scan": {"base", "drivers", "config", "poll"},
     "record": {"base", "drivers", "config", "gas", "poll", "detect", "store", "live"},
     "store": {"base", "drivers", "config", "gas", "poll", "detect", "record"},
+    "report": {"base", "gas", "record"},
     "office": {"base", "drivers", "config", "gas", "poll", "detect", "record", "store", "live"},
     "control": {"base", "drivers", "config", "gas", "poll", "detect", "record", "store", "office", "live", "gateway", "scan"},
     "gateway": None,  # owns every part
@@ -27,7 +28,7 @@ MAY_USE = {
     "simulator": {"base", "drivers", "config", "cli", "gas"},
     "web": {"base", "control", "cli"},
 }
-PURE = {"gas", "detect"}
+PURE = {"gas", "detect", "report"}
 IMPURE_HEADERS = {"pthread.h", "sqlite3.h", "modbus/modbus.h", "MQTTAsync.h", "sys/socket.h"}
 
 

@@ -1,0 +1,438 @@
+// Reports of a day, month or year as CSV and JSON.
+#include "cli/csv.h"
+#include "cli/report_usage.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define OUTPUT_BYTES_MAX (16 * 1024 * 1024) // between two flushes; a meter has under 100 KiB
+
+static void flush(struct buf *out)
+{
+    if (out->length > 0)
+        (void)fwrite(out->data, 1, out->length, stdout);
+    buf_clear(out);
+}
+
+// --- CSV ---
+
+#define HEADER                                                                                     \
+    "of,id,span,slot,from,to,state,version,channel,start,end,volume,unit,quality,why,expected,"    \
+    "good,suspect,missing,known,unknown,peak,peak_from,load_factor"
+
+struct row {
+    const char *of, *id, *span;
+    int slot; // -1: none
+    int64_t from_ms, to_ms;
+    const char *state;
+    int version; // 0: none
+    const char *channel;
+};
+
+static void csv_head(struct csv *csv, const struct row *row)
+{
+    csv_text(csv, row->of);
+    csv_text(csv, row->id);
+    csv_text(csv, row->span);
+    if (row->slot < 0)
+        csv_nothing(csv);
+    else
+        csv_int(csv, row->slot);
+    csv_time(csv, row->from_ms);
+    csv_time(csv, row->to_ms);
+    csv_text(csv, row->state);
+    if (row->version == 0)
+        csv_nothing(csv);
+    else
+        csv_int(csv, row->version);
+    csv_text(csv, row->channel);
+}
+
+static void csv_known(struct csv *csv, bool known, int64_t micro)
+{
+    if (known)
+        csv_micro(csv, micro);
+    else
+        csv_nothing(csv);
+}
+
+static void csv_quality(struct csv *csv, const char *channel, uint8_t quality, const char *why)
+{
+    csv_text(csv, report_usage_unit(channel));
+    csv_text(csv, quality_text((enum quality)quality));
+    csv_text(csv, why);
+}
+
+static void csv_reads(struct csv *csv, int64_t expected, int64_t good, int64_t suspect,
+                      int64_t missing)
+{
+    csv_int(csv, expected);
+    csv_int(csv, good);
+    csv_int(csv, suspect);
+    csv_int(csv, missing);
+}
+
+static void csv_nothings(struct csv *csv, int count)
+{
+    for (int i = 0; i < count; i++)
+        csv_nothing(csv);
+}
+
+static void csv_hours(struct csv *csv, const struct usage_hours *hours)
+{
+    int load = usage_load_factor(hours);
+    csv_int(csv, hours->known);
+    csv_int(csv, hours->unknown);
+    csv_known(csv, hours->known > 0, hours->peak_micro);
+    if (hours->known > 0)
+        csv_time(csv, hours->peak_from_ms);
+    else
+        csv_nothing(csv);
+    csv_known(csv, load >= 0, INT64_C(100) * load);
+}
+
+static void csv_slots(struct csv *csv, struct row row, const char *span,
+                      const struct usage_slot *slots, int count)
+{
+    row.span = span;
+    row.version = 0;
+    for (int i = 0; i < count; i++) {
+        if (slots[i].known + slots[i].unknown == 0)
+            continue;
+        row.slot = i;
+        csv_head(csv, &row);
+        csv_nothings(csv, 2);
+        csv_known(csv, slots[i].known > 0, slots[i].micro);
+        csv_text(csv, report_usage_unit(row.channel));
+        csv_nothings(csv, 6);
+        csv_int(csv, slots[i].known);
+        csv_int(csv, slots[i].unknown);
+        csv_nothings(csv, 3);
+        csv_end(csv);
+    }
+}
+
+static void csv_part(struct csv *csv, const struct usage_entry *entry,
+                     const struct usage_part *part)
+{
+    const struct usage *usage = &entry->usage;
+    for (int i = 0; i < usage->counter_count; i++) {
+        const struct row row = {"meter",  entry->meter,  span_text(usage->part_span),
+                                -1,       part->from_ms, part->to_ms,
+                                "closed", part->version, usage->counters[i].name};
+        csv_head(csv, &row);
+        csv_nothings(csv, 2);
+        csv_known(csv, part->counters[i].known, part->counters[i].micro);
+        csv_quality(csv, row.channel, part->counters[i].quality, "");
+        csv_reads(csv, part->expected, part->good, part->suspect, part->missing);
+        csv_nothings(csv, 5);
+        csv_end(csv);
+    }
+}
+
+static void csv_meter(struct csv *csv, const struct usage_sheet *sheet,
+                      const struct usage_entry *entry)
+{
+    const struct usage *usage = &entry->usage;
+    struct row row = {.of = "meter",
+                      .id = entry->meter,
+                      .span = report_usage_span(sheet->report),
+                      .slot = -1,
+                      .from_ms = usage->from_ms,
+                      .to_ms = usage->closed ? usage->to_ms : usage->reached_ms,
+                      .state = usage->closed ? "closed" : "open",
+                      .version = usage->version};
+    for (int i = 0; i < usage->counter_count; i++) {
+        const struct usage_counter *counter = &usage->counters[i];
+        char why[WHY_TEXT_MAX];
+        row.channel = counter->name;
+        csv_head(csv, &row);
+        csv_known(csv, counter->start_known, counter->start_micro);
+        csv_known(csv, counter->end_known, counter->end_micro);
+        csv_known(csv, counter->known, counter->volume_micro);
+        csv_quality(csv, counter->name, counter->quality,
+                    counter->quality == QUALITY_GOOD ? "" : why_text(counter->why, why));
+        csv_reads(csv, usage->expected, usage->good, usage->suspect, usage->missing);
+        if (i == usage->main)
+            csv_hours(csv, &usage->hours);
+        else
+            csv_nothings(csv, 5);
+        csv_end(csv);
+    }
+    for (int i = 0; i < usage->part_count; i++)
+        csv_part(csv, entry, &usage->parts[i]);
+    if (usage->main < 0)
+        return;
+    row.channel = usage->counters[usage->main].name;
+    csv_slots(csv, row, "hour-of-day", usage->of_hour, 24);
+    if (report_usage_has_weekdays(sheet->report))
+        csv_slots(csv, row, "weekday", usage->of_weekday, 7);
+}
+
+static void csv_site(struct csv *csv, const struct usage_sheet *sheet)
+{
+    const struct report *report = sheet->report;
+    const struct usage_total *site = &sheet->site;
+    for (int i = 0; i < site->sum_count; i++) {
+        const struct usage_sum *sum = &site->sums[i];
+        const struct row row = {.of = "site",
+                                .id = report->gateway,
+                                .span = report_usage_span(report),
+                                .slot = -1,
+                                .from_ms = report->from_ms,
+                                .to_ms = report->to_ms,
+                                .state = site->open > 0 ? "open" : "closed",
+                                .channel = sum->name};
+        csv_head(csv, &row);
+        csv_nothings(csv, 2);
+        csv_known(csv, sum->known > 0 && sum->unknown == 0 && !sum->overflow, sum->micro);
+        csv_quality(csv, sum->name, sum->unknown > 0 ? QUALITY_MISSING : sum->quality, "");
+        csv_reads(csv, site->expected, site->good, site->suspect, site->missing);
+        if (strcmp(sum->name, sheet->site_counter) == 0)
+            csv_hours(csv, &site->hours);
+        else
+            csv_nothings(csv, 5);
+        csv_end(csv);
+        if (strcmp(sum->name, sheet->site_counter) == 0)
+            csv_slots(csv, row, "hour-of-day", site->of_hour, 24);
+    }
+}
+
+int report_usage_csv(const struct usage_sheet *sheet)
+{
+    struct buf out;
+    struct csv csv;
+    buf_init(&out, OUTPUT_BYTES_MAX);
+    csv_init(&csv, &out);
+    (void)puts(HEADER);
+    for (int i = 0; i < sheet->count && !out.failed; i++) {
+        csv_meter(&csv, sheet, &sheet->list[i]);
+        flush(&out);
+    }
+    if (sheet->report->meter == NULL)
+        csv_site(&csv, sheet);
+    flush(&out);
+    int result = out.failed ? -1 : 0;
+    buf_release(&out);
+    return result;
+}
+
+// --- JSON ---
+
+static void key_known(struct writer *writer, const char *key, bool known, int64_t micro)
+{
+    if (known)
+        writer_key_micro(writer, key, micro);
+    else
+        writer_key_null(writer, key);
+}
+
+static void json_reads(struct writer *writer, int64_t expected, int64_t good, int64_t suspect,
+                       int64_t missing)
+{
+    writer_key(writer, "reads");
+    writer_object(writer);
+    writer_key_int(writer, "expected", expected);
+    writer_key_int(writer, "good", good);
+    writer_key_int(writer, "suspect", suspect);
+    writer_key_int(writer, "missing", missing);
+    writer_end(writer);
+}
+
+static void json_slots(struct writer *writer, const char *key, const char *name,
+                       const struct usage_slot *slots, int count)
+{
+    writer_key(writer, key);
+    writer_array(writer);
+    for (int i = 0; i < count; i++) {
+        if (slots[i].known + slots[i].unknown == 0)
+            continue;
+        writer_object(writer);
+        writer_key_int(writer, name, i);
+        key_known(writer, "volume", slots[i].known > 0, slots[i].micro);
+        writer_key_int(writer, "known", slots[i].known);
+        writer_key_int(writer, "unknown", slots[i].unknown);
+        writer_end(writer);
+    }
+    writer_end(writer);
+}
+
+static void json_hours(struct writer *writer, const struct report *report,
+                       const struct usage_hours *hours, const struct usage_slot *of_hour,
+                       const struct usage_slot *of_weekday)
+{
+    int load = usage_load_factor(hours);
+    writer_key(writer, "peak_hour");
+    if (hours->known > 0) {
+        writer_object(writer);
+        writer_key_time(writer, "from", hours->peak_from_ms);
+        writer_key_micro(writer, "volume", hours->peak_micro);
+        writer_key_text(writer, "quality", quality_text((enum quality)hours->peak_quality));
+        writer_end(writer);
+    } else {
+        writer_null(writer);
+    }
+    key_known(writer, "load_factor", load >= 0, INT64_C(100) * load);
+    writer_key(writer, "hours");
+    writer_object(writer);
+    writer_key_int(writer, "known", hours->known);
+    writer_key_int(writer, "unknown", hours->unknown);
+    for (int i = 0; i < USAGE_QUALITIES; i++)
+        writer_key_int(writer, quality_text((enum quality)i), hours->of_quality[i]);
+    writer_end(writer);
+    json_slots(writer, "by_hour", "hour", of_hour, 24);
+    if (report_usage_has_weekdays(report))
+        json_slots(writer, "by_weekday", "weekday", of_weekday, 7);
+}
+
+static void json_counter(struct writer *writer, const struct usage_counter *counter)
+{
+    writer_key(writer, counter->name);
+    writer_object(writer);
+    key_known(writer, "start", counter->start_known, counter->start_micro);
+    key_known(writer, "end", counter->end_known, counter->end_micro);
+    key_known(writer, "volume", counter->known, counter->volume_micro);
+    writer_key_text(writer, "unit", report_usage_unit(counter->name));
+    writer_key_text(writer, "quality", quality_text((enum quality)counter->quality));
+    if (counter->quality != QUALITY_GOOD) {
+        char why[WHY_TEXT_MAX];
+        writer_key_text(writer, "why", why_text(counter->why, why));
+    }
+    if (counter->exchanged)
+        writer_key_bool(writer, "exchanged", true);
+    writer_end(writer);
+}
+
+static void json_parts(struct writer *writer, const struct usage *usage)
+{
+    writer_key(writer, "parts");
+    writer_array(writer);
+    for (int i = 0; i < usage->part_count; i++) {
+        const struct usage_part *part = &usage->parts[i];
+        writer_object(writer);
+        writer_key_time(writer, "from", part->from_ms);
+        writer_key_time(writer, "to", part->to_ms);
+        writer_key_int(writer, "version", part->version);
+        writer_key_text(writer, "quality", quality_text((enum quality)part->quality));
+        json_reads(writer, part->expected, part->good, part->suspect, part->missing);
+        writer_key(writer, "volumes");
+        writer_object(writer);
+        for (int k = 0; k < usage->counter_count; k++)
+            key_known(writer, usage->counters[k].name, part->counters[k].known,
+                      part->counters[k].micro);
+        writer_end(writer);
+        writer_end(writer);
+    }
+    writer_end(writer);
+}
+
+static void json_alerts(struct writer *writer, const struct usage_sheet *sheet, const char *meter)
+{
+    writer_key(writer, "alerts");
+    writer_array(writer);
+    for (int i = 0; i < sheet->alert_count; i++) {
+        const struct walked_alert *alert = &sheet->alerts[i];
+        if (strcmp(alert->meter, meter) != 0)
+            continue;
+        writer_object(writer);
+        writer_key_text(writer, "id", alert->id);
+        writer_key_text(writer, "kind", alert_kind_text(alert->kind));
+        writer_key_text(writer, "severity", alert_severity_text(alert->severity));
+        writer_key_time(writer, "since", alert->since_ms);
+        if (alert->closed)
+            writer_key_time(writer, "closed", alert->closed_ms);
+        writer_end(writer);
+    }
+    writer_end(writer);
+}
+
+static void json_meter(struct writer *writer, const struct usage_sheet *sheet,
+                       const struct usage_entry *entry)
+{
+    const struct usage *usage = &entry->usage;
+    writer_object(writer);
+    writer_key_text(writer, "meter", entry->meter);
+    writer_key_bool(writer, "closed", usage->closed);
+    writer_key_time(writer, "until", usage->reached_ms);
+    if (usage->version > 0)
+        writer_key_int(writer, "version", usage->version);
+    writer_key_int(writer, "corrected", usage->corrected);
+    writer_key_bool(writer, "begins", usage->first);
+    writer_key_text(writer, "quality", quality_text((enum quality)usage->quality));
+    json_reads(writer, usage->expected, usage->good, usage->suspect, usage->missing);
+    writer_key(writer, "counters");
+    writer_object(writer);
+    for (int i = 0; i < usage->counter_count; i++)
+        json_counter(writer, &usage->counters[i]);
+    writer_end(writer);
+    if (usage->main >= 0) {
+        writer_key_text(writer, "counter", usage->counters[usage->main].name);
+        json_hours(writer, sheet->report, &usage->hours, usage->of_hour, usage->of_weekday);
+    }
+    json_parts(writer, usage);
+    json_alerts(writer, sheet, entry->meter);
+    writer_end(writer);
+}
+
+static void json_site(struct writer *writer, const struct usage_sheet *sheet)
+{
+    const struct usage_total *site = &sheet->site;
+    writer_key(writer, "site");
+    writer_object(writer);
+    writer_key_int(writer, "meters", site->meters);
+    writer_key_int(writer, "open", site->open);
+    writer_key_int(writer, "corrected", site->corrected);
+    writer_key_text(writer, "quality", quality_text((enum quality)site->quality));
+    json_reads(writer, site->expected, site->good, site->suspect, site->missing);
+    writer_key(writer, "counters");
+    writer_object(writer);
+    for (int i = 0; i < site->sum_count; i++) {
+        const struct usage_sum *sum = &site->sums[i];
+        writer_key(writer, sum->name);
+        writer_object(writer);
+        key_known(writer, "volume", sum->known > 0 && sum->unknown == 0 && !sum->overflow,
+                  sum->micro);
+        key_known(writer, "volume_known", sum->known > 0 && !sum->overflow, sum->micro);
+        writer_key_int(writer, "known", sum->known);
+        writer_key_int(writer, "unknown", sum->unknown);
+        writer_key_text(writer, "unit", report_usage_unit(sum->name));
+        writer_key_text(writer, "quality", quality_text((enum quality)sum->quality));
+        writer_end(writer);
+    }
+    writer_end(writer);
+    if (sheet->site_counter[0] != '\0') {
+        writer_key_text(writer, "counter", sheet->site_counter);
+        json_hours(writer, sheet->report, &site->hours, site->of_hour, site->of_weekday);
+    }
+    writer_end(writer);
+}
+
+int report_usage_json(const struct usage_sheet *sheet)
+{
+    const struct report *report = sheet->report;
+    struct buf out;
+    struct writer writer;
+    buf_init(&out, OUTPUT_BYTES_MAX);
+    writer_init(&writer, &out);
+    writer_object(&writer);
+    writer_key_text(&writer, "report", report_usage_span(report));
+    writer_key_text(&writer, "gateway", report->gateway);
+    writer_key_text(&writer, "date", report->date);
+    writer_key_time(&writer, "from", report->from_ms);
+    writer_key_time(&writer, "to", report->to_ms);
+    writer_key(&writer, "meters");
+    writer_array(&writer);
+    for (int i = 0; i < sheet->count && !out.failed; i++) {
+        json_meter(&writer, sheet, &sheet->list[i]);
+        flush(&out);
+    }
+    writer_end(&writer);
+    if (report->meter == NULL)
+        json_site(&writer, sheet);
+    writer_end(&writer);
+    buf_add_byte(&out, '\n');
+    flush(&out);
+    int result = out.failed ? -1 : 0;
+    buf_release(&out);
+    return result;
+}
