@@ -262,8 +262,10 @@ int sgerg_init(struct sgerg *out, const struct sgerg_input *input, struct err *e
 // ---- a state ------------------------------------------------------------------------------------
 
 // Z of p = RT (r + B r^2 + C r^3) by Newton's method on the molar density r. It begins at the ideal
-// gas and stays on the branch that begins there; NaN where that branch ends below the pressure, or
-// B or C is NaN.
+// gas and stays on the branch that begins there. NaN where that branch ends below the pressure, or
+// B or C is NaN; and where the gas is so dense that the standard's own search, v = RT/p Z(v), would
+// run away from the solution: there the standard's program has no result, and so the method has
+// none.
 static double solve(double pressure_bar, double t, double b, double c)
 {
     double ideal = pressure_bar / (GAS_CONSTANT * t);
@@ -274,8 +276,10 @@ static double solve(double pressure_bar, double t, double b, double c)
             break;
         double step = (ideal - density * (1 + density * (b + c * density))) / slope;
         density += step;
-        if (fabs(step) <= NEWTON_TOLERANCE * ideal)
-            return 1 + density * (b + c * density);
+        if (fabs(step) > NEWTON_TOLERANCE * ideal)
+            continue;
+        double z = 1 + density * (b + c * density);
+        return density * fabs(b + 2 * c * density) < z ? z : (double)NAN;
     }
     return (double)NAN;
 }
@@ -289,10 +293,9 @@ int sgerg_z(const struct sgerg *gas, double pressure_kpa, double temperature_c, 
     double t = temperature_c + KELVIN;
     double result = solve(pressure_kpa / 100, t, second_virial(gas, t), third_virial(gas, t));
     if (!(result > 0)) {
-        return err_set(err,
-                       "at pressure_kpa %.10g and temperature_c %.10g this gas would not be a gas: "
-                       "outside SGERG-88",
-                       pressure_kpa, temperature_c);
+        return err_set(
+            err, "at pressure_kpa %.10g and temperature_c %.10g this gas is too dense for SGERG-88",
+            pressure_kpa, temperature_c);
     }
     *z = result;
     return 0;

@@ -38,7 +38,7 @@ struct sgerg {
 // other (no gas has this heating value with this density).
 int sgerg_init(struct sgerg *out, const struct sgerg_input *input, struct err *err);
 
-// Z at an absolute pressure. -1 outside the range, or where the gas would not be a gas.
+// Z at an absolute pressure. -1 outside the range, or where the gas is too dense for the method.
 int sgerg_z(const struct sgerg *gas, double pressure_kpa, double temperature_c, double *z,
             struct err *err);
 

@@ -1,5 +1,5 @@
-"""SGERG-88 once more, for judging the program: a plain transcription of the standard's program (fixed-point loops, no
-prepared polynomials) over the coefficients in tests/data/sgerg_coefficients.csv (J. P. J. Michels, J. A. Schouten, 1991)."""
+"""SGERG-88 once more, for judging the program: a plain transcription of the standard (no prepared polynomials, the volume
+by bisection) over the coefficients in tests/data/sgerg_coefficients.csv (J. P. J. Michels, J. A. Schouten, 1991)."""
 import csv
 import math
 from pathlib import Path
@@ -93,11 +93,20 @@ def compressibility(heating_value, density, co2, h2, bar, celsius):
     b, c = second_virial(t, *x), third_virial(t, *x)
     if bar == 0:
         return 1.0
-    ideal = GAS_CONSTANT * t / bar
-    volume = ideal + b
-    for _ in range(20000):
-        z = 1 + b / volume + c / volume ** 2
-        if abs(ideal * z - volume) < 1e-13 * volume:
-            return z
-        volume = ideal * z
-    raise Outside
+    ideal = bar / (GAS_CONSTANT * t)
+
+    def pressure(density):  # over RT
+        return density * (1 + b * density + c * density ** 2)
+    low, step = 0.0, ideal / 500
+    while pressure(low + step) < ideal:
+        low += step
+        if pressure(low + step) <= pressure(low):
+            raise Outside  # the gas's branch ends below this pressure
+    high = low + step
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if pressure(middle) < ideal else (low, middle)
+    z = ideal / high
+    if high * abs(b + 2 * c * high) >= z:
+        raise Outside  # the standard's search, v = RT/p Z(v), runs away from here
+    return z
