@@ -104,9 +104,17 @@ static int load_identity(SSL_CTX *context, const struct config_office *office, s
     if (check_readable("certificate", office->certificate, err) != 0 ||
         check_readable("key", key, err) != 0)
         return -1;
-    if (SSL_CTX_use_certificate_chain_file(context, office->certificate) != 1)
+    if (SSL_CTX_use_certificate_chain_file(context, office->certificate) != 1) {
+        int why = ERR_GET_REASON(ERR_peek_last_error());
+        if (why == SSL_R_EE_KEY_TOO_SMALL || why == SSL_R_CA_MD_TOO_WEAK ||
+            why == SSL_R_CA_KEY_TOO_SMALL)
+            return err_set(err,
+                           "office.certificate: the key or signature of %s is too weak: have one "
+                           "made with RSA of 2048 bits or more, and SHA-256",
+                           office->certificate);
         return err_set(err, "office.certificate: %s is no certificate in PEM form: %s",
                        office->certificate, openssl_reason());
+    }
     if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1) {
         if (ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH)
             return err_set(err, "office.key: %s does not belong to the certificate %s", key,

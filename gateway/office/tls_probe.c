@@ -181,6 +181,17 @@ static int explain_certificate(const struct broker_url *url, long result,
                        "unknown CA: the broker's certificate is signed by %s, which office.ca "
                        "%s does not vouch for",
                        verdict->issuer, ca);
+    case X509_V_ERR_EE_KEY_TOO_SMALL:
+        return err_set(err,
+                       "the key of the broker's certificate (%s) is too weak: the broker needs a "
+                       "new one, RSA of 2048 bits or more or an elliptic curve of 256",
+                       verdict->names);
+    case X509_V_ERR_CA_KEY_TOO_SMALL:
+    case X509_V_ERR_CA_MD_TOO_WEAK:
+        return err_set(err,
+                       "the broker's certificate (%s) is signed too weakly by %s: it needs one of "
+                       "a CA with SHA-256 and RSA of 2048 bits or more",
+                       verdict->names, verdict->issuer);
     default:
         return err_set(err, "the broker's certificate (%s) is refused: %s", verdict->names,
                        X509_verify_cert_error_string(result));

@@ -85,10 +85,9 @@ void authority_free(struct authority *authority)
     free(authority);
 }
 
-void authority_sign(struct authority *authority, const char *folder, const char *name,
-                    const char *subject, long from_s, long to_s)
+static void sign(struct authority *authority, EVP_PKEY *key, const char *folder, const char *name,
+                 const char *subject, long from_s, long to_s)
 {
-    EVP_PKEY *key = EVP_EC_gen("P-256");
     X509 *certificate = make(key, name, from_s, to_s);
     X509 *issuer = authority ? authority->certificate : certificate;
     must(X509_set_issuer_name(certificate, X509_get_subject_name(issuer)));
@@ -101,4 +100,16 @@ void authority_sign(struct authority *authority, const char *folder, const char 
     must(fclose(file) == 0);
     X509_free(certificate);
     EVP_PKEY_free(key);
+}
+
+void authority_sign(struct authority *authority, const char *folder, const char *name,
+                    const char *subject, long from_s, long to_s)
+{
+    sign(authority, EVP_EC_gen("P-256"), folder, name, subject, from_s, to_s);
+}
+
+void authority_sign_rsa(struct authority *authority, const char *folder, const char *name,
+                        const char *subject, int bits)
+{
+    sign(authority, EVP_RSA_gen((unsigned)bits), folder, name, subject, -DAY, DAY);
 }

@@ -12,5 +12,8 @@ void authority_free(struct authority *authority);
 // from and to so many seconds from now. authority NULL: self-signed.
 void authority_sign(struct authority *authority, const char *folder, const char *name,
                     const char *subject, long from_s, long to_s);
+// The same with an RSA key of so many bits.
+void authority_sign_rsa(struct authority *authority, const char *folder, const char *name,
+                        const char *subject, int bits);
 
 #endif

@@ -57,6 +57,8 @@ static int make_files(void **state)
     authority_sign(ours, files, "renewed", here, -DAY, 2 * DAY);
     authority_sign(other, files, "moved", here, -DAY, DAY);
     authority_sign(ours, files, "gateway2", "DNS:site-042", -DAY, 2 * DAY);
+    authority_sign_rsa(ours, files, "weak", here, 1024);
+    authority_sign_rsa(ours, files, "weak-gateway", "DNS:site-042", 1024);
     if (write_half() != 0)
         return -1;
     authority_free(ours);
@@ -90,8 +92,10 @@ static void open_with(const char *host, int port, const char *ca, const char *ce
 static pid_t tls_broker(int port, const char *name, bool wants_certificate)
 {
     char lines[1024];
-    (void)snprintf(lines, sizeof lines, "cafile %s\ncertfile %s/%s.pem\nkeyfile %s/%s.key\n%s",
+    (void)snprintf(lines, sizeof lines,
+                   "cafile %s\ncertfile %s/%s.pem\nkeyfile %s/%s.key\nciphers %s\n%s",
                    in_files("ca.pem"), files, name, files, name,
+                   "DEFAULT:@SECLEVEL=0", // it would take no weak key of its own
                    wants_certificate ? "require_certificate true\n" : "");
     return mosquitto_start(files, port, lines);
 }
@@ -142,6 +146,8 @@ static const struct row rows[] = {
     {"no client certificate", "broker", "ca.pem", "", "", "localhost", "client certificate"},
     {"a stranger's certificate", "broker", "ca.pem", "stranger.pem", "stranger.key", "localhost",
      "refuses the client certificate"},
+    {"a key of 1024 bits", "weak", "ca.pem", "gateway.pem", "gateway.key", "localhost",
+     "is too weak: the broker needs a new one"},
     {"TLS 1.1", "tls1.1", "ca.pem", "gateway.pem", "gateway.key", "localhost", "no TLS 1.2"},
     {"no TLS", "plain", "ca.pem", "gateway.pem", "gateway.key", "localhost",
      "during the TLS handshake"},
@@ -333,6 +339,10 @@ static void test_files(void **state)
     bad = good;
     set_path(bad.key, "stranger.key");
     check_refused(&bad, "does not belong to the certificate");
+    bad = good;
+    set_path(bad.certificate, "weak-gateway.pem");
+    set_path(bad.key, "weak-gateway.key");
+    check_refused(&bad, "weak-gateway.pem is too weak");
     bad = good;
     set_path(bad.key, "none");
     check_refused(&bad, "office.key");
