@@ -1,4 +1,5 @@
 #include "office/inside.h"
+#include "office/lookup.h"
 
 #include "base/log.h"
 
@@ -313,6 +314,7 @@ struct office *office_start(const struct office_settings *settings, struct err *
         return NULL;
     }
     session_prepare();
+    lookup_allow(true);
     if (ring_init(&office->ring, err) != 0) {
         free(office);
         return NULL;
@@ -341,6 +343,7 @@ void office_stop(struct office *office)
     if (!office)
         return;
     ring_wake(&office->ring, true);
+    lookup_allow(false);
     (void)pthread_join(office->thread, NULL);
     office_free(office);
 }

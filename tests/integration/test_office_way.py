@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from lib import fuxin
+from lib.silent_resolver import SilentResolver
 from lib.site import Site, office_plain
 from lib.wait import wait_until
 from lib.wall_clock import WallClock
@@ -18,6 +19,7 @@ import week  # noqa: E402
 
 DAY_MS = 86400000
 BACK_S = 60
+NO_ANSWER = "mqtt.example.net"
 RELEASE = Path(os.environ.get("METERGATE_RELEASE", ROOT / "build" / "metergate")).parent
 
 
@@ -52,3 +54,19 @@ def test_a_wall_clock_set_during_an_outage_does_not_delay_the_return(tmp_path, m
         wait_until(lambda known=known: len(office.of("reading", "one")) >= known + 2, 30, "readings go on")
     assert not office.holes()
     office.check()
+
+
+def test_a_resolver_that_never_answers_holds_neither_polling_nor_the_end(tmp_path, meters, gateway):
+    """paho looks the broker's name up with its lock held: without an end to that, nothing that waits for paho ends."""
+    bus = meters.tcp([1])
+    fuxin.count_up(bus[1])
+    resolver = SilentResolver(tmp_path, NO_ANSWER)
+    gateway.environment = resolver.environment()
+    office = {"url": f"mqtts://{NO_ANSWER}:8883", "ca": "/etc/ssl/certs/ca-certificates.crt"}
+    gateway.write(Site(office=office).link("hall", bus.url).meter("one", "hall", 1))
+    gateway.start()
+    wait_until(lambda: resolver.asked() >= 1, 30, "the name is looked up")
+    known = len(gateway.export("readings"))
+    wait_until(lambda: len(gateway.export("readings")) >= known + 3, 60, "polls go on")
+    gateway.wait_status(lambda status: NO_ANSWER in (status["office"].get("error") or ""), 60, "the status names it")
+    gateway.stop()
