@@ -23,7 +23,8 @@ static int begin_commands(struct store *store, struct err *err)
 // pack.h. lane and seq stand in the rows that were put into the outbox, and nowhere else: a row and
 // its pointer name each other, so that verify finds either one missing.
 // period: alert_mark is the newest alert when the period closed, so that its message reads the same
-// for ever. Two indices: one meter's history, and export in the order of time.
+// for ever. One index since version 14, along time (period_find.h); period_newest: where the newest
+// period of each span and meter begins.
 // lacks: an hour or gas day whose end index is not measured, so that gaps are found without a look
 // at every period.
 // tail, segment, pack, segment_lane (tail.h, segment.h): readings since version 10, and where their
@@ -147,6 +148,12 @@ static const struct step {
      " boot_ms INTEGER NOT NULL, late_ms INTEGER NOT NULL,"
      " decoder INTEGER NOT NULL REFERENCES decoder, answered INTEGER NOT NULL, words BLOB NOT NULL,"
      " marks BLOB) STRICT;",
+     NULL},
+    {"DROP INDEX period_of_meter; DROP INDEX period_of_time;"
+     "CREATE UNIQUE INDEX period_of_span ON period(span, from_ms, meter, version);"
+     "CREATE TABLE period_newest(span INTEGER NOT NULL, meter INTEGER NOT NULL REFERENCES meter,"
+     " from_ms INTEGER NOT NULL, PRIMARY KEY(span, meter)) STRICT, WITHOUT ROWID;"
+     "INSERT INTO period_newest SELECT span, meter, max(from_ms) FROM period GROUP BY span, meter;",
      NULL},
 };
 #define VERSION_KNOWN ((int64_t)(sizeof steps / sizeof steps[0]))

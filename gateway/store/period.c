@@ -1,11 +1,8 @@
 // Closed periods: every version stays, the newest counts.
 #include "store/chain.h"
+#include "store/period_find.h"
 
 #include <inttypes.h>
-
-#define NEWEST                                                                                     \
-    " version = (SELECT max(version) FROM period WHERE meter = p.meter AND span = p.span"          \
-    " AND from_ms = p.from_ms)"
 
 // The version before: 0 when there is none.
 struct before {
@@ -63,6 +60,23 @@ static int period_insert(struct store *store, int meter_number, const struct per
     return query_run(&query, err);
 }
 
+// Where the newest period of the meter and span begins: readers and retention would look for it
+// through all that began since.
+static int newest_put(struct store *store, int meter_number, const struct period *period,
+                      struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, store, SLOT_PERIOD_NEWEST,
+                    "INSERT INTO period_newest VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE"
+                    " SET from_ms = excluded.from_ms WHERE excluded.from_ms > from_ms",
+                    err) != 0)
+        return -1;
+    query_int(&query, period->span);
+    query_int(&query, meter_number);
+    query_int(&query, period->from_ms);
+    return query_run(&query, err);
+}
+
 int store_period_add(struct store *store, int meter_number, const struct period *period,
                      int64_t at_ms, enum lane lane, enum message_kind message, struct err *err)
 {
@@ -83,7 +97,8 @@ int store_period_add(struct store *store, int meter_number, const struct period 
         period_insert(store, meter_number, period, at_ms, &before, sent, seq, err) != 0)
         return -1;
     int64_t row = sqlite3_last_insert_rowid(store->db);
-    if (chain_add(store, CHAINED_PERIOD, row, err) != 0)
+    if (chain_add(store, CHAINED_PERIOD, row, err) != 0 ||
+        newest_put(store, meter_number, period, err) != 0)
         return -1;
     return sent == 0 ? 0 : outbox_point(store, sent, seq, message, row, at_ms, err);
 }
@@ -155,8 +170,9 @@ int store_period_last(struct store *store, int meter_number, enum span span, str
 {
     struct query query;
     if (query_begin(&query, store, SLOT_PERIOD_LAST,
-                    "SELECT id FROM period WHERE meter = ?1 AND span = ?2"
-                    " ORDER BY from_ms DESC, version DESC LIMIT 1",
+                    "SELECT id FROM period WHERE meter = ?1 AND span = ?2 AND from_ms ="
+                    " (SELECT from_ms FROM period_newest WHERE meter = ?1 AND span = ?2)"
+                    " ORDER BY version DESC LIMIT 1",
                     err) != 0)
         return -1;
     query_int(&query, meter_number);
@@ -179,7 +195,7 @@ int store_periods_lacking(struct store *store, int meter_number, enum span span,
     struct query query;
     if (query_begin(&query, store, SLOT_PERIOD_LACKING,
                     "SELECT from_ms FROM period AS p WHERE lacks = 1 AND meter = ?1 AND span = ?2"
-                    " AND from_ms >= ?3 AND" NEWEST " ORDER BY from_ms LIMIT ?4",
+                    " AND from_ms >= ?3 AND" PERIOD_NEWEST " ORDER BY from_ms LIMIT ?4",
                     err) != 0)
         return -1;
     query_int(&query, meter_number);
@@ -201,20 +217,33 @@ struct page {
     int64_t rows[STORE_PAGE];
 };
 
+// Of one meter and span, from start to start.
+static const char page_of_meter[] = PERIOD_STARTS(
+    "?5", "?1", "?6") " SELECT p.id, p.from_ms, p.meter, p.span FROM start CROSS JOIN period AS p"
+                      " WHERE p.span = ?5 AND p.from_ms = start_ms AND p.meter = ?4"
+                      " AND (start_ms, ?4, ?5) > (?1, ?2, ?3) AND start_ms < ?6"
+                      " AND" PERIOD_NEWEST " LIMIT ?7";
+
+// Of all meters or spans: those of each span are in order, and SQLite merges them.
+#define PAGE_OF_SPAN(span)                                                                         \
+    "SELECT id, from_ms, meter, span FROM period AS p WHERE span = " span                          \
+    " AND (from_ms, meter, " span ") > (?1, ?2, ?3) AND from_ms >= ?1 AND from_ms < ?6"            \
+    " AND ?4 IN (0, meter) AND ?5 IN (0, " span ") AND" PERIOD_NEWEST
+static const char
+    page_of_time[] = PAGE_OF_SPAN("1") " UNION ALL " PAGE_OF_SPAN("2") " UNION ALL " PAGE_OF_SPAN("3") " UNION ALL " PAGE_OF_SPAN(
+        "4") " UNION ALL " PAGE_OF_SPAN("5") " UNION ALL " PAGE_OF_SPAN("6") " UNION "
+                                                                             "ALL " PAGE_OF_SPAN(
+                                                                                 "7") " ORDER BY "
+                                                                                      "from_ms, "
+                                                                                      "meter, span "
+                                                                                      "LIMIT ?7";
+
 static int page_begin(struct query *query, struct store *store, int meter_number, enum span span,
                       const struct page *page, struct err *err)
 {
     bool of_meter = meter_number != 0 && span != 0;
-    if (query_begin(
-            query, store, of_meter ? SLOT_PERIOD_PAGE_METER : SLOT_PERIOD_PAGE_TIME,
-            of_meter ? "SELECT id, from_ms, meter, span FROM period AS p WHERE meter = ?4"
-                       " AND span = ?5 AND (from_ms, meter, span) > (?1, ?2, ?3)"
-                       " AND from_ms >= ?1 AND from_ms < ?6 AND" NEWEST " ORDER BY from_ms LIMIT ?7"
-                     : "SELECT id, from_ms, meter, span FROM period AS p"
-                       " WHERE (from_ms, meter, span) > (?1, ?2, ?3)"
-                       " AND ?4 IN (0, meter) AND ?5 IN (0, span)"
-                       " AND from_ms < ?6 AND" NEWEST " ORDER BY from_ms, meter, span LIMIT ?7",
-            err) != 0)
+    if (query_begin(query, store, of_meter ? SLOT_PERIOD_PAGE_METER : SLOT_PERIOD_PAGE_TIME,
+                    of_meter ? page_of_meter : page_of_time, err) != 0)
         return -1;
     query_int(query, page->from_ms);
     query_int(query, page->meter);

@@ -5,11 +5,6 @@
 
 #include <stdlib.h>
 
-// Of each meter its oldest ones are looked at for one step of making room: so many, and a share of
-// OLDEST_SHARE. More than may be on their way to the office, so that those do not hide the others.
-#define OLDEST_LEAST 50
-#define OLDEST_SHARE 3000
-
 struct place {
     int64_t meter, from_ms;
 };
@@ -27,27 +22,31 @@ struct step {
     " AND v.from_ms = p.from_ms AND " LEAVE_STAYS("v.lane", "v.seq", "?4", "?5", "?6", "?7", "?8", \
                                                   "?9") ")"
 #define OLD                                                                                        \
-    "SELECT p.meter, p.from_ms FROM meter CROSS JOIN period AS p ON p.meter = number"              \
-    " AND p.span = ?1 AND p.from_ms < ?2 WHERE p.version = 1 AND p.from_ms < (SELECT max(from_ms)" \
-    " FROM period WHERE meter = p.meter AND span = p.span) AND NOT " STAYS
+    "SELECT p.meter, p.from_ms FROM period AS p WHERE p.span = ?1 AND p.from_ms < ?2"              \
+    " AND p.version = 1 AND p.from_ms < (SELECT from_ms FROM period_newest WHERE span = ?1"        \
+    " AND meter = p.meter) AND NOT " STAYS
 
-// By age all of one meter, then the next one.
-static const char by_age[] = OLD " LIMIT ?3";
-// To make room the oldest of all meters, as far as a longer period has what they say.
+// By age, and to make room: the oldest first, of all meters; to make room only as far as a longer
+// period has what they say.
+static const char by_age[] = OLD " ORDER BY p.from_ms LIMIT ?3";
 static const char by_room[] =
-    OLD " AND p.from_ms < coalesce((SELECT from_ms FROM period WHERE meter = number AND span = ?1"
-        " ORDER BY from_ms LIMIT 1 OFFSET ?11), ?2) AND (SELECT to_ms FROM period"
-        " WHERE meter = p.meter AND span = ?10 AND from_ms <= p.from_ms ORDER BY from_ms DESC"
-        " LIMIT 1) > p.from_ms ORDER BY p.from_ms LIMIT ?3";
+    OLD " AND (SELECT to_ms FROM period WHERE span = ?10 AND meter = p.meter AND from_ms <="
+        " p.from_ms AND from_ms > p.from_ms - ?11 ORDER BY from_ms DESC LIMIT 1) > p.from_ms"
+        " ORDER BY p.from_ms LIMIT ?3";
+
+// No period of the span is as long.
+static int64_t longest_ms(enum span span)
+{
+    const int64_t hour_ms = 3600000;
+    return span == SPAN_MONTH ? 32 * 24 * hour_ms : span == SPAN_DAY ? 26 * hour_ms : 2 * hour_ms;
+}
 
 static int places_find(struct store *store, const struct leaving *leaving, const struct step *step,
                        struct place *list, struct err *err)
 {
     struct query query;
-    int64_t meters = 1;
     bool room = step->longer != 0;
-    if ((room && store_ask(store, "SELECT max(1, count(*)) FROM meter", &meters, err) != 0) ||
-        query_begin(&query, store, room ? SLOT_PERIOD_ROOM : SLOT_PERIOD_OLD,
+    if (query_begin(&query, store, room ? SLOT_PERIOD_ROOM : SLOT_PERIOD_OLD,
                     room ? by_room : by_age, err) != 0)
         return -1;
     query_int(&query, step->span);
@@ -56,7 +55,7 @@ static int places_find(struct store *store, const struct leaving *leaving, const
     leave_bind(&query, leaving);
     if (room) {
         query_int(&query, step->longer);
-        query_int(&query, OLDEST_LEAST + OLDEST_SHARE / meters);
+        query_int(&query, longest_ms(step->longer));
     }
     int count = 0;
     int more;

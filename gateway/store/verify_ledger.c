@@ -1,4 +1,5 @@
 // Verify: ledgers can be read, follow one another, and agree with the stored gas days and hours.
+#include "store/period_find.h"
 #include "store/query.h"
 
 #include <stdlib.h>
@@ -48,12 +49,16 @@ static void compare_hour(struct verify *verify, const struct ledger_row *row)
 static int compare_periods(struct verify *verify, struct ledger_row *row, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, verify->store, SLOT_VERIFY_LEDGER,
-                    "SELECT span, body FROM period AS p WHERE meter = ?1 AND ((span = 5"
-                    " AND from_ms >= ?2 AND from_ms < ?3) OR (span IN (6, 7) AND from_ms = ?2"
-                    " AND to_ms = ?3)) AND version = (SELECT max(version) FROM period"
-                    " WHERE meter = p.meter AND span = p.span AND from_ms = p.from_ms)",
-                    err) != 0)
+    if (query_begin(
+            &query, verify->store, SLOT_VERIFY_LEDGER,
+            PERIOD_STARTS(
+                "5", "?2",
+                "?3") " SELECT p.span, p.body FROM start"
+                      " CROSS JOIN period AS p WHERE p.span = 5 AND p.from_ms = start_ms"
+                      " AND p.meter = ?1 AND start_ms < ?3 AND" PERIOD_NEWEST " UNION ALL"
+                      " SELECT p.span, p.body FROM period AS p WHERE p.span IN (6, 7)"
+                      " AND p.from_ms = ?2 AND p.meter = ?1 AND p.to_ms = ?3 AND" PERIOD_NEWEST,
+            err) != 0)
         return -1;
     query_int(&query, row->meter);
     query_int(&query, row->ledger.from_ms);

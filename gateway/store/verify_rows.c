@@ -1,4 +1,5 @@
 // Verify: periods join, alerts agree with their changes.
+#include "store/period_find.h"
 #include "store/query.h"
 
 #include <stdlib.h>
@@ -59,18 +60,43 @@ static void period_check(struct verify *verify, const struct query *query, struc
     *before = *now;
 }
 
-static int periods_walk(struct verify *verify, struct chain pair[static 2], struct err *err)
+static int history_walk(struct verify *verify, int64_t meter, enum span span,
+                        struct chain pair[static 2], struct err *err)
 {
     struct query query;
-    if (query_begin(&query, verify->store, SLOT_ONCE,
-                    "SELECT id, meter, span, from_ms, to_ms, version, body FROM period AS p"
-                    " WHERE version = (SELECT max(version) FROM period WHERE meter = p.meter"
-                    " AND span = p.span AND from_ms = p.from_ms) ORDER BY meter, span, from_ms",
-                    err) != 0)
+    if (query_begin(
+            &query, verify->store, SLOT_VERIFY_PERIODS,
+            PERIOD_STARTS("?2", "?3",
+                          "?4") " SELECT p.id, p.meter, p.span, p.from_ms,"
+                                " p.to_ms, p.version, p.body FROM start CROSS JOIN period AS p"
+                                " WHERE p.span = ?2 AND p.from_ms = start_ms AND p.meter = ?1"
+                                " AND" PERIOD_NEWEST,
+            err) != 0)
         return -1;
+    query_int(&query, meter);
+    query_int(&query, span);
+    query_int(&query, INT64_MIN);
+    query_int(&query, INT64_MAX);
     int more;
     while ((more = query_row(&query, err)) == 1)
         period_check(verify, &query, &pair[0], &pair[1]);
+    return more;
+}
+
+static int periods_walk(struct verify *verify, struct chain pair[static 2], struct err *err)
+{
+    struct query meters;
+    if (query_begin(&meters, verify->store, SLOT_ONCE, "SELECT number FROM meter", err) != 0)
+        return -1;
+    int more;
+    while ((more = query_row(&meters, err)) == 1) {
+        for (enum span span = SPAN_1MIN; span <= SPAN_MONTH; span++) {
+            if (history_walk(verify, query_get_int(&meters, 0), span, pair, err) != 0) {
+                query_end(&meters);
+                return -1;
+            }
+        }
+    }
     return more;
 }
 
@@ -90,6 +116,15 @@ static const struct verify_relation relations[] = {
      " AND b.from_ms = p.from_ms AND b.version = p.version - 1"
      " WHERE p.version < 1 OR (p.version > 1 AND b.id IS NULL)"
      " OR b.lane IS NOT p.replaces_lane OR b.seq IS NOT p.replaces_seq"},
+    {"period", "is of no meter or no span",
+     "SELECT id FROM period WHERE span NOT BETWEEN 1 AND 7"
+     " OR meter NOT IN (SELECT number FROM meter)"},
+    {"period", "is newer than the one that counts as its meter's newest",
+     "SELECT id FROM period AS p WHERE NOT EXISTS (SELECT 1 FROM period_newest AS n"
+     " WHERE n.span = p.span AND n.meter = p.meter AND n.from_ms >= p.from_ms)"},
+    {"meter", "has no such period as counts as its newest",
+     "SELECT meter FROM period_newest AS n WHERE NOT EXISTS (SELECT 1 FROM period"
+     " WHERE span = n.span AND from_ms = n.from_ms AND meter = n.meter)"},
     {"alert", "does not agree with its changes",
      "SELECT number FROM alert LEFT JOIN alert_change AS c ON c.id = last_change"
      " LEFT JOIN (SELECT alert, max(id) AS newest FROM alert_change GROUP BY alert) AS n"
