@@ -4,7 +4,8 @@
 usage: bench.py --build build [--seconds 60] [--form default|raw] [--load-only]
 
 First the load of 500 meters (load.py), then what planning is worth (plan_frames.py), how far forecasts are off
-(forecast_mase.py), then the programs *_bench.
+(forecast_mase.py), then a report of 500 meters
+(reports.py), then the programs *_bench.
 """
 import argparse
 import os
@@ -19,6 +20,7 @@ sys.dont_write_bytecode = True
 from forecast_mase import report_forecast  # noqa: E402
 from load import FORMS, report_load  # noqa: E402
 from plan_frames import report_plans  # noqa: E402
+from reports import report_speed  # noqa: E402
 
 
 class Table:
@@ -67,6 +69,8 @@ def main():
     if not arguments.load_only:
         report_plans(arguments.build, table)
         report_forecast(arguments.build.resolve(), table)
+        report_speed(table, arguments.build)
+        table.print("report of a month")
         missed = programs(arguments.build)
     missed += table.missed
     print(f"\n{missed} bars missed" if missed else "\nall bars met")

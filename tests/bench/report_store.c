@@ -3,18 +3,23 @@
 // estimated, missing, corrected, of an exchanged meter.
 //
 // usage: report_store STATE METERS MONTHS [SEED]: full gas months from 2025-10 on, Asia/Shanghai.
+//        report_store --bare STATE FROM_MS TO_MS …: reads the rows of a report with bare SQLite and
+//        prints their number, their bytes, and the milliseconds that took.
 #include "store/store.h"
 
 #include "drivers/channel.h"
 
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define START_MS INT64_C(1759269600000) // 2025-10-01 06:00 in Shanghai
 #define HOURS_MAX 25
 #define DAYS_MAX 31
 #define METERS_MAX 4000
+#define SPANS 3 // that a report of a month reads
 
 struct piece {
     int64_t from_ms, to_ms;
@@ -215,8 +220,54 @@ static void fill(struct store *store, struct meter_state *meters, int count, int
     must(store_round_commit(store, &err), &err);
 }
 
+// The least that a report of all meters can cost: each row found and its bytes touched, once.
+static int read_bare(const char *directory, char **ranges, int count)
+{
+    static const enum span spans[SPANS] = {SPAN_MONTH, SPAN_DAY, SPAN_HOUR};
+    char path[4096];
+    sqlite3 *db;
+    sqlite3_stmt *statement;
+    struct timespec begin;
+    struct timespec end;
+    int64_t rows = 0;
+    int64_t bytes = 0;
+    unsigned sum = 0;
+    (void)snprintf(path, sizeof path, "%s/%s", directory, STORE_FILE);
+    (void)clock_gettime(CLOCK_MONOTONIC, &begin);
+    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK ||
+        sqlite3_prepare_v2(db,
+                           "SELECT body FROM period WHERE from_ms >= ?1 AND from_ms < ?2 AND span ="
+                           " ?3 ORDER BY from_ms, meter, span, id",
+                           -1, &statement, NULL) != SQLITE_OK) {
+        (void)fprintf(stderr, "report_store: %s\n", sqlite3_errmsg(db));
+        return 1;
+    }
+    for (int i = 0; i < count * SPANS; i++) {
+        (void)sqlite3_bind_int64(statement, 1, strtoll(ranges[i / SPANS * 2], NULL, 10));
+        (void)sqlite3_bind_int64(statement, 2, strtoll(ranges[i / SPANS * 2 + 1], NULL, 10));
+        (void)sqlite3_bind_int(statement, 3, spans[i % SPANS]);
+        for (; sqlite3_step(statement) == SQLITE_ROW; rows++) {
+            const uint8_t *body = sqlite3_column_blob(statement, 0);
+            int length = sqlite3_column_bytes(statement, 0);
+            bytes += length;
+            for (int k = 0; k < length; k++)
+                sum += body[k];
+        }
+        (void)sqlite3_reset(statement);
+    }
+    (void)clock_gettime(CLOCK_MONOTONIC, &end);
+    (void)sqlite3_finalize(statement);
+    (void)sqlite3_close(db);
+    printf("%lld %lld %.3f %u\n", (long long)rows, (long long)bytes,
+           1e3 * (double)(end.tv_sec - begin.tv_sec) + 1e-6 * (double)(end.tv_nsec - begin.tv_nsec),
+           sum);
+    return rows > 0 ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
+    if (argc >= 5 && strcmp(argv[1], "--bare") == 0)
+        return read_bare(argv[2], argv + 3, (argc - 3) / 2);
     int count = argc > 3 ? (int)strtol(argv[2], NULL, 10) : 0;
     int months = argc > 3 ? (int)strtol(argv[3], NULL, 10) : -1;
     if (count < 1 || count > METERS_MAX || months < 0) {
