@@ -27,6 +27,10 @@ int report_usage(struct report *report); // day, month, year
 // Sets span, from_ms, to_ms and date of the report `what` ("completeness" is of a day) for a --date
 // (NULL: the newest one that is over). Returns an exit status.
 int report_range(struct report *report, const char *what, const char *date);
+// The period before that of `report`, and the same one a year before; false: there is none (29
+// February, and of a year the one before is both). Everything else stays as it is in `report`.
+bool report_range_last(const struct report *report, struct report *out);
+bool report_range_year_ago(const struct report *report, struct report *out);
 
 // "2026-11-23 06:00" of the site's clock.
 const char *report_time(const struct report *report, int64_t at_ms, char text[static 20]);

@@ -90,3 +90,23 @@ int report_range(struct report *report, const char *what, const char *date)
     set_range(report, day_of_date(report, at_ms));
     return EXIT_DONE;
 }
+
+bool report_range_last(const struct report *report, struct report *out)
+{
+    *out = *report;
+    set_range(out, report->from_ms - 1);
+    return true;
+}
+
+bool report_range_year_ago(const struct report *report, struct report *out)
+{
+    int year;
+    int month;
+    int day;
+    civil_from_days(local_day(report, report->from_ms), &year, &month, &day);
+    if (report->span == 0 || (month == 2 && day == 29))
+        return false;
+    *out = *report;
+    set_range(out, day_of_date(report, days_from_civil(year - 1, month, day) * DAY_MS));
+    return true;
+}

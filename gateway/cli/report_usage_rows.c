@@ -17,11 +17,12 @@ static void flush(struct buf *out)
 // --- CSV ---
 
 #define HEADER                                                                                     \
-    "of,id,span,slot,from,to,state,version,channel,start,end,volume,unit,quality,why,expected,"    \
+    "of,id,relation,span,slot,from,to,state,version,channel,start,end,volume,unit,quality,why,"    \
+    "expected,"                                                                                    \
     "good,suspect,missing,known,unknown,peak,peak_from,load_factor"
 
 struct row {
-    const char *of, *id, *span;
+    const char *of, *id, *relation, *span;
     int slot; // -1: none
     int64_t from_ms, to_ms;
     const char *state;
@@ -33,6 +34,7 @@ static void csv_head(struct csv *csv, const struct row *row)
 {
     csv_text(csv, row->of);
     csv_text(csv, row->id);
+    csv_text(csv, row->relation);
     csv_text(csv, row->span);
     if (row->slot < 0)
         csv_nothing(csv);
@@ -115,11 +117,18 @@ static void csv_slots(struct csv *csv, struct row row, const char *span,
 static void csv_part(struct csv *csv, const struct usage_entry *entry,
                      const struct usage_part *part)
 {
-    const struct usage *usage = &entry->usage;
+    const struct usage *usage = &entry->usage[USAGE_NOW];
     for (int i = 0; i < usage->counter_count; i++) {
-        const struct row row = {"meter",  entry->meter,  span_text(usage->part_span),
-                                -1,       part->from_ms, part->to_ms,
-                                "closed", part->version, usage->counters[i].name};
+        const struct row row = {"meter",
+                                entry->meter,
+                                "this",
+                                span_text(usage->part_span),
+                                -1,
+                                part->from_ms,
+                                part->to_ms,
+                                "closed",
+                                part->version,
+                                usage->counters[i].name};
         csv_head(csv, &row);
         csv_nothings(csv, 2);
         csv_known(csv, part->counters[i].known, part->counters[i].micro);
@@ -131,11 +140,12 @@ static void csv_part(struct csv *csv, const struct usage_entry *entry,
 }
 
 static void csv_meter(struct csv *csv, const struct usage_sheet *sheet,
-                      const struct usage_entry *entry)
+                      const struct usage_entry *entry, enum usage_which which)
 {
-    const struct usage *usage = &entry->usage;
+    const struct usage *usage = &entry->usage[which];
     struct row row = {.of = "meter",
                       .id = entry->meter,
+                      .relation = report_usage_which(which),
                       .span = report_usage_span(sheet->report),
                       .slot = -1,
                       .from_ms = usage->from_ms,
@@ -159,7 +169,7 @@ static void csv_meter(struct csv *csv, const struct usage_sheet *sheet,
             csv_nothings(csv, 5);
         csv_end(csv);
     }
-    for (int i = 0; i < usage->part_count; i++)
+    for (int i = 0; i < usage->part_count && which == USAGE_NOW; i++)
         csv_part(csv, entry, &usage->parts[i]);
     if (usage->main < 0)
         return;
@@ -169,14 +179,15 @@ static void csv_meter(struct csv *csv, const struct usage_sheet *sheet,
         csv_slots(csv, row, "weekday", usage->of_weekday, 7);
 }
 
-static void csv_site(struct csv *csv, const struct usage_sheet *sheet)
+static void csv_site(struct csv *csv, const struct usage_sheet *sheet, enum usage_which which)
 {
-    const struct report *report = sheet->report;
-    const struct usage_total *site = &sheet->site;
+    const struct report *report = &sheet->ranges[which];
+    const struct usage_total *site = &sheet->site[which];
     for (int i = 0; i < site->sum_count; i++) {
         const struct usage_sum *sum = &site->sums[i];
         const struct row row = {.of = "site",
                                 .id = report->gateway,
+                                .relation = report_usage_which(which),
                                 .span = report_usage_span(report),
                                 .slot = -1,
                                 .from_ms = report->from_ms,
@@ -185,7 +196,7 @@ static void csv_site(struct csv *csv, const struct usage_sheet *sheet)
                                 .channel = sum->name};
         csv_head(csv, &row);
         csv_nothings(csv, 2);
-        csv_known(csv, sum->known > 0 && sum->unknown == 0 && !sum->overflow, sum->micro);
+        csv_known(csv, report_usage_is_whole(sum), sum->micro);
         csv_quality(csv, sum->name, sum->unknown > 0 ? QUALITY_MISSING : sum->quality, "");
         csv_reads(csv, site->expected, site->good, site->suspect, site->missing);
         if (strcmp(sum->name, sheet->site_counter) == 0)
@@ -195,6 +206,8 @@ static void csv_site(struct csv *csv, const struct usage_sheet *sheet)
         csv_end(csv);
         if (strcmp(sum->name, sheet->site_counter) == 0)
             csv_slots(csv, row, "hour-of-day", site->of_hour, 24);
+        if (strcmp(sum->name, sheet->site_counter) == 0 && report_usage_has_weekdays(report))
+            csv_slots(csv, row, "weekday", site->of_weekday, 7);
     }
 }
 
@@ -206,11 +219,12 @@ int report_usage_csv(const struct usage_sheet *sheet)
     csv_init(&csv, &out);
     (void)puts(HEADER);
     for (int i = 0; i < sheet->count && !out.failed; i++) {
-        csv_meter(&csv, sheet, &sheet->list[i]);
+        for (int which = 0; which < USAGE_WHICH_END; which++)
+            csv_meter(&csv, sheet, &sheet->list[i], (enum usage_which)which);
         flush(&out);
     }
-    if (sheet->report->meter == NULL)
-        csv_site(&csv, sheet);
+    for (int which = 0; which < USAGE_WHICH_END && sheet->report->meter == NULL; which++)
+        csv_site(&csv, sheet, (enum usage_which)which);
     flush(&out);
     int result = out.failed ? -1 : 0;
     buf_release(&out);
@@ -346,12 +360,10 @@ static void json_alerts(struct writer *writer, const struct usage_sheet *sheet, 
     writer_end(writer);
 }
 
-static void json_meter(struct writer *writer, const struct usage_sheet *sheet,
-                       const struct usage_entry *entry)
+// What the period told and the earlier ones have in common.
+static void json_usage(struct writer *writer, const struct report *report,
+                       const struct usage *usage)
 {
-    const struct usage *usage = &entry->usage;
-    writer_object(writer);
-    writer_key_text(writer, "meter", entry->meter);
     writer_key_bool(writer, "closed", usage->closed);
     writer_key_time(writer, "until", usage->reached_ms);
     if (usage->version > 0)
@@ -367,18 +379,40 @@ static void json_meter(struct writer *writer, const struct usage_sheet *sheet,
     writer_end(writer);
     if (usage->main >= 0) {
         writer_key_text(writer, "counter", usage->counters[usage->main].name);
-        json_hours(writer, sheet->report, &usage->hours, usage->of_hour, usage->of_weekday);
+        json_hours(writer, report, &usage->hours, usage->of_hour, usage->of_weekday);
     }
-    json_parts(writer, usage);
+}
+
+static void json_range(struct writer *writer, const struct report *range)
+{
+    writer_key_text(writer, "date", range->date);
+    writer_key_time(writer, "from", range->from_ms);
+    writer_key_time(writer, "to", range->to_ms);
+}
+
+static void json_meter(struct writer *writer, const struct usage_sheet *sheet,
+                       const struct usage_entry *entry)
+{
+    writer_object(writer);
+    writer_key_text(writer, "meter", entry->meter);
+    json_usage(writer, sheet->report, &entry->usage[USAGE_NOW]);
+    json_parts(writer, &entry->usage[USAGE_NOW]);
     json_alerts(writer, sheet, entry->meter);
+    for (int which = USAGE_LAST; which < USAGE_WHICH_END; which++) {
+        if (!entry->usage[which].any)
+            continue;
+        writer_key(writer, report_usage_which((enum usage_which)which));
+        writer_object(writer);
+        json_range(writer, &sheet->ranges[which]);
+        json_usage(writer, sheet->report, &entry->usage[which]);
+        writer_end(writer);
+    }
     writer_end(writer);
 }
 
-static void json_site(struct writer *writer, const struct usage_sheet *sheet)
+static void json_total(struct writer *writer, const struct usage_sheet *sheet,
+                       const struct usage_total *site)
 {
-    const struct usage_total *site = &sheet->site;
-    writer_key(writer, "site");
-    writer_object(writer);
     writer_key_int(writer, "meters", site->meters);
     writer_key_int(writer, "open", site->open);
     writer_key_int(writer, "corrected", site->corrected);
@@ -390,8 +424,7 @@ static void json_site(struct writer *writer, const struct usage_sheet *sheet)
         const struct usage_sum *sum = &site->sums[i];
         writer_key(writer, sum->name);
         writer_object(writer);
-        key_known(writer, "volume", sum->known > 0 && sum->unknown == 0 && !sum->overflow,
-                  sum->micro);
+        key_known(writer, "volume", report_usage_is_whole(sum), sum->micro);
         key_known(writer, "volume_known", sum->known > 0 && !sum->overflow, sum->micro);
         writer_key_int(writer, "known", sum->known);
         writer_key_int(writer, "unknown", sum->unknown);
@@ -403,6 +436,22 @@ static void json_site(struct writer *writer, const struct usage_sheet *sheet)
     if (sheet->site_counter[0] != '\0') {
         writer_key_text(writer, "counter", sheet->site_counter);
         json_hours(writer, sheet->report, &site->hours, site->of_hour, site->of_weekday);
+    }
+}
+
+static void json_site(struct writer *writer, const struct usage_sheet *sheet)
+{
+    writer_key(writer, "site");
+    writer_object(writer);
+    json_total(writer, sheet, &sheet->site[USAGE_NOW]);
+    for (int which = USAGE_LAST; which < USAGE_WHICH_END; which++) {
+        if (sheet->site[which].meters == 0)
+            continue;
+        writer_key(writer, report_usage_which((enum usage_which)which));
+        writer_object(writer);
+        json_range(writer, &sheet->ranges[which]);
+        json_total(writer, sheet, &sheet->site[which]);
+        writer_end(writer);
     }
     writer_end(writer);
 }
@@ -417,9 +466,7 @@ int report_usage_json(const struct usage_sheet *sheet)
     writer_object(&writer);
     writer_key_text(&writer, "report", report_usage_span(report));
     writer_key_text(&writer, "gateway", report->gateway);
-    writer_key_text(&writer, "date", report->date);
-    writer_key_time(&writer, "from", report->from_ms);
-    writer_key_time(&writer, "to", report->to_ms);
+    json_range(&writer, report);
     writer_key(&writer, "meters");
     writer_array(&writer);
     for (int i = 0; i < sheet->count && !out.failed; i++) {

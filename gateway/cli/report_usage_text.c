@@ -71,10 +71,11 @@ static const struct {
     {"report.column.meter", 22, false},       {"report.usage.column.counter", 20, false},
     {"report.usage.column.start", 16, true},  {"report.usage.column.end", 16, true},
     {"report.usage.column.volume", 16, true}, {"report.usage.column.unit", 5, false},
+    {"report.usage.column.last", 9, true},    {"report.usage.column.year", 9, true},
     {"report.usage.column.peak", 12, true},   {"report.usage.column.peak_at", 16, false},
     {"report.usage.column.load", 7, true},    {"report.column.share", 8, true},
 };
-enum { METER, COUNTER, START, END, VOLUME, UNIT, PEAK, PEAK_AT, LOAD, SHARE, COLUMNS };
+enum { METER, COUNTER, START, END, VOLUME, UNIT, LAST, YEAR, PEAK, PEAK_AT, LOAD, SHARE, COLUMNS };
 
 static void print_columns(const struct report *report)
 {
@@ -159,7 +160,7 @@ static void note_counter(struct notes *notes, const struct usage *usage,
 
 static void note_meter(struct notes *notes, const struct usage_entry *entry)
 {
-    const struct usage *usage = &entry->usage;
+    const struct usage *usage = &entry->usage[USAGE_NOW];
     char text[24];
     char at[20];
     if (!usage->closed)
@@ -183,7 +184,7 @@ static void note_meter(struct notes *notes, const struct usage_entry *entry)
 
 static void print_meter(const struct report *report, const struct usage_entry *entry)
 {
-    const struct usage *usage = &entry->usage;
+    const struct usage *usage = &entry->usage[USAGE_NOW];
     char text[DECIMAL_TEXT_MAX];
     for (int i = 0; i < usage->counter_count; i++) {
         const struct usage_counter *counter = &usage->counters[i];
@@ -194,6 +195,8 @@ static void print_meter(const struct report *report, const struct usage_entry *e
         put(END, micro_or_dash(counter->end_known, counter->end_micro, text));
         put(VOLUME, micro_or_dash(counter->known, counter->volume_micro, text));
         put(UNIT, report_usage_unit(counter->name));
+        put(LAST, report_usage_counter_change(entry, i, USAGE_LAST, text));
+        put(YEAR, report_usage_counter_change(entry, i, USAGE_YEAR_AGO, text));
         if (i == usage->main) {
             put_hours(report, &usage->hours);
             put_share(usage->good + usage->suspect, usage->expected);
@@ -221,7 +224,7 @@ static void print_meter(const struct report *report, const struct usage_entry *e
 static void print_site(const struct usage_sheet *sheet)
 {
     const struct report *report = sheet->report;
-    const struct usage_total *site = &sheet->site;
+    const struct usage_total *site = &sheet->site[USAGE_NOW];
     char text[DECIMAL_TEXT_MAX];
     for (int i = 0; i < site->sum_count; i++) {
         const struct usage_sum *sum = &site->sums[i];
@@ -231,9 +234,10 @@ static void print_site(const struct usage_sheet *sheet)
         put(COUNTER, sum->name);
         put(START, "");
         put(END, "");
-        put(VOLUME,
-            micro_or_dash(sum->known > 0 && sum->unknown == 0 && !sum->overflow, sum->micro, text));
+        put(VOLUME, micro_or_dash(report_usage_is_whole(sum), sum->micro, text));
         put(UNIT, report_usage_unit(sum->name));
+        put(LAST, report_usage_site_change(sheet, i, USAGE_LAST, text));
+        put(YEAR, report_usage_site_change(sheet, i, USAGE_YEAR_AGO, text));
         if (main) {
             put_hours(report, &site->hours);
             put_share(site->good + site->suspect, site->expected);
@@ -263,38 +267,55 @@ static void print_site(const struct usage_sheet *sheet)
 
 // --- use by hour of the day and by weekday ---
 
-static void print_slots(const struct report *report, const char *title, const char *prefix,
-                        const struct usage_slot *slots, int count)
+// The slots of the period told and of the earlier ones; NULL: there is no such period.
+static void print_slots(const struct usage_sheet *sheet, const char *title, const char *prefix,
+                        const struct usage_slot *const slots[static USAGE_WHICH_END], int count)
 {
+    const struct report *report = sheet->report;
     char text[DECIMAL_TEXT_MAX];
-    printf("\n%s\n", text_of(report, title));
+    (void)putchar('\n');
+    cell(text_of(report, title), 30, false);
+    for (int which = 0; which < USAGE_WHICH_END; which++)
+        if (slots[which] != NULL)
+            cell(sheet->ranges[which].date, 18, true);
+    (void)putchar('\n');
     for (int i = 0; i < count; i++) {
         char name[48];
-        if (slots[i].known + slots[i].unknown == 0)
+        int unknown = slots[USAGE_NOW][i].unknown;
+        if (slots[USAGE_NOW][i].known + unknown == 0)
             continue;
         if (prefix == NULL)
             (void)snprintf(name, sizeof name, "%02d:00", i);
         else
             (void)snprintf(name, sizeof name, "%s.%d", prefix, i);
-        cell(prefix == NULL ? name : text_of(report, name), 12, false);
-        report_cell(micro_or_dash(slots[i].known > 0, slots[i].micro, text), 18, true);
-        if (slots[i].unknown > 0) {
-            char number[24];
-            (void)snprintf(number, sizeof number, "%d", slots[i].unknown);
-            (void)fputs("  ", stdout);
-            print_filled(report, "report.usage.slot.unknown", (struct slot[]){{"count", number}},
-                         1);
-        }
+        cell(prefix == NULL ? name : text_of(report, name), 30, false);
+        for (int which = 0; which < USAGE_WHICH_END; which++)
+            if (slots[which] != NULL)
+                cell(micro_or_dash(slots[which][i].known > 0, slots[which][i].micro, text), 18,
+                     true);
+        (void)snprintf(text, sizeof text, "%d", unknown);
+        if (unknown > 0)
+            print_filled(report, "report.usage.slot.unknown", (struct slot[]){{"count", text}}, 1);
         (void)putchar('\n');
     }
 }
 
-static void print_use(const struct report *report, const struct usage_slot *of_hour,
-                      const struct usage_slot *of_weekday)
+// Of a meter, or (NULL) of the site.
+static void print_use(const struct usage_sheet *sheet, const struct usage_entry *entry)
 {
-    print_slots(report, "report.usage.by-hour", NULL, of_hour, 24);
-    if (report_usage_has_weekdays(report))
-        print_slots(report, "report.usage.by-weekday", "weekday", of_weekday, 7);
+    const struct usage_slot *of_hour[USAGE_WHICH_END];
+    const struct usage_slot *of_weekday[USAGE_WHICH_END];
+    for (int which = 0; which < USAGE_WHICH_END; which++) {
+        bool any = entry != NULL ? entry->usage[which].any : sheet->site[which].meters > 0;
+        of_hour[which] = entry != NULL ? entry->usage[which].of_hour : sheet->site[which].of_hour;
+        of_weekday[which] =
+            entry != NULL ? entry->usage[which].of_weekday : sheet->site[which].of_weekday;
+        if (!any)
+            of_hour[which] = of_weekday[which] = NULL;
+    }
+    print_slots(sheet, "report.usage.by-hour", NULL, of_hour, 24);
+    if (report_usage_has_weekdays(sheet->report))
+        print_slots(sheet, "report.usage.by-weekday", "weekday", of_weekday, 7);
 }
 
 // --- the parts and alerts of one meter ---
@@ -352,12 +373,12 @@ int report_usage_text(const struct usage_sheet *sheet)
     if (report->meter == NULL) {
         print_site(sheet);
         if (sheet->site_counter[0] != '\0')
-            print_use(report, sheet->site.of_hour, sheet->site.of_weekday);
+            print_use(sheet, NULL);
         return 0;
     }
-    print_parts(report, &sheet->list[0].usage);
-    if (sheet->list[0].usage.main >= 0)
-        print_use(report, sheet->list[0].usage.of_hour, sheet->list[0].usage.of_weekday);
+    print_parts(report, &sheet->list[0].usage[USAGE_NOW]);
+    if (sheet->list[0].usage[USAGE_NOW].main >= 0)
+        print_use(sheet, &sheet->list[0]);
     print_alerts(sheet);
     return 0;
 }

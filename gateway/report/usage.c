@@ -7,6 +7,7 @@
 __extension__ typedef __int128 wide;
 
 #define DAY_S 86400
+#define CHANGE_MAX 100000000 // in 1/100 percent: a million percent says nothing any more
 #define HOUR_MS INT64_C(3600000)
 
 static uint8_t worse(uint8_t a, uint8_t b)
@@ -167,11 +168,9 @@ static void slot_add(struct usage_slot *slot, bool known, int64_t micro)
 }
 
 // An hour of one meter, or of several together.
-static void hours_add(const struct gas_calendar *calendar, struct usage_hours *hours,
-                      struct usage_slot of_hour[static 24], const struct usage_part *hour,
-                      bool known, int64_t micro)
+static void hours_add(struct usage_hours *hours, const struct usage_part *hour, bool known,
+                      int64_t micro)
 {
-    slot_add(&of_hour[hour_of_day(calendar, hour->from_ms)], known, micro);
     hours->of_quality[known ? hour->quality : QUALITY_MISSING]++;
     if (!known || micro_add(hours->micro, micro, &hours->micro) != 0) {
         hours->unknown++;
@@ -205,13 +204,15 @@ void usage_add(struct usage *usage, const struct period *period, bool whole)
                                      .to_ms = period->to_ms,
                                      .quality =
                                          channel != NULL ? channel->quality : QUALITY_MISSING};
-    if (period->span == SPAN_HOUR)
-        hours_add(usage->calendar, &usage->hours, usage->of_hour, &place, known, micro);
-    else
+    if (period->span == SPAN_HOUR) {
+        slot_add(&usage->of_hour[hour_of_day(usage->calendar, period->from_ms)], known, micro);
+        hours_add(&usage->hours, &place, known, micro);
+    } else {
         slot_add(&usage->of_weekday[usage_weekday(usage->calendar, period->from_ms)], known, micro);
+    }
 }
 
-// n / d, rounded half to even; both above 0.
+// n / d, rounded half to even; n not below 0, d above.
 static int64_t divide_half_even(wide n, wide d)
 {
     wide whole = n / d;
@@ -230,6 +231,21 @@ int usage_load_factor(const struct usage_hours *hours)
     return (int)divide_half_even(mean, (wide)hours->peak_micro * hours->length_ms);
 }
 
+bool usage_change(int64_t now_micro, int64_t before_micro, int64_t *hundredths)
+{
+    if (before_micro <= 0)
+        return false;
+    wide change = ((wide)now_micro - before_micro) * 10000;
+    bool less = change < 0;
+    if (less)
+        change = -change;
+    if (change / before_micro > CHANGE_MAX)
+        return false;
+    int64_t rounded = divide_half_even(change, before_micro);
+    *hundredths = less ? -rounded : rounded;
+    return true;
+}
+
 // --- several meters ---
 
 static void total_close_hour(struct usage_total *total)
@@ -238,8 +254,7 @@ static void total_close_hour(struct usage_total *total)
         return;
     const struct usage_part place = {
         .from_ms = total->now_ms, .to_ms = total->now_to_ms, .quality = total->now_quality};
-    hours_add(total->calendar, &total->hours, total->of_hour, &place, total->now_unknown == 0,
-              total->now_micro);
+    hours_add(&total->hours, &place, total->now_unknown == 0, total->now_micro);
     total->now_known = total->now_unknown = 0;
     total->now_micro = 0;
     total->now_quality = QUALITY_GOOD;
@@ -274,6 +289,17 @@ static struct usage_sum *sum_of(struct usage_total *total, const char *name)
     return sum;
 }
 
+static void slots_merge(struct usage_slot *sums, const struct usage_slot *parts, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (micro_add(sums[i].micro, parts[i].micro, &sums[i].micro) == 0)
+            sums[i].known += parts[i].known;
+        else
+            sums[i].unknown += parts[i].known;
+        sums[i].unknown += parts[i].unknown;
+    }
+}
+
 void usage_total_meter(struct usage_total *total, const struct usage *usage)
 {
     total->meters++;
@@ -296,13 +322,10 @@ void usage_total_meter(struct usage_total *total, const struct usage *usage)
         sum->quality = worse(sum->quality, counter->quality);
         sum->overflow = sum->overflow || micro_add(sum->micro, counter->volume_micro, &sum->micro);
     }
-    for (int i = 0; i < 7; i++) {
-        struct usage_slot *slot = &total->of_weekday[i];
-        const struct usage_slot *part = &usage->of_weekday[i];
-        if (micro_add(slot->micro, part->micro, &slot->micro) == 0)
-            slot->known += part->known;
-        slot->unknown += part->unknown;
-    }
+    if (usage->main < 0 || strcmp(usage->counters[usage->main].name, total->counter) != 0)
+        return;
+    slots_merge(total->of_hour, usage->of_hour, 24);
+    slots_merge(total->of_weekday, usage->of_weekday, 7);
 }
 
 void usage_total_end(struct usage_total *total)

@@ -94,6 +94,10 @@ int usage_main_counter(const struct usage *usage);
 // thing (no hour known, or nothing flowed).
 int usage_load_factor(const struct usage_hours *hours);
 
+// How far `now` is above `before`, in 1/100 percent of `before`, rounded half to even. False where
+// that says nothing: before is not above 0, or the change has no room.
+bool usage_change(int64_t now_micro, int64_t before_micro, int64_t *hundredths);
+
 // Monday is 0: of the date that the site's clock shows.
 int usage_weekday(const struct gas_calendar *calendar, int64_t at_ms);
 
@@ -109,16 +113,15 @@ struct usage_sum {
 };
 
 struct usage_total {
-    const struct gas_calendar *calendar; // given
+    char counter[32]; // given: the counter that hours and days are of
     int meters;
     int64_t expected, good, suspect, missing;
     int corrected, open;
     uint8_t quality;
     int sum_count;
     struct usage_sum sums[2 * USAGE_COUNTERS_MAX]; // counters beyond these are not summed
-    // all meters together, hour by hour
-    struct usage_hours hours;
-    struct usage_slot of_hour[24];
+    struct usage_hours hours;                      // all meters together, hour by hour
+    struct usage_slot of_hour[24]; // each meter's, added: known and unknown count hours of meters
     struct usage_slot of_weekday[7];
     // the hour that is being summed
     int64_t now_ms, now_to_ms, now_micro;

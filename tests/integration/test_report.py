@@ -141,18 +141,42 @@ def test_a_year_adds_months_days_and_hours(state, periods):
         assert told["counters"]["volume_base"]["end"] == number(hours[-1][1]["volume_base"]["end"])
 
 
+def test_a_month_beside_the_one_before(state, periods):
+    report = parsed(run("report", "month", "--state", state, "--date", "2025-11", "--json").stdout)
+    before = parsed(run("report", "month", "--state", state, "--date", "2025-10", "--json").stdout)
+    for told, last in zip(report["meters"], before["meters"]):
+        assert told["last"]["date"] == "2025-10" and "year_ago" not in told, "nothing is stored of a year ago"
+        for key in ("counters", "peak_hour", "load_factor", "hours", "by_hour", "by_weekday", "reads", "version"):
+            assert told["last"][key] == last[key], key
+    for key in ("counters", "peak_hour", "by_hour", "by_weekday"):
+        assert report["site"]["last"][key] == before["site"][key]
+    for slot in report["site"]["by_hour"]:
+        mine = [volume for meter in ("meter-1", "meter-2", "meter-3")
+                for at, volume in oracle(periods, meter, "volume_base", report["from"], report["to"])[0]
+                if instant(at).astimezone(SHANGHAI).hour == slot["hour"]]
+        assert slot["volume"] == sum(volume for volume in mine if volume is not None) and slot["unknown"] == mine.count(None)
+    text = run("report", "month", "--state", state, "--date", "2025-11", "--language", "en").stdout
+    for told in report["meters"]:
+        now, last = (one["counters"]["volume_base"]["volume"] for one in (told, told["last"]))
+        line = next(line for line in text.splitlines() if line.startswith(told["meter"]))
+        if now is not None and last is not None:
+            change = ((now - last) * 100 / last).quantize(Decimal("0.01"), rounding="ROUND_HALF_EVEN").normalize()
+            assert f" {change:f} " in line, (change, line)
+
+
 def test_csv_has_the_same_figures(state):
     report = parsed(run("report", "month", "--state", state, "--date", "2025-11", "--json").stdout)
     rows = list(csv.DictReader(io.StringIO(run("report", "month", "--state", state, "--date", "2025-11", "--csv").stdout)))
     for told in report["meters"]:
-        mine = [row for row in rows if row["id"] == told["meter"]]
+        mine = [row for row in rows if row["id"] == told["meter"] and row["relation"] == "this"]
         whole = {row["channel"]: row for row in mine if row["span"] == "month"}
         for name, counter in told["counters"].items():
             for key, column in (("start", "start"), ("end", "end"), ("volume", "volume")):
                 assert number(whole[name][column]) == counter[key]
         days = [number(row["volume"]) for row in mine if row["span"] == "day" and row["channel"] == "volume_base"]
         assert days == [part["volumes"]["volume_base"] for part in told["parts"]]
-    assert [row["of"] for row in rows if row["span"] == "month"].count("site") == 2
+    assert [row["of"] for row in rows if row["span"] == "month" and row["relation"] == "this"].count("site") == 2
+    assert {row["relation"] for row in rows} == {"this", "last"}
 
 
 def test_both_languages_and_wrong_usage(state):

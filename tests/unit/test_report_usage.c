@@ -186,7 +186,7 @@ static void test_load_factor_is_rounded_half_to_even(void **state)
 static void test_a_site_peaks_together(void **state)
 {
     (void)state;
-    struct usage_total site = {.calendar = &calendar};
+    struct usage_total site = {.counter = "volume_base"};
     struct usage meters[2];
     // 10 + 1, 2 + 8, 9 + unknown
     const int64_t steps[3][2] = {{10, 1}, {2, 8}, {9, -1}};
@@ -216,6 +216,27 @@ static void test_a_site_peaks_together(void **state)
     assert_int_equal(site.sums[0].unknown, 1);
     assert_int_equal(site.sums[0].micro, 21);
     assert_int_equal(site.expected, 6 * 60);
+    assert_int_equal(site.of_hour[6].micro, 11); // FROM is at 06:00
+    assert_int_equal(site.of_hour[8].micro, 9);  // of one meter, and one more that is not known
+    assert_int_equal(site.of_hour[8].unknown, 1);
+}
+
+static void test_a_change_is_rounded_or_not_told(void **state)
+{
+    (void)state;
+    int64_t change = 77;
+    assert_true(usage_change(150, 100, &change) && change == 5000);
+    assert_true(usage_change(97, 100, &change) && change == -300);
+    assert_true(usage_change(0, 100, &change) && change == -10000);
+    assert_true(usage_change(20001, 20000, &change) && change == 0);  // 0.5
+    assert_true(usage_change(20003, 20000, &change) && change == 2);  // 1.5
+    assert_true(usage_change(19997, 20000, &change) && change == -2); // -1.5
+    int64_t large = INT64_C(9000000000000000000);
+    assert_true(usage_change(large, large / 3, &change) && change == 20000);
+    change = 77;
+    assert_false(usage_change(5, 0, &change)); // nothing before: no percentage
+    assert_false(usage_change(large, 1, &change));
+    assert_int_equal(change, 77);
 }
 
 int main(void)
@@ -227,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_an_exchange_is_no_gas),
         cmocka_unit_test(test_load_factor_is_rounded_half_to_even),
         cmocka_unit_test(test_a_site_peaks_together),
+        cmocka_unit_test(test_a_change_is_rounded_or_not_told),
     };
     random_start("test_report_usage");
     return cmocka_run_group_tests(tests, calendar_setup, NULL);
