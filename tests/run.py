@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,7 +22,8 @@ SANITIZERS = {
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "LSAN_OPTIONS": f"suppressions={ROOT}/tests/lsan.supp:print_suppressions=0",
 }
-UNIT_LIMIT_S = 300  # of one unit test program
+UNIT_LIMIT_S = 600  # of one unit test program
+WORKERS = 2         # unit test programs side by side
 AGAIN_MAX = 5       # tests that are run once more; where more failed it is no hiccup
 
 
@@ -30,19 +32,28 @@ class Count:
         self.passed = self.failed = self.skipped = 0
 
 
+def run_program(program):
+    """Runs one unit test program; its output and exit status."""
+    try:
+        result = subprocess.run([program], cwd=ROOT, capture_output=True, text=True, errors="replace",
+                                timeout=UNIT_LIMIT_S, env={**os.environ, **SANITIZERS}, check=False)
+        return result.stdout + result.stderr, result.returncode
+    except subprocess.TimeoutExpired as late:
+        return f"{late}", -1
+
+
 def run_unit(build, pattern, count):
-    programs = sorted(p for p in (build / "unit").glob("test_*") if p.suffix == "")
-    for program in programs:
-        if pattern and pattern not in program.name:
-            continue
-        if not (ROOT / "tests/unit" / (program.name + ".c")).exists():
-            continue  # left over from an older tree
-        try:
-            result = subprocess.run([program], cwd=ROOT, capture_output=True, text=True, errors="replace",
-                                    timeout=UNIT_LIMIT_S, env={**os.environ, **SANITIZERS}, check=False)
-            output, status = result.stdout + result.stderr, result.returncode
-        except subprocess.TimeoutExpired as late:
-            output, status = f"{late}", -1
+    """Two programs at a time: most of them wait for something."""
+    programs = [p for p in sorted((build / "unit").glob("test_*"))
+                if p.suffix == "" and pattern in p.name
+                and (ROOT / "tests/unit" / (p.name + ".c")).exists()]  # else left over from an older tree
+    with ThreadPoolExecutor(WORKERS) as pool:
+        ended = zip(programs, pool.map(run_program, programs))
+        tell_unit(ended, count)
+
+
+def tell_unit(ended, count):
+    for program, (output, status) in ended:
         passed = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", output))
         failed = sum(int(n) for n in re.findall(r"\[  FAILED  \].*?(\d+) test\(s\), listed", output))
         skipped = sum(int(n) for n in re.findall(r"\[  SKIPPED \] (\d+) test", output))

@@ -211,7 +211,8 @@ static void test_steady_failure(void **state)
     fake_broker_rule(broker, one_then_close, &count);
     pass_connections(2);
     connections = connections_in(HOUR_MS / 6);
-    assert_in_range(connections, 4, 40); // 40 s each, and none for a look
+    assert_in_range(connections, 0, 40); // 40 s each, and none for a look
+    pass_connections(4);                 // and it goes on, as soon as the machine lets it
     fake_broker_rule(broker, NULL, NULL);
     pass_until_acknowledged(ROWS);
 }
