@@ -1,16 +1,16 @@
 """Makes a fixture of an earlier store: usage: make.py METERGATE OUT_FOLDER NAME
 
-METERGATE is the program of the version, built from its commit. It polls simulated meters for two minutes, one of which is
+METERGATE is the program of the version, built from its commit. It polls simulated meters until two minutes are closed, one of which is
 silent, with a broker that is not there, so that everything waits; then its store becomes SQL text, and what it exports itself
 the CSV beside it.
 """
+import csv
 import json
 import os
 import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -20,9 +20,17 @@ from lib import fuxin  # noqa: E402
 from lib.meter import Meters  # noqa: E402
 from lib.ports import free_port  # noqa: E402
 from lib.site import Site  # noqa: E402
+from lib.wait import wait_until  # noqa: E402
+
+PERIODS = 2  # of a minute
 
 
-def poll(program, folder, seconds):
+def periods(program, state):
+    done = subprocess.run([program, "export", "periods", "--state", state], capture_output=True, text=True, check=False)
+    return len({(row["from"], row["to"]) for row in csv.DictReader(done.stdout.splitlines())})
+
+
+def poll(program, folder):
     meters = Meters()
     bus = meters.tcp([1, 2, 3])
     for unit in (1, 2, 3):
@@ -36,7 +44,7 @@ def poll(program, folder, seconds):
     config.write_text(site.text())
     command = [program, "run", "--config", config, "--state", state, "--no-web", "--profiles", ROOT / "drivers" / "profiles"]
     gateway = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    time.sleep(seconds)
+    wait_until(lambda: periods(program, state) >= PERIODS, 300, "the minutes close", interval_s=2)
     subprocess.run([program, "user", "add", "ann", "--role", "leader", "--state", state], input="twelve letters\n", text=True,
                    check=True, stdout=subprocess.DEVNULL)
     gateway.terminate()
@@ -48,7 +56,7 @@ def poll(program, folder, seconds):
 def main():
     program, out, name = Path(sys.argv[1]).resolve(), Path(sys.argv[2]), sys.argv[3]
     with tempfile.TemporaryDirectory() as folder:
-        state = poll(program, Path(folder), 130)
+        state = poll(program, Path(folder))
         for what in ("readings", "periods", "alerts", "audit"):
             done = subprocess.run([program, "export", what, "--state", state], check=True, capture_output=True)
             (out / f"{name}-{what}.csv").write_bytes(done.stdout)
