@@ -1,5 +1,5 @@
 // Accounts of people: name, role and the hash of the password.
-#include "store/query.h"
+#include "store/chain.h"
 
 #include <string.h>
 
@@ -23,7 +23,8 @@ enum role role_find(const char *text)
 int store_account_put(struct store *store, const struct account *account, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_ACCOUNT_PUT,
+    if (register_change(store, err) != 0 ||
+        query_begin(&query, store, SLOT_ACCOUNT_PUT,
                     "INSERT INTO account VALUES (?1, ?2, ?3)"
                     " ON CONFLICT DO UPDATE SET role = ?2, hash = ?3",
                     err) != 0)
@@ -37,7 +38,8 @@ int store_account_put(struct store *store, const struct account *account, struct
 int store_account_remove(struct store *store, const char *name, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_ACCOUNT_REMOVE, "DELETE FROM account WHERE name = ?1",
+    if (register_change(store, err) != 0 ||
+        query_begin(&query, store, SLOT_ACCOUNT_REMOVE, "DELETE FROM account WHERE name = ?1",
                     err) != 0)
         return -1;
     query_text(&query, name);

@@ -6,10 +6,11 @@
 #include <string.h>
 
 static const char *const names[CHAINS_END] = {
-    [SPAN_1MIN] = "period-1min",   [SPAN_5MIN] = "period-5min", [SPAN_15MIN] = "period-15min",
-    [SPAN_30MIN] = "period-30min", [SPAN_HOUR] = "period-hour", [SPAN_DAY] = "period-day",
-    [SPAN_MONTH] = "period-month", [CHAIN_ALERT] = "alert",     [CHAIN_GAP] = "gap",
-    [CHAIN_READING] = "reading",   [CHAIN_REMOVED] = "removed"};
+    [SPAN_1MIN] = "period-1min",   [SPAN_5MIN] = "period-5min",  [SPAN_15MIN] = "period-15min",
+    [SPAN_30MIN] = "period-30min", [SPAN_HOUR] = "period-hour",  [SPAN_DAY] = "period-day",
+    [SPAN_MONTH] = "period-month", [CHAIN_ALERT] = "alert",      [CHAIN_GAP] = "gap",
+    [CHAIN_READING] = "reading",   [CHAIN_REMOVED] = "removed",  [CHAIN_LEDGER] = "ledger",
+    [CHAIN_REVISION] = "revision", [CHAIN_REGISTER] = "register"};
 
 // Columns that a later step of the schema adds are not covered: old rows have them too.
 const struct chained chained_tables[CHAINED_TABLES] = {
@@ -27,7 +28,15 @@ const struct chained chained_tables[CHAINED_TABLES] = {
     [CHAINED_GAP] = {"gap", "gap",
                      "SELECT id, 9, link, hash, of_lane, first, last, reason, from_ms, to_ms,"
                      " at_ms, lane, seq FROM gap",
-                     SLOT_CHAIN_GAP, SLOT_CHAIN_GAP_PUT}};
+                     SLOT_CHAIN_GAP, SLOT_CHAIN_GAP_PUT},
+    [CHAINED_LEDGER] = {"ledger", "ledger",
+                        "SELECT id, 12, link, hash, meter, from_ms, version, to_ms, at_ms, lane,"
+                        " seq, replaces_lane, replaces_seq, last_alert, last_live, last_backfill,"
+                        " body FROM ledger",
+                        SLOT_CHAIN_LEDGER, SLOT_CHAIN_LEDGER_PUT},
+    [CHAINED_REVISION] = {"revision", "revision",
+                          "SELECT number, 13, link, hash, revision, text, who, at_ms FROM revision",
+                          SLOT_CHAIN_REVISION, SLOT_CHAIN_REVISION_PUT}};
 
 const char *chain_text(int chain)
 {
@@ -161,7 +170,7 @@ static int row_hash(struct store *store, const struct chained *chained, int64_t 
 {
     struct query query;
     char sql[512];
-    (void)snprintf(sql, sizeof sql, "%s WHERE %sid = ?1", chained->rows,
+    (void)snprintf(sql, sizeof sql, "%s WHERE %srowid = ?1", chained->rows,
                    chained == &chained_tables[CHAINED_CHANGE] ? "c." : "");
     if (query_begin(&query, store, chained->one, sql, err) != 0)
         return -1;
@@ -187,7 +196,7 @@ int chain_add(struct store *store, enum chain_table table, int64_t id, struct er
     char sql[128];
     if (row_hash(store, chained, id, &chain, &state, err) != 0)
         return -1;
-    (void)snprintf(sql, sizeof sql, "UPDATE %s SET link = ?2, hash = ?3 WHERE id = ?1",
+    (void)snprintf(sql, sizeof sql, "UPDATE %s SET link = ?2, hash = ?3 WHERE rowid = ?1",
                    chained->table);
     if (query_begin(&query, store, chained->put, sql, err) != 0)
         return -1;
@@ -238,8 +247,33 @@ int chain_begin_all(struct store *store, struct err *err)
     char stream[UUID_SIZE];
     if (chain_stream(store, stream, err) != 0)
         return -1;
-    for (int chain = 1; chain < CHAINS_END; chain++)
+    for (int chain = 1; chain <= CHAIN_REMOVED; chain++)
         if (begin_one(store, stream, chain, begun[chain], err) != 0)
             return -1;
     return 0;
+}
+
+// Ledgers that are there already stand in no chain, like other rows before; revisions are few, and
+// all of them go into theirs. What was said of the account of what went holds no more.
+int chain_begin_ledgers(struct store *store, struct err *err)
+{
+    static const char ledger[] = "SELECT coalesce(max(id), 0) FROM ledger";
+    char stream[UUID_SIZE];
+    struct chain_state state;
+    int64_t revisions = 0;
+    if (chain_stream(store, stream, err) != 0 ||
+        begin_one(store, stream, CHAIN_LEDGER, ledger, err) != 0 ||
+        begin_one(store, stream, CHAIN_REVISION, NULL, err) != 0 ||
+        begin_one(store, stream, CHAIN_REGISTER, NULL, err) != 0 ||
+        store_ask(store, "SELECT coalesce(max(number), 0) FROM revision", &revisions, err) != 0)
+        return -1;
+    for (int64_t number = 1; number <= revisions; number++)
+        if (chain_add(store, CHAINED_REVISION, number, err) != 0)
+            return -1;
+    if (state_read(store, CHAIN_REMOVED, &state, err) != 0 ||
+        chain_count_removed(store, state.number > 0, err) != 0 ||
+        state_read(store, CHAIN_REGISTER, &state, err) != 0 ||
+        register_hash(store, ++state.number, state.hash, err) != 0)
+        return -1;
+    return chain_move(store, CHAIN_REGISTER, &state, err);
 }

@@ -3,7 +3,8 @@
 // newest of both (its head). Inside of store/.
 //
 // Closed periods have a chain for each span, because retention takes each span at its own age;
-// alert changes (with what never changes of their alert) and gaps have one each.
+// alert changes (with what never changes of their alert), gaps, ledgers and revisions of the
+// configuration have one each.
 //
 // Retention may take any row. The hash of the last of each run of rows that went stays behind as a
 // hole, so that the rows after it can still be checked; CHAIN_REMOVED is no chain, but the number
@@ -22,17 +23,32 @@ enum chain {
     CHAIN_ALERT = 8,
     CHAIN_GAP = 9,
     CHAIN_READING = 10, // reading_chain.h
-    CHAIN_REMOVED = 11
+    CHAIN_REMOVED = 11,
+    CHAIN_LEDGER = 12,
+    CHAIN_REVISION = 13,
+    CHAIN_REGISTER = 14 // no chain either: register_add (below)
 };
-#define CHAINS_END 12
+#define CHAINS_END 15
 const char *chain_text(int chain); // "period-hour", "alert" …; NULL: there is no such chain
 int chain_find(const char *name);  // 0: none
+// No chain of rows, but a hash over how something is now: an older one cannot be looked for.
+static inline bool chain_is_state(int chain)
+{
+    return chain == CHAIN_REMOVED || chain == CHAIN_REGISTER;
+}
 
 // A table whose rows stand in chains.
-enum chain_table { CHAINED_PERIOD, CHAINED_CHANGE, CHAINED_GAP, CHAINED_TABLES };
+enum chain_table {
+    CHAINED_PERIOD,
+    CHAINED_CHANGE,
+    CHAINED_GAP,
+    CHAINED_LEDGER,
+    CHAINED_REVISION,
+    CHAINED_TABLES
+};
 struct chained {
     const char *table, *row;
-    const char *rows; // columns id, chain, link, hash and what the hash covers
+    const char *rows; // columns rowid, chain, link, hash and what the hash covers
     enum slot one, put;
 };
 extern const struct chained chained_tables[CHAINED_TABLES];
@@ -75,7 +91,21 @@ int chain_removed_hash(struct store *store, int64_t number, uint8_t hash[static 
 
 // Name of the stream that all chains begin with, before the store is open.
 int chain_stream(struct store *store, char stream[static UUID_SIZE], struct err *err);
-// The step of the schema that begins the chains.
+// The steps of the schema that begin the chains.
 int chain_begin_all(struct store *store, struct err *err);
+int chain_begin_ledgers(struct store *store, struct err *err);
+
+// --- the register: accounts, settings, meters, decoders, series ---
+// Small tables whose rows change in place. No chain of rows can say how they are now, so one hash
+// over all of them stands in the place of a head, and the number counts the rounds that changed
+// them. It goes into seals and to head office like the heads.
+
+// Before a change of one of these tables, in the open round. What is there must agree with the hash
+// before: otherwise the hash is left as it is, so that no later change hides that one.
+int register_change(struct store *store, struct err *err);
+// The round is about to be committed.
+int register_commit(struct store *store, struct err *err);
+int register_hash(struct store *store, int64_t number, uint8_t hash[static AUDIT_HASH_SIZE],
+                  struct err *err);
 
 #endif

@@ -34,19 +34,21 @@ int store_heads(struct store *store, struct store_heads *out, struct err *err)
 }
 
 // "NAME NUMBER" of each chain but the audit chain, then the hash over their names, numbers and
-// hashes as they are printed, then that of what retention took, where it took any. The numbers tell
-// verify up to where each chain is covered.
+// hashes as they are printed, then those of what is no chain (chain_is_state), where there is any.
+// The numbers tell verify up to where each chain is covered.
 static int seal_text(const struct store_heads *heads, char *detail, size_t size, struct err *err)
 {
     char all[HEADS_MAX * 128] = "";
-    const char *removed = "";
+    char states[2 * (HASH_TEXT_SIZE + 1)] = "";
     size_t length = 0;
+    size_t state_length = 0;
     size_t used = 0;
     detail[0] = '\0';
     for (int i = 1; i < heads->count; i++) {
         const struct chain_head *head = &heads->list[i];
-        if (chain_find(head->name) == CHAIN_REMOVED)
-            removed = head->hash;
+        if (chain_is_state(chain_find(head->name)))
+            state_length += (size_t)snprintf(states + state_length, sizeof states - state_length,
+                                             " %s", head->hash);
         else
             length += (size_t)snprintf(all + length, sizeof all - length, "%s %" PRId64 " %s\n",
                                        head->name, head->number, head->hash);
@@ -57,12 +59,11 @@ static int seal_text(const struct store_heads *heads, char *detail, size_t size,
     uint8_t hash[AUDIT_HASH_SIZE];
     if (EVP_Digest(all, length, hash, NULL, EVP_sha256(), NULL) != 1)
         return err_set(err, "out of memory for a check sum");
-    if (used + 2 * HASH_TEXT_SIZE > size)
+    if (used + HASH_TEXT_SIZE + state_length > size)
         return err_set(err, "the heads of %d chains do not fit into a record", heads->count);
     hash_print(hash, detail + used);
-    if (removed[0] != '\0')
-        (void)snprintf(detail + used + HASH_TEXT_SIZE - 1, size - used - HASH_TEXT_SIZE + 1, " %s",
-                       removed);
+    (void)snprintf(detail + used + HASH_TEXT_SIZE - 1, size - used - HASH_TEXT_SIZE + 1, "%s",
+                   states);
     return 0;
 }
 

@@ -134,6 +134,11 @@ enum slot {
     SLOT_HOLES,
     SLOT_READING_CHAIN_ADD,
     SLOT_READING_CHAIN_OF,
+    SLOT_CHAIN_LEDGER,
+    SLOT_CHAIN_LEDGER_PUT,
+    SLOT_CHAIN_REVISION,
+    SLOT_CHAIN_REVISION_PUT,
+    SLOT_REGISTER,
     SLOT_SEAL_FIND,
     SLOT_NEWEST,
     SLOT_UNDATED_ADD,
@@ -169,11 +174,14 @@ struct store {
     int meter_count;
     struct reading_chain *reading_chain; // the writer's; NULL until it is needed
     bool readings_unchained;             // while they are migrated: the chain begins after them
-    int64_t chain_left; // rows that retention took in this round and the chains do not count yet
-    int64_t damaged;    // rows left out
-    bool is_damaged;    // the file is not usable any more
-    bool disk_failed;   // an I/O error
-    bool saw_damage;    // an error of the disk, of the file's form or of its tables
+    int64_t chain_left;    // rows that retention took in this round and the chains do not count yet
+    bool has_register;     // the schema is new enough for one
+    bool register_changed; // in this round
+    bool register_complained; // it does not agree, and the log has it
+    int64_t damaged;          // rows left out
+    bool is_damaged;          // the file is not usable any more
+    bool disk_failed;         // an I/O error
+    bool saw_damage;          // an error of the disk, of the file's form or of its tables
 };
 
 #define STORE_BUSY_MS 2000 // waiting for another connection's lock

@@ -1,7 +1,7 @@
 // What decodes stored words: the profile's text, and the units and the word order that the meter
 // entry set. A profile
 // that is edited later does not change what was stored before.
-#include "store/query.h"
+#include "store/chain.h"
 
 #include "drivers/archive.h"
 
@@ -90,7 +90,8 @@ static int decoder_add(struct store *store, const uint8_t *hash, const struct pr
                        const char *units, int *revision, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_DECODER_ADD,
+    if (register_change(store, err) != 0 ||
+        query_begin(&query, store, SLOT_DECODER_ADD,
                     "INSERT INTO decoder(hash, name, profile, units) VALUES (?1, ?2, ?3, ?4)",
                     err) != 0)
         return -1;

@@ -152,3 +152,80 @@ int leave_end(struct store *store, struct leaving *leaving, struct err *err)
             return -1;
     return chain_left(store, err) != 0 ? -1 : name_lost(store, leaving, err);
 }
+
+int leave_rows(struct store *store, struct leaving *leaving, enum slot slot, const char *sql,
+               int64_t key, int chain, struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, store, slot, sql, err) != 0)
+        return -1;
+    query_int(&query, key);
+    int more;
+    while ((more = query_row(&query, err)) == 1) {
+        if (leave_message(store, leaving, query_get_int(&query, 0), query_get_int(&query, 1),
+                          query_get_int(&query, 2), err) != 0 ||
+            chain_leave_row(&query, chain, 3, err) != 0) {
+            query_end(&query);
+            return -1;
+        }
+    }
+    return more;
+}
+
+// --- a step ---
+
+static int numbers_find(struct store *store, const struct leaving *leaving,
+                        const struct leaving_kind *kind, int64_t before_ms, int64_t *list, int max,
+                        struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, store, kind->slot, kind->sql, err) != 0)
+        return -1;
+    query_int(&query, before_ms);
+    query_int(&query, max);
+    leave_bind(&query, leaving);
+    int count = 0;
+    int more;
+    while ((more = query_row(&query, err)) == 1)
+        list[count++] = query_get_int(&query, 0);
+    return more == 0 ? count : -1;
+}
+
+static int step_do(struct store *store, const struct leaving_kind *kind,
+                   const struct store_shed *shed, struct leaving *leaving, struct err *err)
+{
+    int64_t *list = calloc((size_t)shed->max, sizeof *list);
+    if (list == NULL)
+        return err_set(err, "out of memory");
+    int count = numbers_find(store, leaving, kind, shed->before_ms, list, shed->max, err);
+    int result = count;
+    for (int i = 0; i < count && result >= 0; i++)
+        if (kind->remove(store, list[i], leaving, err) != 0)
+            result = -1;
+    free(list);
+    return result;
+}
+
+int leave_shed(struct store *store, const struct leaving_kind *kind, struct store_shed *shed,
+               struct err *err)
+{
+    struct leaving leaving;
+    if (shed->max <= 0)
+        return 0;
+    if (leave_begin(store, shed->unsent, shed->now_ms, &leaving, err) != 0)
+        return -1;
+    int count = step_do(store, kind, shed, &leaving, err);
+    int named = count < 0 ? -1 : leave_end(store, &leaving, err);
+    leave_release(&leaving);
+    if (named < 0)
+        return -1;
+    shed->messages += named;
+    return count;
+}
+
+int leave_old(struct store *store, const struct leaving_kind *kind, int64_t before_ms, int max,
+              struct err *err)
+{
+    struct store_shed kept = {.unsent = false, .before_ms = before_ms, .max = max};
+    return before_ms <= 0 ? 0 : leave_shed(store, kind, &kept, err);
+}

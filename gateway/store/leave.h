@@ -41,5 +41,21 @@ int leave_message(struct store *store, struct leaving *leaving, int64_t lane, in
 // Writes counts and gaps. Returns how many messages were named by gaps, -1.
 int leave_end(struct store *store, struct leaving *leaving, struct err *err);
 void leave_release(struct leaving *leaving);
+// Removes rows with their messages and their places in a chain: a DELETE of one key that returns
+// lane, seq, instant, link, hash.
+int leave_rows(struct store *store, struct leaving *leaving, enum slot slot, const char *sql,
+               int64_t key, int chain, struct err *err);
+
+// --- a whole step, of what leaves one by one ---
+struct leaving_kind {
+    enum slot slot;
+    const char *sql; // numbers; ?1: before, ?2: how many, ?3 to ?8: leave_bind
+    int (*remove)(struct store *store, int64_t number, struct leaving *leaving, struct err *err);
+};
+// Retention, and making room. Return how many went, -1.
+int leave_old(struct store *store, const struct leaving_kind *kind, int64_t before_ms, int max,
+              struct err *err);
+int leave_shed(struct store *store, const struct leaving_kind *kind, struct store_shed *shed,
+               struct err *err);
 
 #endif

@@ -1,10 +1,9 @@
 // The completeness ledger: one row for each meter, gas day and version. A row never changes, so its
 // message reads the same for ever.
+#include "store/chain.h"
 #include "store/leave.h"
-#include "store/query.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 // The version before: 0 when there is none.
@@ -97,6 +96,8 @@ int store_ledger_put(struct store *store, int meter_number, const struct ledger 
         ledger_insert(store, meter_number, ledger, at_ms, &before, lane, seq, last, err) != 0)
         return -1;
     int64_t row = sqlite3_last_insert_rowid(store->db);
+    if (chain_add(store, CHAINED_LEDGER, row, err) != 0)
+        return -1;
     if (send && outbox_point(store, lane, seq, MESSAGE_COMPLETENESS, row, at_ms, err) != 0)
         return -1;
     return 1;
@@ -215,76 +216,30 @@ int store_ledgers(struct store *store, const char *meter, int64_t from_ms, int64
 
 // --- retention ---
 
-struct old {
-    int64_t row, lane, seq, from_ms;
-};
+static int ledger_remove(struct store *store, int64_t row, struct leaving *leaving, struct err *err)
+{
+    return leave_rows(store, leaving, SLOT_LEDGER_REMOVE,
+                      "DELETE FROM ledger WHERE id = ?1 RETURNING lane, seq, from_ms, link, hash",
+                      row, CHAIN_LEDGER, err);
+}
 
 // Rows of days that have no version which must still be sent; the newest day of a meter stays.
-static const char old_rows[] =
-    "SELECT id, lane, seq, from_ms FROM ledger AS l WHERE from_ms < ?1"
+static const struct leaving_kind ledgers = {
+    SLOT_LEDGER_OLD,
+    "SELECT id FROM ledger AS l WHERE from_ms < ?1"
     " AND from_ms < (SELECT max(from_ms) FROM ledger WHERE meter = l.meter)"
     " AND NOT EXISTS (SELECT 1 FROM ledger AS v WHERE v.meter = l.meter"
     " AND v.from_ms = l.from_ms AND " LEAVE_STAYS(
         "v.lane", "v.seq", "?3", "?4", "?5", "?6", "?7",
         "?8") ")"
-              " ORDER BY from_ms, meter, version DESC LIMIT ?2";
-
-static int old_find(struct store *store, const struct leaving *leaving, int64_t before_ms,
-                    struct old *list, int max, struct err *err)
-{
-    struct query query;
-    if (query_begin(&query, store, SLOT_LEDGER_OLD, old_rows, err) != 0)
-        return -1;
-    query_int(&query, before_ms);
-    query_int(&query, max);
-    leave_bind(&query, leaving);
-    int count = 0;
-    int more;
-    while ((more = query_row(&query, err)) == 1)
-        list[count++] = (struct old){query_get_int(&query, 0), query_get_int(&query, 1),
-                                     query_get_int(&query, 2), query_get_int(&query, 3)};
-    return more == 0 ? count : -1;
-}
-
-static int ledger_remove(struct store *store, int64_t row, struct err *err)
-{
-    return query_do(store, SLOT_LEDGER_REMOVE, "DELETE FROM ledger WHERE id = ?1",
-                    (const int64_t[]){row}, 1, err);
-}
-
-static int outages_remove(struct store *store, int64_t before_ms, struct err *err)
-{
-    return query_do(store, SLOT_OUTAGE_REMOVE, "DELETE FROM outage WHERE to_ms < ?1",
-                    (const int64_t[]){before_ms}, 1, err);
-}
-
-static int old_remove(struct store *store, struct leaving *leaving, const struct old *list,
-                      int count, struct err *err)
-{
-    for (int i = 0; i < count; i++)
-        if (ledger_remove(store, list[i].row, err) != 0 ||
-            leave_message(store, leaving, list[i].lane, list[i].seq, list[i].from_ms, err) != 0)
-            return -1;
-    return count;
-}
+              " ORDER BY from_ms, meter, version DESC LIMIT ?2",
+    ledger_remove};
 
 int store_ledger_retain(struct store *store, int64_t before_ms, int max, struct err *err)
 {
-    struct leaving leaving;
-    if (before_ms <= 0 || max <= 0)
-        return 0;
-    if (leave_begin(store, false, 0, &leaving, err) != 0)
+    int count = leave_old(store, &ledgers, before_ms, max, err);
+    if (count > 0 && query_do(store, SLOT_OUTAGE_REMOVE, "DELETE FROM outage WHERE to_ms < ?1",
+                              (const int64_t[]){before_ms}, 1, err) != 0)
         return -1;
-    struct old *list = calloc((size_t)max, sizeof *list);
-    int count = list != NULL ? old_find(store, &leaving, before_ms, list, max, err)
-                             : err_set(err, "out of memory");
-    if (list != NULL && count > 0)
-        count = old_remove(store, &leaving, list, count, err);
-    if (count > 0 && outages_remove(store, before_ms, err) != 0)
-        count = -1;
-    if (count >= 0 && leave_end(store, &leaving, err) < 0)
-        count = -1;
-    free(list);
-    leave_release(&leaving);
     return count;
 }

@@ -1,5 +1,5 @@
 // Numbers of meters, and which meter has stood there since when.
-#include "store/query.h"
+#include "store/chain.h"
 
 #include <stdlib.h>
 
@@ -44,8 +44,9 @@ int store_meter(struct store *store, const char *id, int64_t now_ms, int *number
                        store->path, METERS_MAX, id);
     }
     struct query query;
-    if (query_begin(&query, store, SLOT_METER_ADD, "INSERT INTO meter VALUES (?1, ?2, ?3)", err) !=
-        0)
+    if (register_change(store, err) != 0 ||
+        query_begin(&query, store, SLOT_METER_ADD, "INSERT INTO meter VALUES (?1, ?2, ?3)", err) !=
+            0)
         return -1;
     query_int(&query, last + 1);
     query_text(&query, id);
@@ -61,7 +62,8 @@ int store_series_add(struct store *store, int meter_number, int64_t from_ms, con
                      struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_SERIES_ADD,
+    if (register_change(store, err) != 0 ||
+        query_begin(&query, store, SLOT_SERIES_ADD,
                     "INSERT INTO series VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET serial = ?3",
                     err) != 0)
         return -1;

@@ -155,6 +155,9 @@ static const struct step {
      " from_ms INTEGER NOT NULL, PRIMARY KEY(span, meter)) STRICT, WITHOUT ROWID;"
      "INSERT INTO period_newest SELECT span, meter, max(from_ms) FROM period GROUP BY span, meter;",
      NULL},
+    {"ALTER TABLE ledger ADD COLUMN link INTEGER; ALTER TABLE ledger ADD COLUMN hash BLOB;"
+     "ALTER TABLE revision ADD COLUMN link INTEGER; ALTER TABLE revision ADD COLUMN hash BLOB;",
+     chain_begin_ledgers},
 };
 #define VERSION_KNOWN ((int64_t)(sizeof steps / sizeof steps[0]))
 
@@ -205,6 +208,7 @@ int store_migrate(struct store *store, struct err *err)
     for (; version < VERSION_KNOWN; version++)
         if (step_run(store, version, err) != 0)
             return err_add(err, "bringing the store to version %" PRId64, version + 1);
+    store->has_register = true;
     return 0;
 }
 

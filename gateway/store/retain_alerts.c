@@ -5,90 +5,21 @@
 #include "store/leave.h"
 #include "store/reading_find.h"
 
-#include <stdlib.h>
-
-struct kind {
-    enum slot slot;
-    const char *sql; // ?1: before, ?2: how many, ?3 to ?8: leave_bind
-    int (*remove)(struct store *store, int64_t number, struct leaving *leaving, struct err *err);
-};
-
-static int numbers_find(struct store *store, const struct leaving *leaving, const struct kind *kind,
-                        int64_t before_ms, int64_t *list, int max, struct err *err)
-{
-    struct query query;
-    if (query_begin(&query, store, kind->slot, kind->sql, err) != 0)
-        return -1;
-    query_int(&query, before_ms);
-    query_int(&query, max);
-    leave_bind(&query, leaving);
-    int count = 0;
-    int more;
-    while ((more = query_row(&query, err)) == 1)
-        list[count++] = query_get_int(&query, 0);
-    return more == 0 ? count : -1;
-}
-
-// How many went, -1.
-static int step_do(struct store *store, const struct kind *kind, int64_t before_ms, int max,
-                   struct leaving *leaving, struct err *err)
-{
-    int64_t *list = calloc((size_t)max, sizeof *list);
-    if (list == NULL)
-        return err_set(err, "out of memory");
-    int count = numbers_find(store, leaving, kind, before_ms, list, max, err);
-    int result = count;
-    for (int i = 0; i < count && result >= 0; i++)
-        if (kind->remove(store, list[i], leaving, err) != 0)
-            result = -1;
-    free(list);
-    return result;
-}
-
-static int retain(struct store *store, const struct kind *kind, int64_t before_ms, int max,
-                  struct err *err)
-{
-    struct leaving leaving;
-    if (before_ms <= 0 || max <= 0)
-        return 0;
-    if (leave_begin(store, false, 0, &leaving, err) != 0)
-        return -1;
-    int count = step_do(store, kind, before_ms, max, &leaving, err);
-    if (count >= 0 && leave_end(store, &leaving, err) < 0)
-        count = -1;
-    leave_release(&leaving);
-    return count;
-}
-
 // --- alerts ---
 
 static int alert_remove(struct store *store, int64_t number, struct leaving *leaving,
                         struct err *err)
 {
-    struct query query;
-    if (query_begin(&query, store, SLOT_ALERT_CHANGES_REMOVE,
-                    "DELETE FROM alert_change WHERE alert = ?1"
-                    " RETURNING lane, seq, at_ms, link, hash",
-                    err) != 0)
+    if (leave_rows(store, leaving, SLOT_ALERT_CHANGES_REMOVE,
+                   "DELETE FROM alert_change WHERE alert = ?1"
+                   " RETURNING lane, seq, at_ms, link, hash",
+                   number, CHAIN_ALERT, err) != 0)
         return -1;
-    query_int(&query, number);
-    int more;
-    while ((more = query_row(&query, err)) == 1) {
-        if (leave_message(store, leaving, query_get_int(&query, 0), query_get_int(&query, 1),
-                          query_get_int(&query, 2), err) != 0 ||
-            chain_leave_row(&query, CHAIN_ALERT, 3, err) != 0) {
-            query_end(&query);
-            return -1;
-        }
-    }
-    if (more < 0 || query_begin(&query, store, SLOT_ALERT_REMOVE,
-                                "DELETE FROM alert WHERE number = ?1", err) != 0)
-        return -1;
-    query_int(&query, number);
-    return query_run(&query, err);
+    return query_do(store, SLOT_ALERT_REMOVE, "DELETE FROM alert WHERE number = ?1",
+                    (const int64_t[]){number}, 1, err);
 }
 
-static const struct kind alerts = {
+static const struct leaving_kind alerts = {
     SLOT_ALERT_OLD,
     "SELECT number FROM alert WHERE closed_ms < ?1 AND number < (SELECT max(number) FROM alert)"
     " AND NOT EXISTS (SELECT 1 FROM alert_change AS c WHERE c.alert = number AND " LEAVE_STAYS(
@@ -97,23 +28,12 @@ static const struct kind alerts = {
 
 int store_alert_retain(struct store *store, int64_t before_ms, int max, struct err *err)
 {
-    return retain(store, &alerts, before_ms, max, err);
+    return leave_old(store, &alerts, before_ms, max, err);
 }
 
 int store_alert_shed(struct store *store, struct store_shed *shed, struct err *err)
 {
-    struct leaving leaving;
-    if (shed->max <= 0)
-        return 0;
-    if (leave_begin(store, shed->unsent, shed->now_ms, &leaving, err) != 0)
-        return -1;
-    int count = step_do(store, &alerts, shed->before_ms, shed->max, &leaving, err);
-    int named = count < 0 ? -1 : leave_end(store, &leaving, err);
-    leave_release(&leaving);
-    if (named < 0)
-        return -1;
-    shed->messages += named;
-    return count;
+    return leave_shed(store, &alerts, shed, err);
 }
 
 // --- gaps ---
@@ -165,28 +85,15 @@ static int gap_count(struct store *store, int64_t row, struct leaving *leaving, 
 
 static int gap_remove(struct store *store, int64_t row, struct leaving *leaving, struct err *err)
 {
-    struct query query;
-    if (gap_count(store, row, leaving, err) != 0 ||
-        query_begin(&query, store, SLOT_GAP_REMOVE,
-                    "DELETE FROM gap WHERE id = ?1 RETURNING lane, seq, at_ms, link, hash",
-                    err) != 0)
+    if (gap_count(store, row, leaving, err) != 0)
         return -1;
-    query_int(&query, row);
-    int found = query_row(&query, err);
-    if (found != 1)
-        return found;
-    int64_t lane = query_get_int(&query, 0);
-    int64_t seq = query_get_int(&query, 1);
-    int64_t at_ms = query_get_int(&query, 2);
-    if (chain_leave_row(&query, CHAIN_GAP, 3, err) != 0) {
-        query_end(&query);
-        return -1;
-    }
-    return query_run(&query, err) != 0 ? -1 : leave_message(store, leaving, lane, seq, at_ms, err);
+    return leave_rows(store, leaving, SLOT_GAP_REMOVE,
+                      "DELETE FROM gap WHERE id = ?1 RETURNING lane, seq, at_ms, link, hash", row,
+                      CHAIN_GAP, err);
 }
 
 // Gaps that overlap stay, both of them: what each explains alone could not be told.
-static const struct kind gaps = {
+static const struct leaving_kind gaps = {
     SLOT_GAP_OLD,
     "SELECT id FROM gap AS g WHERE at_ms < ?1 AND NOT " LEAVE_STAYS(
         "lane", "seq", "?3", "?4", "?5", "?6", "?7",
@@ -197,5 +104,5 @@ static const struct kind gaps = {
 
 int store_gap_retain(struct store *store, int64_t before_ms, int max, struct err *err)
 {
-    return retain(store, &gaps, before_ms, max, err);
+    return leave_old(store, &gaps, before_ms, max, err);
 }

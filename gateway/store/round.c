@@ -1,5 +1,5 @@
 // One transaction, and the checkpoints between them.
-#include "store/query.h"
+#include "store/chain.h"
 #include "store/reading_chain.h"
 #include "store/reading_find.h"
 #include "store/tail.h"
@@ -19,6 +19,7 @@ int store_round_begin(struct store *store, struct err *err)
     store->in_round = true;
     store->round_broken = false;
     store->chain_left = 0;
+    store->register_changed = false;
     return 0;
 }
 
@@ -51,7 +52,8 @@ int store_round_commit(struct store *store, struct err *err)
         return err_set(err, "%s: a write of this round failed, so nothing of it was kept",
                        store->path);
     }
-    if (tail_flush(store, err) != 0 || store_execute(store, "COMMIT", err) != 0) {
+    if (tail_flush(store, err) != 0 || register_commit(store, err) != 0 ||
+        store_execute(store, "COMMIT", err) != 0) {
         store_round_cancel(store);
         return -1;
     }

@@ -1,10 +1,11 @@
 // Small state by key, and the revisions of the configuration.
-#include "store/query.h"
+#include "store/chain.h"
 
 int store_setting_put(struct store *store, const char *key, const char *value, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_SETTING_PUT,
+    if (register_change(store, err) != 0 ||
+        query_begin(&query, store, SLOT_SETTING_PUT,
                     "INSERT INTO setting VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2",
                     err) != 0)
         return -1;
@@ -43,7 +44,11 @@ int store_revision_add(struct store *store, const char *revision, const char *te
     query_blob(&query, text, length);
     query_text(&query, who);
     query_int(&query, at_ms);
-    return query_run(&query, err);
+    if (query_run(&query, err) != 0)
+        return -1;
+    return sqlite3_changes(store->db) == 0
+               ? 0
+               : chain_add(store, CHAINED_REVISION, sqlite3_last_insert_rowid(store->db), err);
 }
 
 int store_revision_is_newest(struct store *store, const char *revision, struct err *err)

@@ -105,7 +105,7 @@ int store_verify_published(struct store *store, const struct chain_head *publish
                            struct err *err)
 {
     struct verify verify = {.store = store, .fault = fault, .context = context};
-    if (store->in_round && tail_flush(store, err) != 0)
+    if (store->in_round && (tail_flush(store, err) != 0 || register_commit(store, err) != 0))
         return -1;
     readings_forget(store);
     bool ends = store->disk_error_ends;

@@ -133,19 +133,29 @@ static int chain_end(struct verify *verify, int chain, struct walk *walk, struct
     return 0;
 }
 
-static int removed_check(struct verify *verify, const struct walk *walk, struct err *err)
+// What is no chain: its hash is that of what the store holds now.
+static int state_check(struct verify *verify, const struct walk *walk, int chain,
+                       int (*compute)(struct store *store, int64_t number,
+                                      uint8_t hash[static AUDIT_HASH_SIZE], struct err *err),
+                       const char *what, struct err *err)
 {
     uint8_t hash[AUDIT_HASH_SIZE];
-    int64_t strangers;
-    if (chain_removed_hash(verify->store, walk->head.number, hash, err) != 0)
+    if (compute(verify->store, walk->head.number, hash, err) != 0)
         return -1;
     if (walk->known && memcmp(hash, walk->head.hash, AUDIT_HASH_SIZE) != 0)
-        verify_fault(verify, "removed: the account of what retention took was changed");
-    heads_pass(verify->heads, CHAIN_REMOVED, walk->head.number, hash);
-    heads_end(verify->heads, CHAIN_REMOVED, walk->head.number);
+        verify_fault(verify, "%s: %s", chain_text(chain), what);
+    heads_pass(verify->heads, chain, walk->head.number, hash);
+    heads_end(verify->heads, chain, walk->head.number);
+    return 0;
+}
+
+static int strangers_check(struct verify *verify, struct err *err)
+{
+    int64_t strangers;
     if (store_ask(verify->store,
-                  "SELECT (SELECT count(*) FROM chain WHERE chain NOT BETWEEN 1 AND 11)"
-                  " + (SELECT count(*) FROM chain_hole WHERE chain NOT BETWEEN 1 AND 10)",
+                  "SELECT (SELECT count(*) FROM chain WHERE chain NOT BETWEEN 1 AND 14)"
+                  " + (SELECT count(*) FROM chain_hole WHERE chain NOT BETWEEN 1 AND 10"
+                  " AND chain NOT BETWEEN 12 AND 13)",
                   &strangers, err) != 0)
         return -1;
     if (strangers != 0)
@@ -161,8 +171,14 @@ int verify_chains(struct verify *verify, struct err *err)
     for (int table = 0; table < CHAINED_TABLES; table++)
         if (table_walk(verify, &chained_tables[table], walks, err) != 0)
             return -1;
-    for (int chain = 1; chain < CHAIN_READING; chain++)
-        if (chain_end(verify, chain, &walks[chain], err) != 0)
+    for (int chain = 1; chain < CHAINS_END; chain++)
+        if (chain != CHAIN_READING && !chain_is_state(chain) &&
+            chain_end(verify, chain, &walks[chain], err) != 0)
             return -1;
-    return removed_check(verify, &walks[CHAIN_REMOVED], err);
+    if (state_check(verify, &walks[CHAIN_REMOVED], CHAIN_REMOVED, chain_removed_hash,
+                    "the account of what retention took was changed", err) != 0 ||
+        state_check(verify, &walks[CHAIN_REGISTER], CHAIN_REGISTER, register_hash,
+                    "an account, a setting, a meter, a decoder or a series was changed", err) != 0)
+        return -1;
+    return strangers_check(verify, err);
 }

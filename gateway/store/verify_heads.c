@@ -227,17 +227,28 @@ static void published_check(const struct heads *heads, const struct chain_head *
     }
 }
 
+static void beyond_check(const struct heads *heads, const struct seal *seal, int chain,
+                         int64_t number, struct verify *verify)
+{
+    if (heads->ends[chain] >= 0 && number > heads->ends[chain]) {
+        verify_fault(verify,
+                     "%s: record %" PRId64 " of the audit chain seals row %" PRId64
+                     ", the store ends at %" PRId64,
+                     chain_text(chain), seal->number, number, heads->ends[chain]);
+    }
+}
+
 // The seal's hash over the heads that it names; a head inside of what retention took cannot be told
-// any more, and then nothing is said.
+// any more, and then nothing is said. Behind it, each by itself, those of what is no chain.
 static int seal_check(const struct heads *heads, const struct seal *seal, struct verify *verify,
                       struct err *err)
 {
     char all[HEADS_MAX * 128] = "";
-    char expected[2 * HASH_TEXT_SIZE];
-    char removed[HASH_TEXT_SIZE + 1] = "";
+    char expected[HASH_TEXT_SIZE];
+    char states[2][HASH_TEXT_SIZE] = {"", ""}; // "": cannot be told
+    int state_count = 0;
     size_t length = 0;
     bool known = true;
-    bool removed_known = true;
     const char *text = seal->detail;
     char name[16];
     int64_t number;
@@ -248,15 +259,10 @@ static int seal_check(const struct heads *heads, const struct seal *seal, struct
         bool met = point != NULL && point->met;
         if (met)
             hash_print(point->hash, hash);
-        if (chain > 0 && !met && heads->ends[chain] >= 0 && number > heads->ends[chain]) {
-            verify_fault(verify,
-                         "%s: record %" PRId64 " of the audit chain seals row %" PRId64
-                         ", the store ends at %" PRId64,
-                         name, seal->number, number, heads->ends[chain]);
-        }
-        if (chain == CHAIN_REMOVED) {
-            removed_known = met;
-            (void)snprintf(removed, sizeof removed, " %s", hash);
+        else if (chain > 0)
+            beyond_check(heads, seal, chain, number, verify);
+        if (chain_is_state(chain) && state_count < 2) {
+            memcpy(states[state_count++], hash, sizeof hash);
             continue;
         }
         known = known && met;
@@ -268,9 +274,12 @@ static int seal_check(const struct heads *heads, const struct seal *seal, struct
     if (EVP_Digest(all, length, hash, NULL, EVP_sha256(), NULL) != 1)
         return err_set(err, "out of memory for a check sum");
     hash_print(hash, expected);
-    if ((known && strncmp(text, expected, HASH_TEXT_SIZE - 1) != 0) ||
-        (removed_known && removed[0] != '\0' &&
-         (strlen(text) < HASH_TEXT_SIZE || strcmp(text + HASH_TEXT_SIZE - 1, removed) != 0))) {
+    bool same = strlen(text) == (size_t)(HASH_TEXT_SIZE - 1 + state_count * HASH_TEXT_SIZE) &&
+                (!known || strncmp(text, expected, HASH_TEXT_SIZE - 1) == 0);
+    for (int i = 0; same && i < state_count; i++)
+        same = states[i][0] == '\0' ||
+               strncmp(text + (i + 1) * HASH_TEXT_SIZE, states[i], HASH_TEXT_SIZE - 1) == 0;
+    if (!same) {
         verify_fault(verify,
                      "audit: record %" PRId64 " seals other rows than the store has up to there",
                      seal->number);

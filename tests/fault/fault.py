@@ -129,13 +129,16 @@ def run_powercut(binary, arguments):
           f"recovering, and {modes['every']['cuts']} in every single call of a script; {full['seconds']} s", flush=True)
     print(f"powercut: killed in front of every single call of a script instead: {modes['killed']['failures']} of "
           f"{modes['killed']['cuts']} lost or damaged anything (bar 0)", flush=True)
+    older = modes["older"]
+    print(f"powercut: while a store of each earlier version is brought up to date, in every single call: {older['failures']} of "
+          f"{older['cuts'] + older['second_cuts']} lost or damaged anything (bar 0), {older['runs']} versions", flush=True)
     print(f"powercut: configuration, key and certificate files: {modes['files']['damaged']} of {modes['files']['cuts']} cuts left "
           f"neither the old nor the new one (bar 0)", flush=True)
     print(f"powercut: the harness sees: with synchronous=NORMAL {normal['lost'] / normal['cuts']:.0%} of the cuts lose rows (bar "
           f"50 %), without a journal {(modes['no-journal']['damaged'] + modes['no-journal']['unseen']) / modes['no-journal']['cuts']:.0%} "
           f"leave damage (bar 10 %)", flush=True)
     print(f"powercut: on a disk that lies {lying['damaged']} of {lying['cuts']} cuts left damage that was found, {lying['lost']} an "
-          f"older state, whole, {lying['anew']} a new store, {lying['unseen']} a mixture that nothing found (bar 3 %); seed {seed}",
+          f"older state, whole, {lying['anew']} a new store, {lying['unseen']} a mixture that nothing found (bar 0.5 %); seed {seed}",
           flush=True)
 
 

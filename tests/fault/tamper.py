@@ -14,10 +14,12 @@ import time
 from pathlib import Path
 
 # What the chains and verify promise to cover: rows of these tables, all columns.
-TABLES = ("period", "alert", "alert_change", "gap", "audit", "audit_head", "chain", "chain_hole")
+TABLES = ("period", "alert", "alert_change", "gap", "audit", "audit_head", "chain", "chain_hole", "ledger", "revision", "account",
+          "setting", "meter", "decoder", "series")
 READING_TABLES = ("tail", "segment", "pack", "segment_lane", "reading_chain")
 # A chain whose end is cut: table, condition, its row in table chain.
-TAILS = (("period", "span = 3", 3), ("period", "span = 5", 5), ("period", "span = 6", 6), ("alert_change", "1", 8), ("gap", "1", 9))
+TAILS = (("period", "span = 3", 3), ("period", "span = 5", 5), ("period", "span = 6", 6), ("alert_change", "1", 8), ("gap", "1", 9),
+         ("ledger", "1", 12), ("revision", "1", 13))
 KINDS = ("change", "insert", "delete", "swap", "cut", "rollback")
 WEIGHTS = (60, 10, 12, 12, 5, 1)
 
@@ -150,7 +152,7 @@ class Editor:
             self.database.execute("UPDATE audit_head SET (number, hash) = (SELECT number, hash FROM audit WHERE number = ?)", [to])
             return f"audit cut behind {to}"
         table, where, chain = rng.choice(TAILS)
-        rows = self.database.execute(f"SELECT link, hash, id FROM {table} WHERE {where} ORDER BY link DESC LIMIT 20").fetchall()
+        rows = self.database.execute(f"SELECT link, hash, rowid FROM {table} WHERE {where} ORDER BY link DESC LIMIT 20").fetchall()
         if len(rows) < 2:
             return None
         link, head, row = rng.choice(rows[1:])
@@ -224,7 +226,7 @@ def run_edits(binary, folder, pristine, edits, rng, say):
             status, text = verify(binary, folder, *(heads if kind in ("cut", "rollback") else ()))
         except AssertionError as error:
             raise AssertionError(f"after {kind}: {what}: {error}") from error
-        named = re.search(r"[a-z-]+:? ?-?[0-9]+|file:|chain |removed:", text)
+        named = re.search(r"[a-z-]+:? ?-?[0-9]+|file:|chain |removed:|register:", text)
         if status != 1 or not named:
             missed.append(f"{kind}: {what}: {text.strip()[-200:]}")
             if len(missed) >= 20:

@@ -198,9 +198,38 @@ static void read_hours(struct recorder *recorder, struct config *config, int hou
 
 // --- what else a store has ---
 
+static int add_people(struct store *store, struct err *err)
+{
+    static const char *const names[] = {"ann", "bob", "cho"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct account account = {.role = (enum role)between(ROLE_VIEWER, ROLE_LEADER)};
+        (void)snprintf(account.name, sizeof account.name, "%s", names[i]);
+        (void)snprintf(account.hash, sizeof account.hash, "scrypt$1$1$1$%" PRId64 "$00",
+                       between(0, 1 << 30));
+        if (store_account_put(store, &account, err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int add_revision(struct store *store, struct err *err)
+{
+    char name[32];
+    char text[64];
+    (void)snprintf(name, sizeof name, "%016" PRIx64, (uint64_t)between(1, INT64_C(1) << 40));
+    int length = snprintf(text, sizeof text, "gateway: {name: %s}\n", name);
+    return store_revision_add(store, name, text, (size_t)length, "ann", atomic_load(&wall_ms),
+                              err) != 0 ||
+                   store_series_add(store, 1, atomic_load(&wall_ms), name, err) != 0
+               ? -1
+               : 0;
+}
+
 static int add_commands(struct store *store, void *argument, struct err *err)
 {
     static const char *const actions[] = {"login", "reload", "scan", "user-add", "status"};
+    if (add_people(store, err) != 0 || add_revision(store, err) != 0)
+        return -1;
     (void)argument;
     for (int i = 0; i < 8; i++) {
         char detail[64];

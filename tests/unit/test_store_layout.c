@@ -335,6 +335,9 @@ static void make_old(const struct life *life)
             "DROP INDEX period_of_span;"
             "CREATE UNIQUE INDEX period_of_meter ON period(meter, span, from_ms, version);"
             "CREATE INDEX period_of_time ON period(from_ms, meter, span);"
+            "DELETE FROM chain WHERE chain > 11;"
+            "ALTER TABLE ledger DROP COLUMN link; ALTER TABLE ledger DROP COLUMN hash;"
+            "ALTER TABLE revision DROP COLUMN link; ALTER TABLE revision DROP COLUMN hash;"
             "CREATE TABLE reading(id INTEGER PRIMARY KEY, due INTEGER,"
             " decoder INTEGER NOT NULL REFERENCES decoder, flags INTEGER NOT NULL, words BLOB NOT"
             " NULL, marks BLOB, lane INTEGER, seq INTEGER) STRICT; PRAGMA user_version = 9");

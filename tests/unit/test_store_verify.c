@@ -91,6 +91,15 @@ static void make_store(void)
         &failure));
     assert_int_equal(store_retain(store, T0 + 150, 60, &failure), 60);
     must(store_audit_add(store, T0, "ann", "login", "", "done", "", &failure));
+    must(store_setting_put(store, "gateway", "site-0", &failure));
+    must(store_account_put(
+        store, &(struct account){.name = "ann", .role = ROLE_VIEWER, .hash = "scrypt$"}, &failure));
+    must(store_revision_add(store, "r1", "a: 1", 4, "ann", T0, &failure));
+    const struct ledger ledger = {.from_ms = T0,
+                                  .to_ms = T0 + 4 * QUARTER,
+                                  .hour_count = 1,
+                                  .hours = {{.from_ms = T0, .to_ms = T0 + 4 * QUARTER}}};
+    assert_int_equal(store_ledger_put(store, 1, &ledger, T0, LANE_LIVE, false, &failure), 1);
     must(store_round_commit(store, &failure));
     store_close(store);
 }
@@ -237,6 +246,17 @@ static const struct {
     {"UPDATE alert SET last_change = 1 WHERE number = 2", "does not agree"},
     {"UPDATE audit SET who = 'eve'", "was changed"},
     {"DELETE FROM lane WHERE lane = 3", "lane backfill is not there"},
+    {"UPDATE account SET role = 4", "register: "},
+    {"INSERT INTO account SELECT 'eve', role, hash FROM account", "register: "},
+    {"DELETE FROM account", "register: "},
+    {"UPDATE setting SET value = 'site-1' WHERE key = 'gateway'", "register: "},
+    {"UPDATE meter SET configured_ms = configured_ms + 1", "register: "},
+    {"UPDATE decoder SET profile = profile || ' '", "register: "},
+    {"UPDATE chain SET number = number + 1 WHERE chain = 14", "register: "},
+    {"UPDATE revision SET text = 'a: 2'", "revision 1 was changed"},
+    {"DELETE FROM revision", "revision: the chain ends at row 0"},
+    {"UPDATE ledger SET last_live = last_live + 1", "ledger 1 was changed"},
+    {"UPDATE ledger SET link = NULL, hash = NULL", "ledger 1 stands in no chain"},
 };
 
 static void test_each_damage_is_named(void **state)
@@ -261,6 +281,26 @@ static void test_each_damage_is_named(void **state)
         }
         assert_true(named);
     }
+}
+
+// A later change, by the product, does not take over what was changed from outside.
+static void test_no_later_change_hides_an_edit(void **state)
+{
+    (void)state;
+    static struct faults_seen seen;
+    struct account bob = {.name = "bob", .role = ROLE_VIEWER, .hash = "scrypt$"};
+    make_store();
+    sql_run("UPDATE account SET role = 4 WHERE name = 'ann'");
+    struct store *store = store_must_open();
+    for (int i = 0; i < 2; i++) {
+        must(store_round_begin(store, &failure));
+        must(store_account_put(store, &bob, &failure));
+        must(store_round_commit(store, &failure));
+    }
+    store_close(store);
+    verify(&seen);
+    assert_int_equal(seen.count, 1);
+    assert_non_null(strstr(seen.text[0], "register: "));
 }
 
 static struct store *changed_period(int64_t index, void (*change)(struct period *period))
@@ -347,11 +387,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, folder_make, folder_remove)
-        IN_FOLDER(test_whole_store_has_no_fault),
-        IN_FOLDER(test_an_empty_store_has_no_fault),
-        IN_FOLDER(test_each_damage_is_named),
-        IN_FOLDER(test_periods_must_join),
-        IN_FOLDER(test_damaged_files),
+        IN_FOLDER(test_whole_store_has_no_fault), IN_FOLDER(test_an_empty_store_has_no_fault),
+        IN_FOLDER(test_each_damage_is_named),     IN_FOLDER(test_no_later_change_hides_an_edit),
+        IN_FOLDER(test_periods_must_join),        IN_FOLDER(test_damaged_files),
     };
     random_start("test_store_verify");
     return cmocka_run_group_tests_name("store/verify", tests, NULL, NULL);
