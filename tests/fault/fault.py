@@ -34,8 +34,7 @@ import week
 WEEK_SHARE = 0.70  # of bare paho's rate with the same window
 
 
-def seed_of(arguments):
-    return arguments.seed if arguments.seed is not None else secrets.randbelow(10**9)
+# Each run takes the program, the options, a seed of its own and an empty folder; what is not drawn needs no seed.
 
 
 def tell_kills(name, figures, ending):
@@ -46,35 +45,30 @@ def tell_kills(name, figures, ending):
           f"{figures['seconds']} s{ending}", flush=True)
 
 
-def run_kill9(binary, arguments):
-    seed = seed_of(arguments)
+def run_kill9(binary, arguments, seed, folder):
     meters = max(1, arguments.meters // arguments.sides)
     print(f"kill9: {arguments.kills} kills of {arguments.sides} gateways side by side, {meters} meters x 1 s each, seed {seed}",
           flush=True)
-    with tempfile.TemporaryDirectory(prefix="metergate-kill9-") as folder:
-        figures = kill9.run_sides(Path(folder), binary, arguments.kills, meters, seed, arguments.sides, say=say)
+    figures = kill9.run_sides(folder, binary, arguments.kills, meters, seed, arguments.sides, say=say)
     tell_kills("kill9", figures, f", seed {seed}")
 
 
-def run_killsys(binary, arguments):
+def run_killsys(binary, arguments, seed, folder):
     meters = max(1, arguments.meters // arguments.sides)
     print(f"killsys: a kill in front of each of the first {arguments.calls} calls of a life that change a file of the state "
           f"folder, {arguments.sides} gateways side by side, {meters} meters x 1 s each", flush=True)
-    with tempfile.TemporaryDirectory(prefix="metergate-killsys-") as folder:
-        figures = kill9.run_calls(Path(folder), binary, arguments.calls, meters, arguments.sides, say=say)
+    figures = kill9.run_calls(folder, binary, arguments.calls, meters, arguments.sides, say=say)
     tell_kills("killsys", figures, "")
 
 
-def run_outage(binary, arguments):
+def run_outage(binary, arguments, seed, folder):
     print(f"outage: broker away {arguments.minutes} minutes, {arguments.meters} meters x 1 s", flush=True)
-    with tempfile.TemporaryDirectory(prefix="metergate-outage-") as folder:
-        figures = outage.run(Path(folder), binary, arguments.minutes, arguments.meters, say=say)
+    figures = outage.run(folder, binary, arguments.minutes, arguments.meters, say=say)
     print(f"outage: {figures['lost']} of {figures['stored']} readings lost (bar 0), {figures['out_of_order']} out of order "
           f"(bar 0); {figures['backlog']} waited, drained in {figures['drained_s']} s", flush=True)
 
 
-def run_late(binary, arguments):
-    seed = seed_of(arguments)
+def run_late(binary, arguments, seed, folder):
     print(f"late: {arguments.reads} reads on {late.LINES} lines, 5 % late up to 10 time-outs, seed {seed}", flush=True)
     figures = late.run(binary.parent, arguments.reads, seed)
     print(f"late: {figures['wrong']} wrong (bar 0) of {figures['reads']} reads, {figures['late']} replies late; "
@@ -82,8 +76,7 @@ def run_late(binary, arguments):
           f"{figures['bare_wrong']} wrong ones of {figures['bare_reads']} beside it; seed {seed}", flush=True)
 
 
-def run_damaged(binary, arguments):
-    seed = seed_of(arguments)
+def run_damaged(binary, arguments, seed, folder):
     print(f"damaged: {arguments.frames} damaged frames on {damaged.LINES} lines, seed {seed}", flush=True)
     figures = damaged.run(binary.parent, arguments.frames, seed)
     frames = {kind: figures[f"damaged_{kind}"] for kind in ("serial", "rtu_over_tcp", "tcp")}
@@ -96,12 +89,12 @@ def run_damaged(binary, arguments):
     print(f"damaged: seed {seed}", flush=True)
 
 
-def run_scan(binary, arguments):
-    seed = seed_of(arguments)
+def run_scan(binary, arguments, seed, folder):
     slowest = 0
     for bus in range(arguments.buses):
-        with tempfile.TemporaryDirectory(prefix="metergate-scan-") as folder:
-            figures = scan.run(Path(folder), binary, seed + bus, say=say)
+        of_bus = folder / str(bus)
+        of_bus.mkdir()
+        figures = scan.run(of_bus, binary, seed + bus, say=say)
         slowest = max(slowest, figures["seconds"])
         print(f"scan: {figures['meters']} meters found, identified and {figures['values']} values read right in "
               f"{figures['seconds']} s at 9600 baud (bar {scan.LIMIT_S}), {figures['requests']} frames, least share "
@@ -109,18 +102,15 @@ def run_scan(binary, arguments):
     assert slowest < scan.LIMIT_S, f"the slowest took {slowest} s"
 
 
-def run_halfopen(binary, arguments):
-    seed = seed_of(arguments)
+def run_halfopen(binary, arguments, seed, folder):
     print(f"halfopen: {arguments.cuts} cuts on {arguments.sides} gateways side by side, seed {seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="metergate-halfopen-") as folder:
-        figures = halfopen.run(Path(folder), binary, arguments.cuts, seed, arguments.sides, say=say)
+    figures = halfopen.run(folder, binary, arguments.cuts, seed, arguments.sides, say=say)
     print(f"halfopen: {figures['cuts']} cuts {figures['kinds']}, found after at most {figures['slowest_s']} s (bar "
           f"{halfopen.FOUND_S}), median {figures['median_s']} s; {figures['lost']} of {figures['stored']} readings lost "
           f"(bar 0), {figures['repeated']} messages came again; {figures['seconds']} s, seed {seed}", flush=True)
 
 
-def run_powercut(binary, arguments):
-    seed = seed_of(arguments)
+def run_powercut(binary, arguments, seed, folder):
     print(f"powercut: {arguments.power_cuts} cuts, seed {seed}", flush=True)
     modes = powercut.run(binary.parent, arguments.power_cuts, seed, say=say)
     full, normal, lying = modes["full"], modes["normal"], modes["lying"]
@@ -142,8 +132,7 @@ def run_powercut(binary, arguments):
           flush=True)
 
 
-def run_clock(binary, arguments):
-    seed = seed_of(arguments)
+def run_clock(binary, arguments, seed, folder):
     print(f"clock: {arguments.histories} histories of steps, restarts and boots in 1970, seed {seed}", flush=True)
     figures = clock.run(binary.parent, arguments.histories, seed)
     print(f"clock: 0 of {figures['readings']} readings lost, doubled or under another's instant (bar 0), {figures['twice']} in "
@@ -151,8 +140,7 @@ def run_clock(binary, arguments):
           f"index that falls (bar 0); {figures['histories']} histories in {figures['seconds']} s, seed {seed}", flush=True)
 
 
-def run_iofault(binary, arguments):
-    seed = seed_of(arguments)
+def run_iofault(binary, arguments, seed, folder):
     print(f"iofault: each kind of fault at every call, seed {seed}", flush=True)
     figures = powercut.fail(binary.parent, 1, seed)
     print(f"iofault: {figures['failures']} of {figures['cases']} faults of the disk took what was acknowledged, or left a store "
@@ -160,16 +148,14 @@ def run_iofault(binary, arguments):
           f"store's exit status, {figures['gave_up']} could not start on that disk; {figures['seconds']} s, seed {seed}", flush=True)
 
 
-def run_orders(binary, arguments):
-    seed = seed_of(arguments)
+def run_orders(binary, arguments, seed, folder):
     print(f"orders: {arguments.order_kills} kills around signed commands, seed {seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="metergate-orders-") as folder:
-        figures = orders.run(Path(folder), binary, arguments.order_kills, seed, say=say)
+    figures = orders.run(folder, binary, arguments.order_kills, seed, say=say)
     print(f"orders: {figures['kills']} commands, each executed once and answered alike (bar all); {figures['cut']} kills came "
           f"before the answer was seen, {figures['tries']} were sent again; {figures['seconds']} s, seed {seed}", flush=True)
 
 
-def run_week(binary, arguments):
+def run_week(binary, arguments, seed, folder):
     print(f"week: {arguments.hours} h without a broker, {arguments.week_meters} meters x 60 s, time compressed; nothing is "
           "drawn", flush=True)
     figures = week.run(binary.parent, arguments.hours, arguments.week_meters)
@@ -182,7 +168,7 @@ def run_week(binary, arguments):
     assert figures["share"] >= WEEK_SHARE, "the drain is too slow"
 
 
-def run_reconnects(binary, arguments):
+def run_reconnects(binary, arguments, seed, folder):
     print(f"reconnects: {arguments.attempts} attempts at a broker that accepts and closes; nothing is drawn", flush=True)
     figures = reconnects.run(binary.parent, arguments.attempts)
     print(f"reconnects: {figures['slope_bytes']} bytes of memory an attempt (bar 1024), {figures['more_files']} more files (bar 3), "
@@ -190,30 +176,26 @@ def run_reconnects(binary, arguments):
           f"{figures['attempts_per_s']} attempts/s", flush=True)
 
 
-def run_fulldisk(binary, arguments):
-    seed = seed_of(arguments)
+def run_fulldisk(binary, arguments, seed, folder):
     print(f"fulldisk: {arguments.hours} h, 20 meters x 60 s, a disk that others fill, time compressed, seed {seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="metergate-fulldisk-") as folder:
-        figures = fulldisk.run(Path(folder), binary.parent, arguments.hours, 20, seed)
+    figures = fulldisk.run(folder, binary.parent, arguments.hours, 20, seed)
     print(f"fulldisk: {figures['uncounted']} of {figures['polls']} polls uncounted (bar 0): {figures['kept']} kept, "
           f"{figures['store_full']} missing, store-full; {figures['spells']} times full, {figures['full_minutes']} minutes in all, "
           f"{figures['longest_minutes']} at once; {figures['removed_early']} rows made room, {figures['messages_dropped']} messages "
           f"dropped, each named by a gap; verify clean; recovered without hands; {figures['seconds']} s, seed {seed}", flush=True)
 
 
-def run_tamper(binary, arguments):
-    seed = seed_of(arguments)
+def run_tamper(binary, arguments, seed, folder):
     print(f"tamper: {arguments.edits} random SQL edits, seed {seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="metergate-tamper-") as folder:
-        figures = tamper.run(Path(folder), binary, binary.parent / "tests/fault/tamper_store", arguments.edits, arguments.edits // 5,
-                             seed, say=say)
+    figures = tamper.run(folder, binary, binary.parent / "tests/fault/tamper_store", arguments.edits, arguments.edits // 5,
+                         seed, say=say)
     print(f"tamper: {figures['missed']} of {figures['edits']} edits not found (bar 0): {figures['counts']}; {figures['flips_told']} of "
           f"{figures['flips']} bit flips found, {figures['flips_unused']} in bytes that hold nothing, 0 crashes; {figures['clean']} "
           f"untouched stores clean; {figures['rate']} edits/s on {figures['bytes'] // 1024} KiB, seed {seed}", flush=True)
     assert figures["missed"] == 0
 
 
-def run_gasdays(binary, arguments):
+def run_gasdays(binary, arguments, seed, folder):
     print("gasdays: every zone, every start of the gas day, 1970 to 2037; nothing is drawn", flush=True)
     figures = gasdays.run(binary.parent, 0, say=say)
     print(f"gasdays: 0 of {figures['hours']:.0f} hours doubled or lost (bar 0) in {figures['zones']} zones of distinct rules, "
@@ -257,7 +239,9 @@ def main():
     failed = []
     for name in [arguments.run] if arguments.run else RUNS:
         try:
-            RUNS[name](binary, arguments)
+            seed = arguments.seed if arguments.seed is not None else secrets.randbelow(10**9)
+            with tempfile.TemporaryDirectory(prefix=f"metergate-{name}-") as folder:
+                RUNS[name](binary, arguments, seed, Path(folder))
         except Exception:  # each run is told, whatever the others did
             traceback.print_exc()
             failed.append(name)
