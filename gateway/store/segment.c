@@ -7,27 +7,56 @@
 
 #include <inttypes.h>
 
+#define PACK_BYTES (8 * 1024)            // then the next meter's rows go to another one
 #define PACK_BYTES_MAX (4 * 1024 * 1024) // more than the whole tail
 
 // --- packs ---
 
-// checksum, count, rows
-void pack_make(const struct rows *rows, int first, int end, int64_t segment, struct buf *out)
+// checksum; of each meter count, rows. Packs of one meter, as they were before version 14, tell it
+// by their id alone.
+static void pack_begin(struct buf *out)
 {
-    struct row_before before;
     buf_clear(out);
     buf_add(out, "\0\0\0", 4);
+}
+
+static int meter_end(const struct rows *rows, int first, int end)
+{
+    int next = first + 1;
+    while (next < end && rows->list[next].meter == rows->list[first].meter)
+        next++;
+    return next;
+}
+
+// The rows of one meter.
+static void pack_add(struct buf *out, const struct rows *rows, int first, int end, int64_t segment)
+{
+    struct row_before before;
     buf_add_varint(out, (uint64_t)(end - first));
-    row_before_init(&before, segment - 1, rows->list[first].meter);
+    row_before_init(&before, segment - 1, 0);
     for (int i = first; i < end; i++) {
         struct row row = rows_get(rows, i);
         row_put(out, &before, &row);
     }
+}
+
+static void pack_end(struct buf *out)
+{
     if (out->failed)
         return;
     uint32_t sum = row_checksum(out->data + 4, out->length - 4);
     for (int i = 3; i >= 0; i--, sum >>= 8)
         out->data[i] = (char)sum;
+}
+
+void pack_make(const struct rows *rows, int first, int end, int64_t segment, struct buf *out)
+{
+    pack_begin(out);
+    for (int next; first < end; first = next) {
+        next = meter_end(rows, first, end);
+        pack_add(out, rows, first, next, segment);
+    }
+    pack_end(out);
 }
 
 static bool pack_is_whole(const uint8_t *bytes, size_t length)
@@ -38,24 +67,47 @@ static bool pack_is_whole(const uint8_t *bytes, size_t length)
     return length > 4 && sum == row_checksum(bytes + 4, length - 4);
 }
 
-int pack_rows(int64_t segment, int meter, const void *bytes, size_t length, struct rows *rows,
-              struct err *err)
+// What is read of a pack: rows of one meter, or of all (0).
+struct unpacking {
+    int64_t segment;
+    int last, meter;
+    int newest; // meter that was read newest
+    struct rows *rows;
+};
+
+// 1 a meter's rows are read, 0 they are damaged, -1.
+static int pack_read(struct unpacking *unpacking, struct cursor *cursor, struct err *err)
 {
-    int kept = rows->count;
-    bool good = pack_is_whole(bytes, length);
-    struct cursor cursor =
-        good ? cursor_of((const uint8_t *)bytes + 4, length - 4) : cursor_of(bytes, 0);
-    uint64_t count = good ? cursor_varint(&cursor) : 0;
     struct row_before before;
     struct row row;
-    row_before_init(&before, segment - 1, meter);
-    for (uint64_t i = 0; good && i < count; i++) {
-        good = row_get(&cursor, &before, &row) == 0 && row.meter == meter;
-        if (good && rows_add(rows, &row, err) != 0)
+    uint64_t count = cursor_varint(cursor);
+    row_before_init(&before, unpacking->segment - 1, unpacking->last);
+    for (uint64_t i = 0; i < count; i++) {
+        if (row_get(cursor, &before, &row) != 0)
+            return 0;
+        if (i == 0 ? row.meter <= unpacking->newest : row.meter != unpacking->newest)
+            return 0;
+        unpacking->newest = row.meter;
+        if ((unpacking->meter == 0 || row.meter == unpacking->meter) &&
+            rows_add(unpacking->rows, &row, err) != 0)
             return -1;
     }
-    if (good && count > 0 && !cursor.failed && cursor.at == cursor.end)
-        return 0;
+    return count > 0 && !cursor->failed;
+}
+
+int pack_rows(int64_t segment, int last, int meter, const void *bytes, size_t length,
+              struct rows *rows, struct err *err)
+{
+    int kept = rows->count;
+    struct unpacking unpacking = {segment, last, meter, 0, rows};
+    int good = pack_is_whole(bytes, length);
+    if (good) {
+        struct cursor cursor = cursor_of((const uint8_t *)bytes + 4, length - 4);
+        while (good == 1 && cursor.at != cursor.end)
+            good = pack_read(&unpacking, &cursor, err);
+    }
+    if (good < 0 || (good == 1 && unpacking.newest == last))
+        return good < 0 ? -1 : 0;
     rows->count = kept;
     return err_set(err, "its bytes are not those that were written");
 }
@@ -85,16 +137,18 @@ struct closing {
 static int packs_insert(struct store *store, const struct closing *part, struct buf *pack,
                         struct err *err)
 {
-    const struct rows_entry *list = part->rows->list;
-    int end;
+    const struct rows *rows = part->rows;
     rows_sort_by_meter(part->rows, part->first, part->end);
-    for (int first = part->first; first < part->end; first = end) {
-        end = first + 1;
-        while (end < part->end && list[end].meter == list[first].meter)
-            end++;
-        pack_make(part->rows, first, end, part->segment, pack);
-        if (pack_insert(store, part->segment, list[first].meter, pack, err) != 0)
+    pack_begin(pack);
+    for (int first = part->first, end; first < part->end; first = end) {
+        end = meter_end(rows, first, part->end);
+        pack_add(pack, rows, first, end, part->segment);
+        if (end < part->end && pack->length < PACK_BYTES)
+            continue;
+        pack_end(pack);
+        if (pack_insert(store, part->segment, rows->list[first].meter, pack, err) != 0)
             return -1;
+        pack_begin(pack);
     }
     return 0;
 }
@@ -243,21 +297,31 @@ int segment_of_seq(struct store *store, enum lane lane, int64_t seq, int64_t aft
     return segment_ask(&query, segment, err);
 }
 
+int packs_begin(struct query *query, struct store *store, int64_t segment, int meter,
+                struct err *err)
+{
+    if (query_begin(query, store, SLOT_PACK_ROWS,
+                    "SELECT id, body FROM pack WHERE id BETWEEN ?1 AND ?2 ORDER BY id LIMIT ?3",
+                    err) != 0)
+        return -1;
+    query_int(query, segment << 16 | meter);
+    query_int(query, segment << 16 | ROW_METER_MAX);
+    query_int(query, meter != 0 ? 1 : -1);
+    return 0;
+}
+
 int segment_rows(struct store *store, int64_t segment, int meter, struct rows *rows, int *damaged,
                  struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_PACK_ROWS,
-                    "SELECT id, body FROM pack WHERE id BETWEEN ?1 AND ?2 ORDER BY id", err) != 0)
+    if (packs_begin(&query, store, segment, meter, err) != 0)
         return -1;
-    query_int(&query, segment << 16 | meter);
-    query_int(&query, segment << 16 | (meter != 0 ? meter : ROW_METER_MAX));
     int more;
     while ((more = query_row(&query, err)) == 1) {
         struct err why = {.text = ""};
         int64_t id = query_get_int(&query, 0);
         const void *bytes = sqlite3_column_blob(query.statement, 1);
-        if (pack_rows(segment, (int)(id & ROW_METER_MAX), bytes,
+        if (pack_rows(segment, (int)(id & ROW_METER_MAX), meter, bytes,
                       (size_t)sqlite3_column_bytes(query.statement, 1), rows, &why) == 0)
             continue;
         if (rows->bytes.failed) {

@@ -1,14 +1,16 @@
 // Segments: the rows of a whole tail, closed for ever, packed meter by meter.
 //
 // segment: number of its first row, how many follow each other from there, from when to when they
-// are. pack: (segment's number << 16 | meter), that meter's rows as in row.h. segment_lane: the
-// messages that are in it, so that an outbox pointer of its own is needed for none of them.
+// are. pack: (segment's number << 16 | last meter), rows as in row.h, meter by meter; each holds as
+// many meters as fill some pages, because a row of the table that is little longer than half a page
+// has a page of its own. A meter is in the first pack that does not end before it. segment_lane:
+// the messages that are in it, so that an outbox pointer of its own is needed for none of them.
 // A segment that retention took leaves its row behind (kept = 0), so that numbers have no hole that
 // is not explained.
 #ifndef METERGATE_STORE_SEGMENT_H
 #define METERGATE_STORE_SEGMENT_H
 
-#include "store/database.h"
+#include "store/query.h"
 #include "store/rows.h"
 
 // Rows of a segment are not further apart, but for those that came late.
@@ -32,10 +34,14 @@ int segment_overlapping(struct store *store, int64_t from_ms, int64_t to_ms, int
 int segment_rows(struct store *store, int64_t segment, int meter, struct rows *rows, int *damaged,
                  struct err *err);
 
-// Bytes of a pack to rows. -1 for a damaged one: then none are added. Pure.
-int pack_rows(int64_t segment, int meter, const void *bytes, size_t length, struct rows *rows,
-              struct err *err);
-// Rows [first, end) of one meter to a pack, in `out`.
+// Stands on the packs of a segment (columns id, body), or on the one that may hold a meter's rows.
+int packs_begin(struct query *query, struct store *store, int64_t segment, int meter,
+                struct err *err);
+// Bytes of a pack to rows: of one meter alone, or of all (0). `last` is the meter in its id. -1 for
+// a damaged one: then none are added. Pure.
+int pack_rows(int64_t segment, int last, int meter, const void *bytes, size_t length,
+              struct rows *rows, struct err *err);
+// Rows [first, end), in the order of meters, to a pack, in `out`.
 void pack_make(const struct rows *rows, int first, int end, int64_t segment, struct buf *out);
 
 #endif

@@ -171,17 +171,14 @@ static int packs_check(struct check *check, const struct segment *segment, struc
 {
     struct query query;
     struct verify *verify = check->verify;
-    if (query_begin(&query, verify->store, SLOT_PACK_ROWS,
-                    "SELECT id, body FROM pack WHERE id BETWEEN ?1 AND ?2 ORDER BY id", err) != 0)
+    if (packs_begin(&query, verify->store, segment->first, 0, err) != 0)
         return -1;
-    query_int(&query, segment->first << 16);
-    query_int(&query, segment->first << 16 | ROW_METER_MAX);
     int more;
     rows_clear(&check->rows);
     while ((more = query_row(&query, err)) == 1) {
         struct err why = {.text = ""};
         int64_t id = query_get_int(&query, 0);
-        if (pack_rows(segment->first, (int)(id & ROW_METER_MAX),
+        if (pack_rows(segment->first, (int)(id & ROW_METER_MAX), 0,
                       sqlite3_column_blob(query.statement, 1),
                       (size_t)sqlite3_column_bytes(query.statement, 1), &check->rows, &why) != 0)
             verify_fault(verify, "pack %" PRId64 ": %s", id, why.text);

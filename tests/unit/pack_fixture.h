@@ -49,7 +49,7 @@ static inline void rows_change(struct rows *rows, int64_t number, row_change *ch
             (size_t)(rows->count - place) * sizeof rows->list[0]);
 }
 
-// Changes the reading of that number, which lies in a pack of meter 1; NULL removes it.
+// Changes the reading of that number, which lies in the first pack of its segment; NULL removes it.
 static inline void reading_change(int64_t number, row_change *change)
 {
     sqlite3 *db;
@@ -57,15 +57,15 @@ static inline void reading_change(int64_t number, row_change *change)
     struct rows rows;
     assert_int_equal(sqlite3_open(store_path(), &db), SQLITE_OK);
     assert_int_equal(sqlite3_prepare_v2(db,
-                                        "SELECT id, body FROM pack WHERE id & 65535 = 1"
-                                        " AND id >> 16 <= ? ORDER BY id DESC LIMIT 1",
+                                        "SELECT id, body FROM pack WHERE id >> 16 <= ?"
+                                        " ORDER BY id >> 16 DESC, id LIMIT 1",
                                         -1, &statement, NULL),
                      SQLITE_OK);
     (void)sqlite3_bind_int64(statement, 1, number);
     assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
     int64_t id = sqlite3_column_int64(statement, 0);
     rows_init(&rows);
-    must(pack_rows(id >> 16, 1, sqlite3_column_blob(statement, 1),
+    must(pack_rows(id >> 16, (int)(id & ROW_METER_MAX), 0, sqlite3_column_blob(statement, 1),
                    (size_t)sqlite3_column_bytes(statement, 1), &rows, &failure));
     (void)sqlite3_finalize(statement);
     rows_change(&rows, number, change);

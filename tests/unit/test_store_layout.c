@@ -459,7 +459,7 @@ static void test_damaged_packs(void **state)
         buf_init(&pack, 1 << 20);
         fill_random(&rows, (int)random_between(1, 60), true);
         pack_make(&rows, 0, rows.count, 1, &pack);
-        must(pack_rows(1, 1, pack.data, pack.length, &back, &failure));
+        must(pack_rows(1, 1, 0, pack.data, pack.length, &back, &failure));
         assert_int_equal(back.count, rows.count);
         for (int n = 0; n < rows.count; n++) {
             struct row a = rows_get(&rows, n);
@@ -477,13 +477,13 @@ static void test_damaged_packs(void **state)
                 bad[random_between(4, (int64_t)length - 1)] = (uint8_t)random_u64();
             bool same = length == pack.length && memcmp(bad, pack.data, length) == 0;
             rows_clear(&back);
-            assert_int_equal(pack_rows(1, 1, bad, length, &back, &failure), same ? 0 : -1);
+            assert_int_equal(pack_rows(1, 1, 0, bad, length, &back, &failure), same ? 0 : -1);
             assert_int_equal(back.count, same ? rows.count : 0);
             uint32_t sum = length > 4 ? row_checksum(bad + 4, length - 4) : 0;
             for (int b = 3; b >= 0 && length > 4; b--, sum >>= 8)
                 bad[b] = (uint8_t)sum;
             rows_clear(&back);
-            int result = pack_rows(1, 1, bad, length, &back, &failure);
+            int result = pack_rows(1, 1, 0, bad, length, &back, &failure);
             passed += result == 0 && !same;
             for (int b = 0; b < back.count; b++) {
                 struct row row = rows_get(&back, b);

@@ -221,7 +221,7 @@ static const struct {
     {"", "no decoder 1234567", strange_decoder},
     {"DELETE FROM pack", "readings 61 to 200 are not there"},
     {"UPDATE pack SET body = x'00112233445566'", "not those that were written"},
-    {"UPDATE pack SET id = id + 5", "there is no meter 6"},
+    {"UPDATE pack SET id = id + 5", "not those that were written"},
     {"UPDATE pack SET id = id + 65536", "is of no segment"},
     {"UPDATE segment SET kept = 0", "is gone, but has packs"},
     {"UPDATE segment SET count = count + 1 WHERE first = 61", "readings 201 to 201 are not there"},
