@@ -106,7 +106,7 @@ bench: deps-test all tools
 	@$(PYTHON) tests/bench/bench.py --build $(BUILD)
 
 ## Run the long fault tests (power cuts, failing disks, kill -9, outages, late replies, damaged frames), each printing its figure and seed
-fault: deps-test all tools
+fault: deps-test all tools $(BUILD)/unit/test_record_sums
 	@$(PYTHON) tests/fault/fault.py --build $(BUILD)
 
 ## Take the README's pictures of the page from the demo site

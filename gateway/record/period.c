@@ -1,6 +1,7 @@
 #include "record/period.h"
 
 #include "config/config.h"
+#include "record/counter.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -13,7 +14,6 @@
 #define OPEN_USUAL 2 // there is room for from the beginning: a meter that answers needs no more
 #define WINDOW_MAX_MS 60000
 #define GRACE_MS 60000
-#define RESOLUTION_MAX (MICRO_PER_UNIT * 1000000) // coarser than this is taken as not known
 
 // What a boundary says of one counter.
 struct index {
@@ -62,7 +62,7 @@ struct source {
     int place; // in the reading's values
     const struct profile_channel *channel;
     bool is_counter;
-    int64_t resolution; // of a counter, micro units
+    struct counter counter; // of a counter
     // newest usable value of a gauge, until the next reading tells how long it stood
     bool pending;
     double pending_value;
@@ -83,28 +83,9 @@ struct period_builder {
 
 // --- making ---
 
-int64_t period_resolution(const struct profile *profile, const struct profile_channel *channel)
+static int source_list(const struct meter *meter, struct source *sources)
 {
-    if (channel->part_count == 0)
-        return 1;
-    const struct part *part = &channel->parts[channel->part_count - 1];
-    uint8_t type = profile->fields[part->field].type;
-    struct decimal factor = channel->conversion.factor;
-    struct decimal step = {0, part->scale.exponent + factor.exponent};
-    int64_t micro = 0;
-    if (type == RAW_F32 || type == RAW_F64 || part->scale_field >= 0 || step.exponent < -18 ||
-        step.exponent > 18 ||
-        __builtin_mul_overflow(part->scale.mantissa, factor.mantissa, &step.mantissa) ||
-        step.mantissa <= 0 ||
-        micro_from_integer(false, (uint64_t)step.mantissa, (struct decimal){1, step.exponent},
-                           &micro) != 0 ||
-        micro <= 0 || micro > RESOLUTION_MAX)
-        return 1;
-    return micro;
-}
-
-static int source_list(const struct profile *profile, struct source *sources)
-{
+    const struct profile *profile = meter->profile;
     int count = 0;
     for (int i = 0; i < profile->channel_count; i++) {
         const struct profile_channel *channel = &profile->channels[i];
@@ -112,8 +93,8 @@ static int source_list(const struct profile *profile, struct source *sources)
         if (kind == CHANNEL_COUNTER || kind == CHANNEL_GAUGE || kind == CHANNEL_EXACT) {
             sources[count] = (struct source){.place = i, .channel = channel};
             sources[count].is_counter = kind == CHANNEL_COUNTER;
-            sources[count].resolution =
-                kind == CHANNEL_COUNTER ? period_resolution(profile, channel) : 1;
+            if (kind == CHANNEL_COUNTER)
+                sources[count].counter = counter_of(meter, channel);
             count++;
         }
     }
@@ -132,7 +113,7 @@ struct period_builder *period_builder_new(const struct meter *meter,
                                           int64_t configured_ms)
 {
     struct source sources[PROFILE_CHANNELS_MAX];
-    int count = source_list(meter->profile, sources);
+    int count = source_list(meter, sources);
     size_t sources_size = (size_t)count * sizeof sources[0];
     size_t tracks_size = OPEN_USUAL * (size_t)count * sizeof(struct track);
     struct period_builder *builder = calloc(1, sizeof *builder + sources_size + tracks_size);
@@ -212,14 +193,6 @@ static void open_next(struct period_builder *builder)
             open->tracks[i].last = before->tracks[i].last;
 }
 
-static const struct period_channel *find_channel(const struct period *period, const char *name)
-{
-    for (int i = 0; i < period->channel_count; i++)
-        if (strcmp(period->channels[i].name, name) == 0)
-            return &period->channels[i];
-    return NULL;
-}
-
 void period_builder_resume(struct period_builder *builder, const struct period *last)
 {
     if (last == NULL)
@@ -228,7 +201,7 @@ void period_builder_resume(struct period_builder *builder, const struct period *
     builder->newest_ms = builder->newest_due_ms = last->to_ms - 1;
     for (int i = 0; i < builder->source_count; i++) {
         const struct period_channel *channel =
-            find_channel(last, builder->sources[i].channel->channel->name);
+            period_counter(last, builder->sources[i].channel->channel->name);
         struct track *track = &open->tracks[i];
         if (!builder->sources[i].is_counter)
             continue;
@@ -405,28 +378,6 @@ int64_t period_builder_deadline(const struct period_builder *builder)
 
 // --- readings ---
 
-static int64_t floor_to(int64_t micro, int64_t resolution)
-{
-    int64_t rest = micro % resolution;
-    return micro - (rest < 0 ? rest + resolution : rest);
-}
-
-// Linear between two points, rounded down to what the counter can show.
-static int64_t interpolate(const struct point *before, const struct point *after, int64_t at_ms,
-                           int64_t resolution)
-{
-    __extension__ typedef __int128 wide;
-    wide rise = (wide)after->micro - before->micro;
-    wide elapsed = at_ms - before->at_ms;
-    wide span = after->at_ms - before->at_ms;
-    wide step = rise * elapsed / span;
-    if (rise * elapsed < 0 && step * span != rise * elapsed)
-        step--; // down, not towards zero
-    int64_t micro = floor_to((int64_t)(before->micro + step), resolution);
-    // a neighbour between two steps (its unit changed): never below it
-    return rise >= 0 && micro < before->micro ? before->micro : micro;
-}
-
 static bool has_index(const struct point *point)
 {
     return point->at_ms != 0 && point->quality != QUALITY_MISSING;
@@ -448,7 +399,8 @@ static struct index index_at(const struct period_builder *builder, const struct 
         index.quality =
             (uint8_t)quality_worst(QUALITY_ESTIMATED, quality_worst((enum quality)before->quality,
                                                                     (enum quality)now->quality));
-        index.micro = interpolate(before, now, open->to_ms, source->resolution);
+        index.micro = counter_between(&source->counter, before->at_ms, before->micro, now->at_ms,
+                                      now->micro, open->to_ms);
     }
     return index;
 }
@@ -478,19 +430,66 @@ static void exchange_counter(struct period_builder *builder, int number, const s
     }
 }
 
+// The newest index before a reading: of another reading, or of the boundary that was told since.
+static struct point newest_point(const struct open_period *open, const struct track *track)
+{
+    if (track->start.known && track->last.at_ms < open->from_ms)
+        return (struct point){open->from_ms, track->start.micro, track->start.quality};
+    return track->last;
+}
+
+static bool wraps(const struct source *source, const struct point *before, const struct point *now)
+{
+    return has_index(before) &&
+           counter_wraps(&source->counter, before->micro, now->micro, now->at_ms - before->at_ms);
+}
+
+// The register began again at 0 in this period.
+static void note_wrap(const struct source *source, struct track *track)
+{
+    if (track->exchanged && !track->jump_known)
+        return; // what it counted is not known anyway
+    if (micro_subtract(track->jump_micro, source->counter.range, &track->jump_micro) == 0)
+        track->jump_known = true;
+}
+
+// The end of a period, when the counter may have begun again between its last reading and `now`.
+// `wrap`: it did, and no earlier period has it; cleared when this one does.
+static struct index end_at(const struct period_builder *builder, const struct source *source,
+                           const struct open_period *open, struct track *track,
+                           const struct point *now, bool *wrap)
+{
+    struct point before = track->last;
+    if (wraps(source, &before, now))
+        before.micro -= source->counter.range; // the line to `now` goes through 0
+    struct index end = index_at(builder, source, open, &before, now);
+    if (end.known && end.micro < 0 && before.micro < 0) {
+        end.micro += source->counter.range;
+    } else if (end.known && *wrap) {
+        note_wrap(source, track);
+        *wrap = false;
+    }
+    return end;
+}
+
 static void feed_counter(struct period_builder *builder, int number, const struct value *value,
                          int64_t at_ms)
 {
     const struct source *source = &builder->sources[number];
     struct point now = {at_ms, value->micro, value->quality};
-    for (int i = 0; i < builder->open_count; i++) {
-        struct open_period *open = &builder->open[i];
-        struct track *track = &open->tracks[number];
-        if (open->to_ms <= at_ms && !track->end.resolved)
-            track->end = index_at(builder, source, open, &track->last, &now);
-    }
+    int first = 0; // that waits for its end; the newest does
+    while (builder->open[first].tracks[number].end.resolved)
+        first++;
+    struct open_period *open = &builder->open[first];
+    struct point before = newest_point(open, &open->tracks[number]);
+    bool wrap = wraps(source, &before, &now);
+    for (; open->to_ms <= at_ms; open++)
+        open->tracks[number].end =
+            end_at(builder, source, open, &open->tracks[number], &now, &wrap);
     struct open_period *newest = newest_open(builder);
     struct track *track = &newest->tracks[number];
+    if (wrap)
+        note_wrap(source, track);
     track->last = now;
     if (newest->first && !track->start.resolved)
         track->start = (struct index){true, true, value->quality, value->micro};

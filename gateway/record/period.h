@@ -10,9 +10,10 @@
 // index at a boundary follows from the instants of the readings alone, so that a restart or a late
 // timer changes no figure. A gauge's mean weighs each usable value with the time until the meter's
 // next reading, at most 2 x interval and not beyond the period. A counter that went backwards keeps
-// its indices as read: the period is `suspect` (reversed), nothing is rebased. Where another meter
-// begins (reading.begins), its first index and the last one of the meter before are the jump: the
-// period advances without it and is `suspect` (exchanged).
+// its indices as read: the period is `suspect` (reversed), nothing is rebased. One that has passed
+// the end of its register (record/counter.h) goes on: its period advances over it. Where another
+// meter begins (reading.begins), its first index and the last one of the meter before are the jump:
+// the period advances without it and is `suspect` (exchanged).
 #ifndef METERGATE_RECORD_PERIOD_H
 #define METERGATE_RECORD_PERIOD_H
 
@@ -36,7 +37,8 @@ struct period_channel {
     int64_t start_micro, end_micro;
     // counter: another meter stands there since a reading between the two boundaries; its index
     // less that of the one before, where both are known. Gas that flowed between the two is not
-    // counted.
+    // counted. A register that began again at 0 on the way is a jump of its range down, without an
+    // exchange.
     bool exchanged, jump_known;
     int64_t jump_micro;
     // counter: newest usable reading before the end, also of an earlier period (last_ms 0: none); a

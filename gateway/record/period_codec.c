@@ -126,7 +126,6 @@ static void decode_counter(struct cursor *cursor, struct period_channel *out)
     out->last_micro = read_micro(cursor);
     if (out->jump_known)
         out->jump_micro = read_micro(cursor);
-    cursor->failed = cursor->failed || (out->jump_known && !out->exchanged);
 }
 
 static void decode_gauge(struct cursor *cursor, struct period_channel *out)

@@ -146,10 +146,11 @@ static void add_counter(struct period_channel *sum, const struct period_channel 
         sum->end_quality = part->end_quality;
         sum->end_micro = part->end_micro;
     }
-    if (part->exchanged) {
-        bool added = (!sum->exchanged || sum->jump_known) && part->jump_known &&
+    if (part->exchanged || part->jump_known) {
+        bool added = (!sum->exchanged || sum->jump_known) &&
+                     (!part->exchanged || part->jump_known) &&
                      micro_add(sum->jump_micro, part->jump_micro, &sum->jump_micro) == 0;
-        sum->exchanged = true;
+        sum->exchanged = sum->exchanged || part->exchanged;
         sum->jump_known = added;
     }
     sum->last_ms = part->last_ms;

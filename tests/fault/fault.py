@@ -7,12 +7,15 @@ usage: fault.py --build build [kill9 [--kills N] [--meters N] [--sides N] [--see
        scan [--buses N] [--seed N] | halfopen [--cuts N] [--sides N] [--seed N] | powercut [--power-cuts N] [--seed N] | iofault [--seed N] |
        orders [--order-kills N] [--seed N] | clock [--histories N] [--seed N] |
        week [--hours N] [--week-meters N] | fulldisk [--hours N] [--seed N] | reconnects [--attempts N] |
-       tamper [--edits N] [--seed N] | gasdays]
+       tamper [--edits N] [--seed N] | gasdays | sums [--years N] [--seed N]]
 """
 import argparse
+import os
 import secrets
+import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 
@@ -203,6 +206,18 @@ def run_gasdays(binary, arguments, seed, folder):
           f"have not 24 h; {figures['seconds']} s", flush=True)
 
 
+def run_sums(binary, arguments):
+    seed = seed_of(arguments)
+    print(f"sums: {arguments.years} years of one meter with random faults, seed {seed}", flush=True)
+    began = time.monotonic()
+    done = subprocess.run([binary.parent / "unit/test_record_sums"], capture_output=True, text=True, check=False,
+                          env={**os.environ, "SEED": str(seed), "YEARS": str(arguments.years)})
+    years = [line for line in done.stdout.splitlines() if "the law held" in line]
+    assert done.returncode == 0 and len(years) == arguments.years, done.stdout[-2000:] + done.stderr[-2000:]
+    print(f"sums: the counters' advance is the sum of their periods in {len(years)} of {arguments.years} years (bar all), the last: "
+          f"{years[-1]}; {time.monotonic() - began:.0f} s, seed {seed}", flush=True)
+
+
 def say(text):
     print(text, flush=True)
 
@@ -210,7 +225,7 @@ def say(text):
 RUNS = {"kill9": run_kill9, "killsys": run_killsys, "outage": run_outage, "late": run_late, "damaged": run_damaged, "scan": run_scan,
         "halfopen": run_halfopen, "powercut": run_powercut, "iofault": run_iofault,
         "orders": run_orders, "clock": run_clock, "reconnects": run_reconnects, "fulldisk": run_fulldisk,
-        "week": run_week, "tamper": run_tamper, "gasdays": run_gasdays}
+        "week": run_week, "tamper": run_tamper, "gasdays": run_gasdays, "sums": run_sums}
 
 
 def main():
@@ -232,6 +247,7 @@ def main():
     parser.add_argument("--hours", type=int, default=168)
     parser.add_argument("--attempts", type=int, default=10_000)
     parser.add_argument("--edits", type=int, default=10_000)
+    parser.add_argument("--years", type=int, default=500)
     parser.add_argument("--week-meters", type=int, default=100)
     parser.add_argument("--seed", type=int, help="of what is random in a run; drawn and printed without it")
     arguments = parser.parse_args()
