@@ -5,6 +5,7 @@
 #include "cli/report.h"
 
 #include "office/feed.h"
+#include "record/day_sheet.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,136 +14,11 @@
 
 #define OUTPUT_BYTES_MAX (256 * 1024 * 1024)
 
-// What is told of: the ledgers that stand in the store first, then those of open days.
+// What is told of.
 struct sheet {
     struct report *report;
-    struct stored_ledger *list;
-    int count, room, closed;
-    int64_t lane_last[LANES_END];
-    struct outbox_state lanes[LANES_END];
-    bool failed; // no memory
+    struct day_sheet day;
 };
-
-// --- collecting ---
-
-static struct stored_ledger *sheet_add(struct sheet *sheet)
-{
-    if (sheet->count == sheet->room) {
-        int room = sheet->room == 0 ? 16 : 2 * sheet->room;
-        struct stored_ledger *list = reallocarray(sheet->list, (size_t)room, sizeof *list);
-        if (list == NULL) {
-            sheet->failed = true;
-            return NULL;
-        }
-        sheet->list = list;
-        sheet->room = room;
-    }
-    return &sheet->list[sheet->count++];
-}
-
-static bool keep_closed(void *context, const struct stored_ledger *ledger)
-{
-    struct stored_ledger *place = sheet_add(context);
-    if (place != NULL)
-        *place = *ledger;
-    return place != NULL;
-}
-
-static bool keep_meter(void *context, int number, const char *id, bool is_out)
-{
-    struct sheet *sheet = context;
-    (void)number;
-    (void)is_out;
-    if (sheet->report->meter != NULL && strcmp(sheet->report->meter, id) != 0)
-        return true;
-    for (int i = 0; i < sheet->closed; i++)
-        if (strcmp(sheet->list[i].meter, id) == 0)
-            return true;
-    struct stored_ledger *place = sheet_add(sheet);
-    if (place == NULL)
-        return false;
-    memset(place, 0, sizeof *place);
-    (void)snprintf(place->meter, sizeof place->meter, "%s", id);
-    return true;
-}
-
-struct hours {
-    int count;
-    struct period list[LEDGER_HOURS_MAX];
-};
-
-static bool keep_hour(void *context, const struct stored_period *period)
-{
-    struct hours *hours = context;
-    hours->list[hours->count++] = period->period;
-    return hours->count < LEDGER_HOURS_MAX;
-}
-
-// The hours of a day that is not over. Outside of them nothing is said: what was due there is not
-// known without the meter's configuration.
-static int fill_open(struct sheet *sheet, struct stored_ledger *place, struct hours *hours,
-                     struct err *err)
-{
-    const struct report *report = sheet->report;
-    const struct schedule none = {.span = SPAN_HOUR};
-    const struct ledger_meter meter = {&none, &report->calendar, INT64_MAX};
-    hours->count = 0;
-    if (store_periods(report->store, place->meter, SPAN_HOUR, report->from_ms, report->to_ms,
-                      keep_hour, hours, err) != 0)
-        return -1;
-    int64_t end = hours->count > 0 ? hours->list[hours->count - 1].to_ms : report->from_ms;
-    ledger_make(&place->ledger, &meter, hours->list, hours->count, report->from_ms, end);
-    memcpy(place->lane_last, sheet->lane_last, sizeof place->lane_last);
-    return 0;
-}
-
-static int collect_open(struct sheet *sheet, struct err *err)
-{
-    struct hours *hours = calloc(1, sizeof *hours);
-    sheet->closed = sheet->count;
-    int result = hours == NULL ? err_set(err, "out of memory")
-                               : store_meters(sheet->report->store, keep_meter, sheet, err);
-    int kept = sheet->closed;
-    for (int i = sheet->closed; i < sheet->count && result == 0; i++) {
-        result = fill_open(sheet, &sheet->list[i], hours, err);
-        if (result == 0 && hours->count > 0)
-            sheet->list[kept++] = sheet->list[i];
-    }
-    sheet->count = kept;
-    free(hours);
-    return result;
-}
-
-static int collect(struct sheet *sheet, struct err *err)
-{
-    struct report *report = sheet->report;
-    for (int lane = LANE_ALERT; lane < LANES_END; lane++) {
-        if (store_outbox_state(report->store, (enum lane)lane, &sheet->lanes[lane], err) != 0)
-            return -1;
-        sheet->lane_last[lane] = sheet->lanes[lane].last;
-    }
-    if (store_ledgers(report->store, report->meter, report->from_ms, report->from_ms + 1,
-                      keep_closed, sheet, err) != 0 ||
-        collect_open(sheet, err) != 0)
-        return -1;
-    return sheet->failed ? err_set(err, "out of memory") : 0;
-}
-
-static struct ledger_sum sum_all(const struct sheet *sheet)
-{
-    struct ledger_sum all = {.expected = 0};
-    for (int i = 0; i < sheet->count; i++) {
-        struct ledger_sum sum = ledger_sum(&sheet->list[i].ledger);
-        all.expected += sum.expected;
-        all.good += sum.good;
-        all.suspect += sum.suspect;
-        all.missing += sum.missing;
-        reasons_merge(&all.reasons, &sum.reasons);
-        for (int quality = 0; quality <= QUALITY_MISSING; quality++)
-            all.hours[quality] += sum.hours[quality];
-    }
-    return all;
-}
 
 // --- text ---
 
@@ -246,7 +122,7 @@ static void print_total(const char *name, const char *what, const struct ledger_
 
 static void print_ledger(const struct sheet *sheet, int number)
 {
-    const struct stored_ledger *stored = &sheet->list[number];
+    const struct stored_ledger *stored = &sheet->day.list[number];
     char at[20];
     for (int i = 0; i < stored->ledger.hour_count; i++) {
         const struct ledger_hour *hour = &stored->ledger.hours[i];
@@ -259,7 +135,7 @@ static void print_ledger(const struct sheet *sheet, int number)
         print_reasons(&hour->reasons);
     }
     struct ledger_sum sum = ledger_sum(&stored->ledger);
-    bool open = number >= sheet->closed;
+    bool open = number >= sheet->day.closed;
     print_total(stored->meter, text_of(sheet, open ? "report.completeness.open" : "report.total"),
                 &sum);
     (void)putchar('\n');
@@ -290,13 +166,13 @@ static void print_hole(const struct sheet *sheet, const char *meter, const struc
 static void print_holes(const struct sheet *sheet)
 {
     bool any = false;
-    for (int i = 0; i < sheet->count; i++) {
+    for (int i = 0; i < sheet->day.count; i++) {
         struct ledger_hole hole = {.end = 0};
-        while (ledger_hole(&sheet->list[i].ledger, hole.end, &hole)) {
+        while (ledger_hole(&sheet->day.list[i].ledger, hole.end, &hole)) {
             if (!any)
                 (void)puts(text_of(sheet, "report.completeness.holes"));
             any = true;
-            print_hole(sheet, sheet->list[i].meter, &hole);
+            print_hole(sheet, sheet->day.list[i].meter, &hole);
         }
     }
     if (!any)
@@ -348,7 +224,7 @@ static void print_lanes(const struct sheet *sheet)
 {
     printf("\n%s\n", text_of(sheet, "report.completeness.lanes"));
     for (int lane = LANE_ALERT; lane < LANES_END; lane++) {
-        const struct outbox_state *state = &sheet->lanes[lane];
+        const struct outbox_state *state = &sheet->day.lanes[lane];
         char numbers[3][24];
         (void)snprintf(numbers[0], sizeof numbers[0], "%" PRId64, state->last);
         (void)snprintf(numbers[1], sizeof numbers[1], "%" PRId64, state->acknowledged);
@@ -363,13 +239,41 @@ static void print_lanes(const struct sheet *sheet)
     }
 }
 
+static void print_gaps(const struct sheet *sheet)
+{
+    const struct day_sheet *day = &sheet->day;
+    if (day->gap_count > 0)
+        printf("\n%s\n", text_of(sheet, "report.completeness.gaps"));
+    for (int i = 0; i < day_sheet_gaps(day); i++) {
+        const struct stored_gap *gap = day_sheet_gap(day, i);
+        char first[24];
+        char last[24];
+        char from[20];
+        char to[20];
+        (void)snprintf(first, sizeof first, "%" PRId64, gap->first);
+        (void)snprintf(last, sizeof last, "%" PRId64, gap->last);
+        const struct slot slots[] = {{"lane", lane_text(gap->lane)},
+                                     {"first", first},
+                                     {"last", last},
+                                     {"from", report_time(sheet->report, gap->from_ms, from)},
+                                     {"to", report_time(sheet->report, gap->to_ms, to)},
+                                     {"reason", gap->reason}};
+        print_filled(sheet, "report.completeness.gap", slots, sizeof slots / sizeof slots[0]);
+    }
+    if (day->gap_count > DAY_SHEET_GAPS_MAX) {
+        char more[24];
+        (void)snprintf(more, sizeof more, "%" PRId64, day->gap_count - DAY_SHEET_GAPS_MAX);
+        print_filled(sheet, "report.completeness.more", (struct slot[]){{"count", more}}, 1);
+    }
+}
+
 static int print_text(const struct sheet *sheet, struct err *err)
 {
     print_head(sheet);
-    for (int i = 0; i < sheet->count; i++)
+    for (int i = 0; i < sheet->day.count; i++)
         print_ledger(sheet, i);
     if (sheet->report->meter == NULL) {
-        struct ledger_sum all = sum_all(sheet);
+        struct ledger_sum all = day_sheet_sum(&sheet->day);
         print_total(text_of(sheet, "report.site"), "", &all);
         (void)putchar('\n');
     }
@@ -377,6 +281,7 @@ static int print_text(const struct sheet *sheet, struct err *err)
     if (print_outages(sheet, err) != 0)
         return -1;
     print_lanes(sheet);
+    print_gaps(sheet);
     return 0;
 }
 
@@ -399,8 +304,8 @@ static int print_csv(const struct sheet *sheet, struct buf *out)
 {
     struct csv csv;
     (void)puts("meter,from,to,expected,good,suspect,missing,index,reasons");
-    for (int i = 0; i < sheet->count; i++) {
-        const struct stored_ledger *stored = &sheet->list[i];
+    for (int i = 0; i < sheet->day.count; i++) {
+        const struct stored_ledger *stored = &sheet->day.list[i];
         for (int k = 0; k < stored->ledger.hour_count; k++) {
             const struct ledger_hour *hour = &stored->ledger.hours[k];
             buf_clear(out);
@@ -431,7 +336,7 @@ static void json_ledgers(struct writer *writer, const struct sheet *sheet, const
     writer_key(writer, key);
     writer_array(writer);
     for (int i = first; i < end; i++)
-        feed_ledger(writer, &origin, &sheet->list[i]);
+        feed_ledger(writer, &origin, &sheet->day.list[i]);
     writer_end(writer);
 }
 
@@ -442,18 +347,29 @@ static void json_lanes(struct writer *writer, const struct sheet *sheet)
     for (int lane = LANE_ALERT; lane < LANES_END; lane++) {
         writer_key(writer, lane_text((enum lane)lane));
         writer_object(writer);
-        writer_key_int(writer, "last", sheet->lanes[lane].last);
-        writer_key_int(writer, "acknowledged", sheet->lanes[lane].acknowledged);
-        writer_key_int(writer, "confirmed", sheet->lanes[lane].confirmed);
+        writer_key_int(writer, "last", sheet->day.lanes[lane].last);
+        writer_key_int(writer, "acknowledged", sheet->day.lanes[lane].acknowledged);
+        writer_key_int(writer, "confirmed", sheet->day.lanes[lane].confirmed);
         writer_end(writer);
     }
     writer_end(writer);
 }
 
+static void json_gaps(struct writer *writer, const struct sheet *sheet)
+{
+    const struct feed_origin origin = {.gateway = sheet->report->gateway};
+    writer_key(writer, "gaps");
+    writer_array(writer);
+    for (int i = 0; i < day_sheet_gaps(&sheet->day); i++)
+        feed_gap(writer, &origin, day_sheet_gap(&sheet->day, i));
+    writer_end(writer);
+    writer_key_int(writer, "gap_count", sheet->day.gap_count);
+}
+
 static int print_json(const struct sheet *sheet, struct buf *out)
 {
     struct writer writer;
-    struct ledger_sum all = sum_all(sheet);
+    struct ledger_sum all = day_sheet_sum(&sheet->day);
     writer_init(&writer, out);
     writer_object(&writer);
     writer_key_text(&writer, "gateway", sheet->report->gateway);
@@ -469,9 +385,10 @@ static int print_json(const struct sheet *sheet, struct buf *out)
     writer_end(&writer);
     writer_key_micro(&writer, "complete",
                      INT64_C(10000) * ledger_share(all.good + all.suspect, all.expected));
-    json_ledgers(&writer, sheet, "closed", 0, sheet->closed);
-    json_ledgers(&writer, sheet, "open", sheet->closed, sheet->count);
+    json_ledgers(&writer, sheet, "closed", 0, sheet->day.closed);
+    json_ledgers(&writer, sheet, "open", sheet->day.closed, sheet->day.count);
     json_lanes(&writer, sheet);
+    json_gaps(&writer, sheet);
     writer_end(&writer);
     if (out->failed)
         return -1;
@@ -501,11 +418,16 @@ static int print(const struct sheet *sheet)
 int report_completeness(struct report *report)
 {
     struct err err;
-    struct sheet sheet = {.report = report};
+    struct sheet sheet = {.report = report,
+                          .day = {.store = report->store,
+                                  .calendar = &report->calendar,
+                                  .meter = report->meter,
+                                  .from_ms = report->from_ms,
+                                  .to_ms = report->to_ms}};
     int status;
-    if (collect(&sheet, &err) != 0)
+    if (day_sheet_collect(&sheet.day, &err) != 0)
         status = cli_problem("report", "%s", err.text);
-    else if (sheet.count == 0)
+    else if (sheet.day.count == 0)
         status = cli_problem("report", "%s", text_of(&sheet, "report.completeness.none"));
     else
         status = print(&sheet);
@@ -513,6 +435,6 @@ int report_completeness(struct report *report)
         status =
             cli_problem("report", "%lld damaged rows were left out; 'metergate verify' names them",
                         (long long)store_damaged(report->store));
-    free(sheet.list);
+    day_sheet_release(&sheet.day);
     return status;
 }

@@ -97,25 +97,49 @@ void ledger_make(struct ledger *out, const struct ledger_meter *meter, const str
         out->hours[i].index = LEDGER_NO_INDEX;
 }
 
+// Names the part of an outage that lies in the ledger's time; false when none does.
+static bool name_outage(struct ledger *ledger, const struct outage *outage, struct outage *part)
+{
+    *part = (struct outage){later(outage->from_ms, ledger->from_ms),
+                            earlier(outage->to_ms, ledger->to_ms), outage->why};
+    if (part->to_ms <= part->from_ms)
+        return false;
+    if (ledger->outage_count < LEDGER_OUTAGES_MAX)
+        ledger->outages[ledger->outage_count] = *part;
+    ledger->outage_count++;
+    ledger->outage_ms += part->to_ms - part->from_ms;
+    return true;
+}
+
 void ledger_explain(struct ledger *ledger, const struct ledger_meter *meter,
                     const struct outage *outage)
 {
-    int64_t from = later(outage->from_ms, ledger->from_ms);
-    int64_t to = earlier(outage->to_ms, ledger->to_ms);
+    struct outage part;
     int64_t reach = outage->from_ms - meter->schedule->interval_ms + 1;
-    if (to <= from)
+    if (!name_outage(ledger, outage, &part))
         return;
-    if (ledger->outage_count < LEDGER_OUTAGES_MAX)
-        ledger->outages[ledger->outage_count] = (struct outage){from, to, outage->why};
-    ledger->outage_count++;
-    ledger->outage_ms += to - from;
     for (int i = 0; i < ledger->hour_count; i++) {
         struct ledger_hour *hour = &ledger->hours[i];
         int64_t begin = later(later(reach, hour->from_ms), meter->configured_ms);
-        int64_t end = earlier(to, hour->to_ms);
+        int64_t end = earlier(part.to_ms, hour->to_ms);
         if (begin < end)
             reasons_move(&hour->reasons, WHY_NOT_POLLED, outage->why,
                          schedule_count(meter->schedule, meter->calendar, begin, end));
+    }
+}
+
+void ledger_explain_evenly(struct ledger *ledger, const struct outage *outage)
+{
+    struct outage part;
+    if (!name_outage(ledger, outage, &part))
+        return;
+    for (int i = 0; i < ledger->hour_count; i++) {
+        struct ledger_hour *hour = &ledger->hours[i];
+        int64_t length = hour->to_ms - hour->from_ms;
+        int64_t in = earlier(part.to_ms, hour->to_ms) - later(part.from_ms, hour->from_ms);
+        int64_t due = hour->good + hour->suspect + hour->missing;
+        if (in > 0) // the poll that was under way when it began is one of them
+            reasons_move(&hour->reasons, WHY_NOT_POLLED, outage->why, due * in / length + 1);
     }
 }
 

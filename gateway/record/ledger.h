@@ -54,6 +54,10 @@ uint8_t ledger_index(const struct period *period);
 void ledger_explain(struct ledger *ledger, const struct ledger_meter *meter,
                     const struct outage *outage);
 
+// The same where the meter's schedule is not known: its due times are taken to lie evenly in each
+// hour.
+void ledger_explain_evenly(struct ledger *ledger, const struct outage *outage);
+
 struct ledger_sum {
     int64_t expected, good, suspect, missing;
     struct reasons reasons;

@@ -211,27 +211,54 @@ int store_gap_add(struct store *store, const struct stored_gap *gap, struct err 
     return outbox_point(store, LANE_ALERT, seq, MESSAGE_GAP, row, gap->at_ms, err);
 }
 
+static void gap_read(struct query *query, struct stored_gap *out)
+{
+    *out = (struct stored_gap){.row = query_get_int(query, 0),
+                               .seq = query_get_int(query, 1),
+                               .lane = (enum lane)query_get_int(query, 2),
+                               .first = query_get_int(query, 3),
+                               .last = query_get_int(query, 4),
+                               .from_ms = query_get_int(query, 6),
+                               .to_ms = query_get_int(query, 7),
+                               .at_ms = query_get_int(query, 8)};
+    query_get_text(query, 5, out->reason, sizeof out->reason);
+}
+
+#define GAP_COLUMNS "SELECT id, seq, of_lane, first, last, reason, from_ms, to_ms, at_ms FROM gap"
+
 int store_gap_get(struct store *store, int64_t row, struct stored_gap *out, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_GAP_GET,
-                    "SELECT seq, of_lane, first, last, reason, from_ms, to_ms, at_ms FROM gap"
-                    " WHERE id = ?1",
-                    err) != 0)
+    if (query_begin(&query, store, SLOT_GAP_GET, GAP_COLUMNS " WHERE id = ?1", err) != 0)
         return -1;
     query_int(&query, row);
     int found = query_row(&query, err);
     if (found != 1)
         return found;
-    *out = (struct stored_gap){.row = row,
-                               .seq = query_get_int(&query, 0),
-                               .lane = (enum lane)query_get_int(&query, 1),
-                               .first = query_get_int(&query, 2),
-                               .last = query_get_int(&query, 3),
-                               .from_ms = query_get_int(&query, 5),
-                               .to_ms = query_get_int(&query, 6),
-                               .at_ms = query_get_int(&query, 7)};
-    query_get_text(&query, 4, out->reason, sizeof out->reason);
+    gap_read(&query, out);
     query_end(&query);
     return 1;
+}
+
+int store_gaps(struct store *store, int64_t from_ms, int64_t to_ms, gap_visit *visit, void *context,
+               struct err *err)
+{
+    struct query query;
+    if (query_begin(&query, store, SLOT_GAP_LIST,
+                    GAP_COLUMNS " WHERE from_ms < ?2 AND (to_ms > ?1 OR from_ms >= ?1)"
+                                " ORDER BY id",
+                    err) != 0)
+        return -1;
+    query_int(&query, from_ms);
+    query_int(&query, to_ms);
+    int more;
+    while ((more = query_row(&query, err)) == 1) {
+        struct stored_gap gap;
+        gap_read(&query, &gap);
+        if (!visit(context, &gap)) {
+            query_end(&query);
+            return 0;
+        }
+    }
+    return more;
 }

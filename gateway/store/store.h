@@ -324,6 +324,11 @@ struct stored_gap {
 };
 int store_gap_add(struct store *store, const struct stored_gap *gap, struct err *err);
 int store_gap_get(struct store *store, int64_t row, struct stored_gap *out, struct err *err);
+// Those whose messages tell of a time in [from, to), oldest first. The visitor must not call the
+// store.
+typedef bool gap_visit(void *context, const struct stored_gap *gap);
+int store_gaps(struct store *store, int64_t from_ms, int64_t to_ms, gap_visit *visit, void *context,
+               struct err *err);
 
 // --- messages that are asked for again ---
 #define STORE_RESENDS_OPEN_MAX 8 // a further request is refused

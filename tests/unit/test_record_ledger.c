@@ -605,6 +605,37 @@ static void test_damage_is_named(void **state)
     config_drop(config);
 }
 
+// Without the meter's schedule: an hour of 60 polls, 40 of which nobody made; the gateway was away
+// for half of it.
+static void test_explained_evenly(void **state)
+{
+    (void)state;
+    static struct ledger ledger;
+    ledger = (struct ledger){.to_ms = 2 * HOUR, .hour_count = 2};
+    for (int i = 0; i < 2; i++) {
+        struct ledger_hour *hour = &ledger.hours[i];
+        *hour = (struct ledger_hour){
+            .from_ms = i * HOUR, .to_ms = (i + 1) * HOUR, .good = 20, .missing = 40};
+        reasons_add(&hour->reasons, QUALITY_MISSING, WHY_NOT_POLLED, 40);
+    }
+    const struct outage away = {HOUR / 2, HOUR, WHY_GATEWAY_DOWN};
+    const struct outage later = {3 * HOUR, 4 * HOUR, WHY_GATEWAY_STOPPED};
+    ledger_explain_evenly(&ledger, &away);
+    ledger_explain_evenly(&ledger, &later);
+    assert_int_equal(ledger.outage_count, 1);
+    assert_int_equal(ledger.outage_ms, HOUR / 2);
+    const struct reasons *reasons = &ledger.hours[0].reasons;
+    assert_int_equal(reasons_of(reasons, QUALITY_MISSING, WHY_GATEWAY_DOWN), 31);
+    assert_int_equal(reasons_of(reasons, QUALITY_MISSING, WHY_NOT_POLLED), 9);
+    assert_int_equal(reasons_of(&ledger.hours[1].reasons, QUALITY_MISSING, WHY_NOT_POLLED), 40);
+    // no more than what nobody polled
+    const struct outage whole = {0, 2 * HOUR, WHY_GATEWAY_STOPPED};
+    ledger_explain_evenly(&ledger, &whole);
+    assert_int_equal(reasons_of(&ledger.hours[1].reasons, QUALITY_MISSING, WHY_GATEWAY_STOPPED),
+                     40);
+    assert_int_equal(reasons_total(reasons, QUALITY_MISSING), 40);
+}
+
 int main(void)
 {
     random_start("test_record_ledger");
@@ -612,7 +643,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_FOLDER(test_random_histories), IN_FOLDER(test_not_configured),
         IN_FOLDER(test_unread_days),      cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_share),     IN_FOLDER(test_damage_is_named),
+        cmocka_unit_test(test_share),     cmocka_unit_test(test_explained_evenly),
+        IN_FOLDER(test_damage_is_named),
     };
     return cmocka_run_group_tests(tests, group_set_up, NULL);
 }

@@ -94,6 +94,39 @@ static void test_confirmed_never_goes_back(void **state)
     store_round_cancel(store);
 }
 
+struct gaps_seen {
+    int count, most;
+    int64_t first;
+};
+
+static bool see_gap(void *context, const struct stored_gap *gap)
+{
+    struct gaps_seen *seen = context;
+    seen->first = seen->count == 0 ? gap->first : seen->first;
+    assert_int_equal(gap->first, seen->first + seen->count);
+    assert_string_equal(gap->reason, "test");
+    assert_int_equal(gap->lane, LANE_LIVE);
+    return ++seen->count < seen->most;
+}
+
+static int gaps_between(int64_t from_ms, int64_t to_ms, int most)
+{
+    struct gaps_seen seen = {.most = most};
+    must(store_gaps(store, from_ms, to_ms, see_gap, &seen, &failure));
+    return seen.count;
+}
+
+// All of them tell of one instant.
+static void test_gaps_of_a_time(void **state)
+{
+    (void)state;
+    assert_int_equal(gaps_between(T0, T0 + 1, 100), MESSAGES);
+    assert_int_equal(gaps_between(T0, T0 + 1, 3), 3);
+    assert_int_equal(gaps_between(T0 - 1, T0, 100), 0);
+    assert_int_equal(gaps_between(T0 + 1, INT64_MAX, 100), 0);
+    assert_int_equal(gaps_between(0, INT64_MAX, 100), MESSAGES);
+}
+
 static void test_range(void **state)
 {
     (void)state;
@@ -220,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         with_store(test_what_may_go),
         with_store(test_confirmed_never_goes_back),
+        with_store(test_gaps_of_a_time),
         with_store(test_range),
         with_store(test_commands_and_their_answers),
         with_store(test_nothing_from_before_the_store),
