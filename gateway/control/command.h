@@ -119,6 +119,7 @@ typedef int command_run(struct command_context *context, const struct principal 
 command_run command_bus, command_metrics;
 command_run command_status, command_live, command_alerts, command_read, command_reload,
     command_texts, command_config_get, command_audit, command_page_settings, command_scan;
+command_run command_completeness;
 command_run command_backup, command_backup_read;
 command_run command_resend, command_resend_cancel, command_feed_acknowledge;
 command_run command_login, command_logout, command_session, command_claim_state, command_claim;

@@ -352,3 +352,29 @@ def test_a_viewer_has_no_backup(browser, make_site):
     page = Page(browser, make_site(), WIDE)
     page.log_in("bert")
     assert page.text(".backup button") == "" and page.text(".facts")
+
+
+@pytest.mark.parametrize("width,language,dark", SHAPES)
+def test_completeness_of_a_gas_day(browser, make_site, width, language, dark):
+    site = make_site()
+    day = stamp()[:10]
+    site.ledgers = [
+        {"meter": "boiler-1", "open": False, "expected": 1440, "good": 1430, "suspect": 0, "missing": 10, "complete": 99.3,
+         "holes": [{"from": f"{day}T02:00:00.000Z", "to": f"{day}T03:00:00.000Z", "missing": 10, "why": "timeout",
+                    "index": "good"}], "hole_count": 3},
+        {"meter": "boiler-2", "open": False, "expected": 1440, "good": 1440, "suspect": 0, "missing": 0, "complete": 100,
+         "holes": [], "hole_count": 0}]
+    page = Page(browser, site, width, language, dark)
+    page.log_in("bert")
+    chinese = language == "zh"
+    page.wait_text(".ledger-state", "采到 99.65 %" if chinese else "99.65 % of all reads came, 10 are missing")
+    assert page.text(".ledger:nth-child(1) strong") == "boiler-1" and page.text(".ledger:nth-child(1) .share") == "99.3 %"
+    assert ("缺 10 次" if chinese else "10 reads missing") in page.text(".ledger:nth-child(1) .holes")
+    assert page.text(".ledger:nth-child(1) .hint") == ("另有 2 处" if chinese else "and 2 more")
+    assert page.text(".ledger:nth-child(2) .holes") == "" and page.text(".ledger-gaps")
+    page.check_layout()
+    page.driver.execute_script("arguments[0].click()", page.find(".later"))
+    page.wait_text(".ledger-state", "没有" if chinese else "nothing of this gas day")
+    assert page.all(".ledger") == [] and page.text(".ledger-gaps") == ""
+    assert [one["arguments"]["days_back"] for name, one in site.requests if name == "completeness"] == [1, 0]
+    assert browser.console_errors() == []

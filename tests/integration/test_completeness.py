@@ -96,3 +96,10 @@ def check_day(gateway, office, name, boundary):
     unread = sum(told.values()) - sum(count for (quality, _), count in polls.items() if quality != "good")
     assert unread == told["missing", "not-polled"] - polls["missing", "not-polled"], (told, polls)
     assert hour["reads"]["expected"] == sum(polls.values()) + unread and unread <= 5, "while it started"
+    # what the page is told
+    shown = gateway.call("completeness", {"days_back": 1})
+    assert (shown["from"], shown["to"], shown["gap_count"]) == (body["from"], body["to"], 0)
+    row = next(one for one in shown["meters"] if one["meter"] == name)
+    assert {key: row[key] for key in body["reads"]} == body["reads"] and not row["open"]
+    assert row["hole_count"] == len(body["holes"]) and [one["missing"] for one in row["holes"]] == [
+        one["missing"] for one in body["holes"]]

@@ -132,7 +132,7 @@ def test_both_languages_say_the_same_things(page):
     for key, text in english.items():
         assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", chinese[key])), key
     used = set()
-    for path in ("/", "/page.js", "/door.js", "/overview.js", "/meter.js", "/format.js"):
+    for path in ("/", "/page.js", "/door.js", "/overview.js", "/completeness.js", "/meter.js", "/format.js"):
         used |= set(re.findall(r"[\"'`](page\.[a-z.\-]+[a-z])[\"'`]", page.request("GET", path)[2].decode()))
     assert len(used) > 40 and used <= english.keys(), used - english.keys()
 

@@ -38,6 +38,10 @@ export function time(instant) {
   return new Intl.DateTimeFormat(locales[current()], form).format(date);
 }
 
+export function dateTime(instant) {
+  return new Intl.DateTimeFormat(locales[current()], { dateStyle: "medium", timeStyle: "short" }).format(new Date(instant));
+}
+
 export function age(milliseconds) {
   const seconds = Math.max(0, Math.round(milliseconds / 1000));
   if (seconds < 2) return text("page.age.now");

@@ -1,5 +1,6 @@
 // The overview: what is wrong, meters, links, head office, the gateway itself. Values come each
 // second, the rest every few seconds.
+import { Completeness } from "./completeness.js";
 import { call } from "./api.js";
 import { saveBackup } from "./backup.js";
 import { List, make, say, show, lamp } from "./dom.js";
@@ -120,6 +121,7 @@ export class Overview {
     this.alerts = new List(find(".alert-list"), (alert) => alert.id, alertRow);
     this.facts = new List(find(".facts"), ([name]) => name, factRow);
     this.makeOffice(find(".office"));
+    this.completeness = new Completeness(find(".completeness"));
     show(find(".backup"), hooks.role === "leader");
     find(".backup button").addEventListener("click", () => this.backUp());
     this.live = null;
@@ -157,6 +159,7 @@ export class Overview {
   start() {
     this.run(() => this.takeLive(), LIVE_MS);
     this.run(() => this.takeStatus(), STATUS_MS);
+    this.completeness.take();
   }
 
   stop() {
@@ -204,6 +207,7 @@ export class Overview {
   draw() {
     if (this.live) this.drawLive();
     if (this.status) this.drawStatus();
+    this.completeness.draw();
   }
 
   drawLive() {

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 CLAIM_CODE = "AB12-CD34-EF56-GH78-JK90-MN12-PQ34"
 PASSWORD = "correct horse battery"
 ROLES = ["none", "viewer", "technician", "specialist", "leader"]
-LEAST = {"status": 1, "bus": 1, "metrics": 0, "live": 1, "alerts": 1, "read": 2, "config-get": 2, "reload": 3, "user-list": 4, "audit": 4,
+LEAST = {"status": 1, "bus": 1, "metrics": 0, "live": 1, "alerts": 1, "completeness": 1, "read": 2, "config-get": 2, "reload": 3, "user-list": 4, "audit": 4,
          "backup": 4, "backup-read": 4, "texts": 0, "claim-state": 0, "claim": 0, "login": 0, "logout": 0, "session": 0, "page-settings": 0}
 
 
@@ -57,6 +57,7 @@ class FakeGateway:
         self.requests = []  # (command, whole request)
         self.backup = bytes(range(256)) * 40
         self.open_alerts = []
+        self.ledgers = []  # of the last gas day
         self.meters = []
         self.links = []
         self.office = None
@@ -203,6 +204,15 @@ class FakeGateway:
 
     def do_alerts(self, _arguments, _request, _who):
         return {"open": self.open_alerts, "recent": []}
+
+    def do_completeness(self, arguments, _request, _who):
+        end = datetime.now(timezone.utc).replace(hour=22, minute=0, second=0, microsecond=0)
+        start = end - timedelta(days=arguments["days_back"] + 1)
+        meters = self.ledgers if arguments["days_back"] == 1 else []
+        total = {key: sum(one[key] for one in meters) for key in ("expected", "good", "suspect", "missing")}
+        share = 100 * (total["expected"] - total["missing"]) / total["expected"] if meters else 100
+        return {"from": stamp(start), "to": stamp(start + timedelta(days=1)), **total, "complete": round(share, 2),
+                "meters": meters, "outages": [], "gaps": [], "gap_count": 1 if meters else 0}
 
     def do_status(self, _arguments, _request, _who):
         return {"gateway": "site-042", "name": "North Works", "software": "1.0-test",
