@@ -10,15 +10,14 @@
 static int walk_begin(struct query *query, struct store *store, int meter_number, enum span span,
                       int64_t from_ms, int64_t to_ms, struct err *err)
 {
-    // Rows of a later version have the higher id.
     if (query_begin(query, store, meter_number != 0 ? SLOT_PERIOD_WALK_METER : SLOT_PERIOD_WALK,
                     meter_number != 0
-                        ? "SELECT id, meter, from_ms, body FROM period INDEXED BY period_of_meter"
-                          " WHERE meter = ?4 AND span = ?1 AND from_ms >= ?2 AND from_ms < ?3"
-                          " ORDER BY from_ms, version"
-                        : "SELECT id, meter, from_ms, body FROM period INDEXED BY period_of_time"
-                          " WHERE from_ms >= ?2 AND from_ms < ?3 AND span = ?1"
-                          " ORDER BY from_ms, meter, span, id",
+                        ? "SELECT id, meter, from_ms, body FROM period INDEXED BY period_of_span"
+                          " WHERE span = ?1 AND from_ms >= ?2 AND from_ms < ?3 AND meter = ?4"
+                          " ORDER BY from_ms, meter, version"
+                        : "SELECT id, meter, from_ms, body FROM period INDEXED BY period_of_span"
+                          " WHERE span = ?1 AND from_ms >= ?2 AND from_ms < ?3"
+                          " ORDER BY from_ms, meter, version",
                     err) != 0)
         return -1;
     query_int(query, span);
