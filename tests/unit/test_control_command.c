@@ -80,6 +80,7 @@ static const struct {
 } expected[] = {{"status", ROLE_VIEWER},
                 {"live", ROLE_VIEWER},
                 {"alerts", ROLE_VIEWER},
+                {"completeness", ROLE_VIEWER},
                 {"read", ROLE_TECHNICIAN},
                 {"scan", ROLE_TECHNICIAN},
                 {"reload", ROLE_SPECIALIST},
