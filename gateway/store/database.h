@@ -69,7 +69,8 @@ enum slot {
     SLOT_ALERT_PAGE,
     SLOT_ALERT_PAGE_OPEN,
     SLOT_ALERT_GET,
-    SLOT_LANE_NEXT,
+    SLOT_LANE_LAST,
+    SLOT_LANE_PUT,
     SLOT_LANE_STATE,
     SLOT_LANE_ACKNOWLEDGE,
     SLOT_LANE_CONFIRM,
@@ -150,6 +151,12 @@ enum slot {
     SLOTS
 };
 
+// What a lane has given in the open round.
+struct lane_given {
+    int64_t last; // its newest seq; 0: not read in this round
+    bool moved;   // it is newer than the lane's row
+};
+
 struct store {
     sqlite3 *db;
     char directory[4096];
@@ -175,6 +182,7 @@ struct store {
     int meter_count;
     struct reading_chain *reading_chain; // the writer's; NULL until it is needed
     bool readings_unchained;             // while they are migrated: the chain begins after them
+    struct lane_given given[LANES_END];
     int64_t chain_left;    // rows that retention took in this round and the chains do not count yet
     bool has_register;     // the schema is new enough for one
     bool register_changed; // in this round
@@ -239,6 +247,9 @@ void store_profiles_free(struct store *store);
 
 // The next seq of a lane, and the pointer to the row that carries it: both inside the open round.
 int outbox_give(struct store *store, enum lane lane, int64_t *seq, struct err *err);
+// Writes what the lanes have given to their rows: at the commit, and before anything of the round
+// looks at `last` there. One statement a round and lane, not one a message.
+int outbox_flush(struct store *store, struct err *err);
 int outbox_point(struct store *store, enum lane lane, int64_t seq, enum message_kind kind,
                  int64_t row, int64_t at_ms, struct err *err);
 

@@ -13,6 +13,8 @@
 int store_outbox_confirm(struct store *store, enum lane lane, int64_t seq, struct err *err)
 {
     struct query query;
+    if (outbox_flush(store, err) != 0)
+        return -1;
     if (query_begin(&query, store, SLOT_LANE_CONFIRM,
                     "UPDATE lane SET confirmed = max(confirmed, ?2) WHERE lane = ?1 AND last >= ?2",
                     err) != 0)

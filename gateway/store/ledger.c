@@ -67,6 +67,8 @@ static int ledger_insert(struct store *store, int meter_number, const struct led
 static int lanes_read(struct store *store, int64_t last[static LANES_END], struct err *err)
 {
     struct query query;
+    if (outbox_flush(store, err) != 0)
+        return -1;
     if (query_begin(&query, store, SLOT_LEDGER_LANES, "SELECT lane, last FROM lane", err) != 0)
         return -1;
     int more;

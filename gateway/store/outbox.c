@@ -4,6 +4,8 @@
 
 #include <inttypes.h>
 
+#define SEQ_MAX (INT64_C(1) << 62) // no lane has so many: there is room to count on
+
 const char *lane_text(enum lane lane)
 {
     switch (lane) {
@@ -14,20 +16,54 @@ const char *lane_text(enum lane lane)
     return "";
 }
 
-int outbox_give(struct store *store, enum lane lane, int64_t *seq, struct err *err)
+static int last_read(struct store *store, enum lane lane, int64_t *last, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_LANE_NEXT,
-                    "UPDATE lane SET last = last + 1 WHERE lane = ?1 RETURNING last", err) != 0)
+    if (query_begin(&query, store, SLOT_LANE_LAST, "SELECT last FROM lane WHERE lane = ?1", err) !=
+        0)
         return -1;
     query_int(&query, lane);
     int found = query_row(&query, err);
-    if (found != 1) {
-        store->round_broken = true;
+    if (found != 1)
         return found < 0 ? -1 : err_set(err, "%s has no lane %d", store->path, (int)lane);
+    int64_t read = query_get_int(&query, 0);
+    query_end(&query);
+    if (read < 0 || read > SEQ_MAX)
+        return err_set(err, "%s counts %" PRId64 " messages in lane %s: it is damaged", store->path,
+                       read, lane_text(lane));
+    *last = read;
+    return 0;
+}
+
+int outbox_give(struct store *store, enum lane lane, int64_t *seq, struct err *err)
+{
+    struct lane_given *given = &store->given[lane];
+    if (given->last == 0 && last_read(store, lane, &given->last, err) != 0) {
+        store->round_broken = true;
+        return -1;
     }
-    *seq = query_get_int(&query, 0);
-    return query_run(&query, err);
+    *seq = ++given->last;
+    given->moved = true;
+    return 0;
+}
+
+int outbox_flush(struct store *store, struct err *err)
+{
+    for (int lane = LANE_ALERT; lane < LANES_END; lane++) {
+        struct lane_given *given = &store->given[lane];
+        struct query query;
+        if (!given->moved)
+            continue;
+        if (query_begin(&query, store, SLOT_LANE_PUT, "UPDATE lane SET last = ?2 WHERE lane = ?1",
+                        err) != 0)
+            return -1;
+        query_int(&query, lane);
+        query_int(&query, given->last);
+        if (query_run(&query, err) != 0)
+            return -1;
+        given->moved = false;
+    }
+    return 0;
 }
 
 int outbox_point(struct store *store, enum lane lane, int64_t seq, enum message_kind kind,
@@ -115,6 +151,8 @@ int store_outbox_next(struct store *store, enum lane lane, int64_t after,
 int store_outbox_acknowledge(struct store *store, enum lane lane, int64_t seq, struct err *err)
 {
     struct query query;
+    if (outbox_flush(store, err) != 0)
+        return -1;
     if (query_begin(&query, store, SLOT_LANE_ACKNOWLEDGE,
                     "UPDATE lane SET acknowledged = max(acknowledged, ?2) WHERE lane = ?1"
                     " AND last >= ?2",
@@ -135,6 +173,8 @@ static int lane_read(struct store *store, enum lane lane, struct outbox_state *o
                      int64_t *pointer_seq, struct err *err)
 {
     struct query query;
+    if (outbox_flush(store, err) != 0)
+        return -1;
     if (query_begin(&query, store, SLOT_LANE_STATE,
                     "SELECT last, acknowledged, confirmed, o.at_ms, o.seq FROM lane AS l"
                     " LEFT JOIN outbox AS o ON o.lane = l.lane AND o.seq = (SELECT min(seq)"

@@ -7,6 +7,7 @@
 #include "base/log.h"
 
 #include <assert.h>
+#include <string.h>
 
 #define CHECKPOINT_PAGES 1000 // 4 MiB of log: then it is brought home into the file
 #define WAL_ALARM_PAGES 8192  // 32 MiB: somebody reads in one long transaction
@@ -20,6 +21,7 @@ int store_round_begin(struct store *store, struct err *err)
     store->round_broken = false;
     store->chain_left = 0;
     store->register_changed = false;
+    memset(store->given, 0, sizeof store->given);
     return 0;
 }
 
@@ -52,8 +54,8 @@ int store_round_commit(struct store *store, struct err *err)
         return err_set(err, "%s: a write of this round failed, so nothing of it was kept",
                        store->path);
     }
-    if (tail_flush(store, err) != 0 || register_commit(store, err) != 0 ||
-        store_execute(store, "COMMIT", err) != 0) {
+    if (tail_flush(store, err) != 0 || outbox_flush(store, err) != 0 ||
+        register_commit(store, err) != 0 || store_execute(store, "COMMIT", err) != 0) {
         store_round_cancel(store);
         return -1;
     }
@@ -75,6 +77,7 @@ void store_round_cancel(struct store *store)
     store->in_round = false;
     store->round_broken = false;
     store->decoder_known = 0;
+    memset(store->given, 0, sizeof store->given);
     tail_forget(store);
     reading_chain_forget(store);
     readings_forget(store);
