@@ -187,7 +187,8 @@ static bool same_gas(const struct config_gas *a, const struct config_gas *b)
            same_number(a->relative_density, b->relative_density) &&
            same_number(a->co2_mol_percent, b->co2_mol_percent) &&
            same_number(a->h2_mol_percent, b->h2_mol_percent) &&
-           same_number(a->compressibility_ratio, b->compressibility_ratio);
+           same_number(a->compressibility_ratio, b->compressibility_ratio) &&
+           same_number(a->altitude_m, b->altitude_m);
 }
 
 static bool same_meter(const struct meter *a, const struct meter *b)

@@ -28,11 +28,12 @@ struct config_gas {
     double base_temperature_c;
     enum gas_method method;
     double heating_value_mj_m3;
-    char heating_value_reference[16]; // "25/0"
+    char heating_value_reference[16]; // "25/0", "20/20" …
     double relative_density;
     double co2_mol_percent;
     double h2_mol_percent;
     double compressibility_ratio; // with GAS_FIXED
+    double altitude_m;            // of a gauge pressure sensor; NaN where absent
 };
 
 struct config_link {
@@ -86,7 +87,7 @@ struct config_office {
 
 // Which rules watch; all do unless switched off.
 struct config_detect {
-    bool no_answer, link_down, over_range, meter_exchanged;
+    bool no_answer, link_down, over_range, meter_exchanged, conversion_mismatch;
 };
 
 struct config {

@@ -1,5 +1,6 @@
 #include "config/config_check.h"
 
+#include "config/gas_input.h"
 #include "config/profile_file.h"
 
 #include <math.h>
@@ -161,7 +162,14 @@ static void check_gas(const struct load *load, const struct node *node,
         TELL(load, method != NULL ? method : node,
              "method fixed needs compressibility_ratio; allowed: sgerg88, or fixed with a "
              "compressibility_ratio of 0.5 to 1.5");
+        return;
     }
+    struct conversion_input input;
+    struct conversion conversion;
+    struct err err = {""};
+    if (gas_input(gas, &input, &err) != 0 || conversion_init(&conversion, &input, &err) != 0)
+        TELL(load, node, "%s; allowed: properties of one gas inside the range of the method",
+             err.text);
 }
 
 static void check_meter(const struct load *load, struct draft *draft, int index)

@@ -246,6 +246,7 @@ static const struct key no_answer_keys[] = RULE(no_answer);
 static const struct key link_down_keys[] = RULE(link_down);
 static const struct key over_range_keys[] = RULE(over_range);
 static const struct key meter_exchanged_keys[] = RULE(meter_exchanged);
+static const struct key conversion_mismatch_keys[] = RULE(conversion_mismatch);
 
 static const struct schema no_answer_schema = {
     .title = "no-answer",
@@ -278,6 +279,15 @@ static const struct schema meter_exchanged_schema = {
     .count = KEYS_COUNT(meter_exchanged_keys),
 };
 
+static const struct schema conversion_mismatch_schema = {
+    .title = "conversion-mismatch",
+    .help = "Over an hour or a day volume_base advances by another factor of volume_measured than "
+            "follows from pressure, temperature and gas: by more than 0.5 %, or 1 %.",
+    .size = sizeof(struct draft),
+    .keys = conversion_mismatch_keys,
+    .count = KEYS_COUNT(conversion_mismatch_keys),
+};
+
 static const struct key detect_keys[] = {
     {.name = "no-answer",
      .type = TYPE_MAP,
@@ -298,6 +308,11 @@ static const struct key detect_keys[] = {
      .type = TYPE_MAP,
      .map = &meter_exchanged_schema,
      .help = "Another meter stands where one stood.",
+     .restarts = RESTARTS_NOTHING},
+    {.name = "conversion-mismatch",
+     .type = TYPE_MAP,
+     .map = &conversion_mismatch_schema,
+     .help = "A corrector converts otherwise than its own pressure and temperature say.",
      .restarts = RESTARTS_NOTHING},
 };
 

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#define RESOLUTION_MAX (MICRO_PER_UNIT * 1000000) // coarser than this is taken as not known
+
 const char *const word_order_names[] = {"ABCD", "CDAB", "BADC", "DCBA", NULL};
 
 int word_order_find(const char *name)
@@ -46,6 +48,26 @@ bool profile_set_word_order(struct profile *profile, enum word_order order)
     for (int i = 0; i < profile->archive_count; i++)
         changed = archive_set_order(&profile->archives[i], order) || changed;
     return changed;
+}
+
+int64_t profile_resolution(const struct profile *profile, const struct profile_channel *channel)
+{
+    if (channel->part_count == 0)
+        return 1;
+    const struct part *part = &channel->parts[channel->part_count - 1];
+    uint8_t type = profile->fields[part->field].type;
+    struct decimal factor = channel->conversion.factor;
+    struct decimal step = {0, part->scale.exponent + factor.exponent};
+    int64_t micro = 0;
+    if (type == RAW_F32 || type == RAW_F64 || part->scale_field >= 0 || step.exponent < -18 ||
+        step.exponent > 18 ||
+        __builtin_mul_overflow(part->scale.mantissa, factor.mantissa, &step.mantissa) ||
+        step.mantissa <= 0 ||
+        micro_from_integer(false, (uint64_t)step.mantissa, (struct decimal){1, step.exponent},
+                           &micro) != 0 ||
+        micro <= 0 || micro > RESOLUTION_MAX)
+        return 1;
+    return micro;
 }
 
 int profile_channel_find(const struct profile *profile, const char *name)

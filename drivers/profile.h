@@ -183,6 +183,9 @@ struct profile {
 // number.
 bool profile_set_word_order(struct profile *profile, enum word_order order);
 
+// What one count of a counter is worth at least, micro units; 1 where that cannot be told.
+int64_t profile_resolution(const struct profile *profile, const struct profile_channel *channel);
+
 // Index in `channels`, -1 when the profile has no such channel.
 int profile_channel_find(const struct profile *profile, const char *name);
 

@@ -1,3 +1,4 @@
+#include "detect/corrector.h"
 #include "detect/rules.h"
 
 #include <math.h>
@@ -16,6 +17,7 @@ const char *alert_kind_text(enum alert_kind kind)
     case ALERT_STORE_FULL: return "store-full";
     case ALERT_STORE_REPLACED: return "store-replaced";
     case ALERT_STORE_RESTORED: return "store-restored";
+    case ALERT_CONVERSION_MISMATCH: return "conversion-mismatch";
     default: return "unknown";
     }
 }
@@ -96,6 +98,7 @@ struct detect *detect_new(struct config *config)
     for (int i = 0; i < config->meter_count; i++) {
         detect->links[config->meters[i].link].meters++;
         over_range_init(&detect->meters[i], &config->meters[i]);
+        detect->meters[i].corrector = corrector_new(&config->meters[i]);
     }
     return detect;
 }
@@ -103,6 +106,8 @@ struct detect *detect_new(struct config *config)
 void detect_free(struct detect *detect)
 {
     if (detect != NULL) {
+        for (int i = 0; detect->meters != NULL && i < detect->config->meter_count; i++)
+            corrector_free(detect->meters[i].corrector);
         free(detect->meters);
         free(detect->links);
         config_unref(detect->config);
@@ -122,6 +127,9 @@ bool detect_watches(const struct detect *detect, const struct alert_change *open
         return meter >= 0 && config->detect.over_range &&
                detect_over_range_off(&config->meters[meter])[0] == '\0';
     case ALERT_METER_EXCHANGED: return meter >= 0 && config->detect.meter_exchanged;
+    case ALERT_CONVERSION_MISMATCH:
+        return meter >= 0 && config->detect.conversion_mismatch &&
+               detect->meters[meter].corrector != NULL;
     case ALERT_LINK_DOWN: {
         int link = config_link_find(config, open->subject);
         return link >= 0 && config->detect.link_down && detect->links[link].meters >= 2;
@@ -141,6 +149,7 @@ void detect_restore(struct detect *detect, const struct alert_change *open)
     case ALERT_NO_ANSWER: no_answer_restore(detect, meter, open); break;
     case ALERT_OVER_RANGE: over_range_restore(detect, meter, open); break;
     case ALERT_METER_EXCHANGED: exchange_restore(detect, meter, open); break;
+    case ALERT_CONVERSION_MISMATCH: corrector_restore(detect, meter, open); break;
     default:
         link_down_restore(detect, config_link_find(detect->config, open->subject), open);
         break;
@@ -169,6 +178,7 @@ void detect_feed(struct detect *detect, int meter, const struct reading *reading
         no_answer_judge(detect, meter, reading, &outlet);
     }
     exchange_feed(detect, meter, reading, &outlet);
+    corrector_feed(detect, meter, reading, &outlet);
     if (detect->config->detect.over_range)
         over_range_feed(detect, meter, reading, &outlet);
 }

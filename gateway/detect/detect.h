@@ -16,6 +16,10 @@
 //             5 minutes below 0.95 x qmax. A reading without a flow changes nothing.
 // meter-exchanged  another serial number (reading.begins): major; `updated` at each further one;
 //             closes by itself after 24 h, when a gas day is counted by the new one.
+// conversion-mismatch  over an hour or a day dVb/dVm of a corrector differs from the factor that
+//             follows from its pressure and temperature and the configured gas by more than 0.5 %:
+//             minor; 1 %: major (detect/corrector.h). Closes with the first such span that agrees,
+//             of a day where a day opened it.
 // A rest without readings (without flows) of more than 5 minutes and 2 intervals ends a row of
 // misses (a run above or below): nobody saw what was in between.
 // Evidence: observed is the highest flow so far, or the minutes of silence.
@@ -35,6 +39,7 @@ enum alert_kind {
     ALERT_STORE_FULL = 5,
     ALERT_STORE_REPLACED = 6,
     ALERT_STORE_RESTORED = 7,
+    ALERT_CONVERSION_MISMATCH = 8, // of a meter
     ALERT_KINDS
 };
 enum alert_severity { SEVERITY_MINOR = 1, SEVERITY_MAJOR = 2, SEVERITY_CRITICAL = 3 };

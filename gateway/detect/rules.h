@@ -46,6 +46,7 @@ struct meter_state {
     struct flow_state flow;
     struct watch over_range;
     struct identity_state identity;
+    struct corrector *corrector; // NULL where there is none, see detect/corrector.h
 };
 
 struct link_state {

@@ -16,7 +16,7 @@ MAY_USE = {
     "gas": {"base"},
     "live": {"base", "drivers", "config", "poll"},
     "poll": {"base", "drivers", "config", "gas", "live"},
-    "detect": {"base", "drivers", "config", "poll"},
+    "detect": {"base", "drivers", "config", "gas", "poll"},
     "scan": {"base", "drivers", "config", "poll"},
     "record": {"base", "drivers", "config", "gas", "poll", "detect", "store", "live"},
     "store": {"base", "drivers", "config", "gas", "poll", "detect", "record"},
