@@ -59,6 +59,9 @@ static void print_notes(const struct config *config)
         const char *off = detect_over_range_off(meter);
         if (config->detect.over_range && off[0] != '\0')
             fprintf(stderr, "note: %s: over-range is off: %s\n", meter->id, off);
+        off = detect_conversion_off(meter);
+        if (config->detect.conversion_mismatch && off[0] != '\0')
+            fprintf(stderr, "note: %s: conversion-mismatch is off: %s\n", meter->id, off);
         const struct config_link *link = &config->links[meter->link];
         if (meter->profile->limits.reply_ms > link->response_timeout_ms) {
             fprintf(stderr,

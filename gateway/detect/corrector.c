@@ -76,10 +76,14 @@ static bool prepare(struct corrector *corrector, const struct meter *meter)
            conversion_init(&corrector->conversion, &input, NULL) == 0;
 }
 
-bool corrector_fits(const struct meter *meter)
+const char *detect_conversion_off(const struct meter *meter)
 {
     struct corrector corrector;
-    return prepare(&corrector, meter);
+    if (prepare(&corrector, meter) || corrector.measured < 0 || corrector.base < 0)
+        return "";
+    if (corrector.temperature < 0 || corrector.pressure < 0)
+        return "its profile lacks a temperature or a pressure";
+    return "its pressure is gauge and gas.altitude_m is not set";
 }
 
 struct corrector *corrector_new(const struct meter *meter)

@@ -20,8 +20,6 @@ struct corrector;
 // range; NULL for others, or where memory is short.
 struct corrector *corrector_new(const struct meter *meter);
 void corrector_free(struct corrector *corrector);
-// Whether such a meter can be watched, without making anything.
-bool corrector_fits(const struct meter *meter);
 
 void corrector_feed(struct detect *detect, int meter, const struct reading *reading,
                     const struct outlet *outlet);

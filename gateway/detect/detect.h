@@ -96,5 +96,8 @@ void detect_feed(struct detect *detect, int meter, const struct reading *reading
 
 // Whether over-range can watch this meter at all, and why not (for `check`): "" when it can.
 const char *detect_over_range_off(const struct meter *meter);
+// Why conversion-mismatch cannot watch a meter that has both volumes: "" when it can, and for a
+// meter that has not. A configuration that was loaded has a gas inside its method's range.
+const char *detect_conversion_off(const struct meter *meter);
 
 #endif

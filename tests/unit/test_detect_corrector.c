@@ -327,11 +327,13 @@ static void test_gauge(void **state)
     struct detect *detect = start(&gauge_profile, gas);
     struct alert_change open = {.kind = ALERT_CONVERSION_MISMATCH, .subject = "m1"};
     assert_false(detect_watches(detect, &open)); // nobody says how much air there is
+    assert_non_null(strstr(detect_conversion_off(&meter), "altitude_m"));
     detect_free(detect);
     gas.altitude_m = 253;
     for (int i = 0; i < 2; i++) {
         detect = start(i == 0 ? &gauge_profile : &air_profile, gas);
         assert_true(detect_watches(detect, &open));
+        assert_string_equal(detect_conversion_off(&meter), "");
         struct corrected shown = corrected_at(200, 15, 0);
         shown.air_kpa = 98.564;
         feed(detect, &shown, false);
@@ -344,6 +346,7 @@ static void test_gauge(void **state)
     }
     detect = start(&bare_profile, gas);
     assert_false(detect_watches(detect, &open));
+    assert_non_null(strstr(detect_conversion_off(&meter), "pressure"));
     detect_free(detect);
 }
 
