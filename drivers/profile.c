@@ -50,11 +50,9 @@ bool profile_set_word_order(struct profile *profile, enum word_order order)
     return changed;
 }
 
-int64_t profile_resolution(const struct profile *profile, const struct profile_channel *channel)
+int64_t profile_count_worth(const struct profile *profile, const struct profile_channel *channel,
+                            const struct part *part)
 {
-    if (channel->part_count == 0)
-        return 1;
-    const struct part *part = &channel->parts[channel->part_count - 1];
     uint8_t type = profile->fields[part->field].type;
     struct decimal factor = channel->conversion.factor;
     struct decimal step = {0, part->scale.exponent + factor.exponent};
@@ -65,9 +63,18 @@ int64_t profile_resolution(const struct profile *profile, const struct profile_c
         step.mantissa <= 0 ||
         micro_from_integer(false, (uint64_t)step.mantissa, (struct decimal){1, step.exponent},
                            &micro) != 0 ||
-        micro <= 0 || micro > RESOLUTION_MAX)
-        return 1;
+        micro <= 0)
+        return 0;
     return micro;
+}
+
+int64_t profile_resolution(const struct profile *profile, const struct profile_channel *channel)
+{
+    if (channel->part_count == 0)
+        return 1;
+    const struct part *least = &channel->parts[channel->part_count - 1];
+    int64_t micro = profile_count_worth(profile, channel, least);
+    return micro > 0 && micro <= RESOLUTION_MAX ? micro : 1;
 }
 
 int profile_channel_find(const struct profile *profile, const char *name)

@@ -183,7 +183,11 @@ struct profile {
 // number.
 bool profile_set_word_order(struct profile *profile, enum word_order order);
 
-// What one count of a counter is worth at least, micro units; 1 where that cannot be told.
+// What one count of a part of a counter is worth, micro units; 0 where that cannot be told: a
+// float, or a scale that the meter itself tells.
+int64_t profile_count_worth(const struct profile *profile, const struct profile_channel *channel,
+                            const struct part *part);
+// The same of the counter: of its last part; 1 where that cannot be told, or is more than 10^6.
 int64_t profile_resolution(const struct profile *profile, const struct profile_channel *channel);
 
 // Index in `channels`, -1 when the profile has no such channel.

@@ -157,7 +157,7 @@ static int take_rows(struct filling *filling, struct err *err)
     for (int i = 0; i < filling->side_count; i++) {
         struct side *side = &filling->sides[i];
         int channel = (int)(side->value - filling->archive->values);
-        side->gap.resolution = period_resolution(record, &record->channels[channel]);
+        side->gap.resolution = profile_resolution(record, &record->channels[channel]);
     }
     for (int i = 0; i < rows->count; i++)
         if (rows->has[i])
@@ -200,7 +200,7 @@ static int prepare_side(struct filling *filling, struct side *side, struct err *
     const struct profile *profile = filling->tracked->meter->profile;
     int channel = profile_channel_find(profile, side->value->channel->name);
     side->gap.counter_resolution =
-        channel >= 0 ? period_resolution(profile, &profile->channels[channel]) : 1;
+        channel >= 0 ? profile_resolution(profile, &profile->channels[channel]) : 1;
     side->gap.increments = side->value->increment;
     side->gap.quality = filling->rows->meter->unverified ? QUALITY_SUSPECT : QUALITY_ARCHIVE;
     set_after(filling, side);

@@ -7,38 +7,10 @@
 #include <string.h>
 
 #define HOUR_MS INT64_C(3600000)
-#define RESOLUTION_MAX (MICRO_PER_UNIT * 1000000) // coarser than this is taken as not known
-#define RANGE_MAX (MICRO_LIMIT / 1000)            // a larger register never ends
-#define OVERLOAD 1.2                              // of qmax: what a turbine stands for a while
-#define BASE_PER_LINE_MAX 100                     // a m3 at 100 bar
-#define SHARE_MAX 100                             // of the range, without qmax
-
-// What one count of a part is worth; 0 where that cannot be told.
-static int64_t step_of(const struct profile *profile, const struct profile_channel *channel,
-                       const struct part *part)
-{
-    uint8_t type = profile->fields[part->field].type;
-    struct decimal factor = channel->conversion.factor;
-    struct decimal step = {0, part->scale.exponent + factor.exponent};
-    int64_t micro = 0;
-    if (type == RAW_F32 || type == RAW_F64 || part->scale_field >= 0 || step.exponent < -18 ||
-        step.exponent > 18 ||
-        __builtin_mul_overflow(part->scale.mantissa, factor.mantissa, &step.mantissa) ||
-        step.mantissa <= 0 ||
-        micro_from_integer(false, (uint64_t)step.mantissa, (struct decimal){1, step.exponent},
-                           &micro) != 0 ||
-        micro <= 0)
-        return 0;
-    return micro;
-}
-
-int64_t period_resolution(const struct profile *profile, const struct profile_channel *channel)
-{
-    if (channel->part_count == 0)
-        return 1;
-    int64_t micro = step_of(profile, channel, &channel->parts[channel->part_count - 1]);
-    return micro > 0 && micro <= RESOLUTION_MAX ? micro : 1;
-}
+#define RANGE_MAX (MICRO_LIMIT / 1000) // a larger register never ends
+#define OVERLOAD 1.2                   // of qmax: what a turbine stands for a while
+#define BASE_PER_LINE_MAX 100          // a m3 at 100 bar
+#define SHARE_MAX 100                  // of the range, without qmax
 
 // How many values a field has, 0: too many, or it does not begin again.
 static int64_t values_of(const struct field *field)
@@ -63,7 +35,7 @@ static int64_t range_of(const struct profile *profile, const struct profile_chan
     int64_t range = 0;
     for (int i = 0; i < channel->part_count; i++) {
         const struct part *part = &channel->parts[i];
-        int64_t step = step_of(profile, channel, part);
+        int64_t step = profile_count_worth(profile, channel, part);
         if (step == 0)
             return 0;
         if (step <= most)
@@ -77,7 +49,7 @@ static int64_t range_of(const struct profile *profile, const struct profile_chan
 
 struct counter counter_of(const struct meter *meter, const struct profile_channel *channel)
 {
-    struct counter counter = {.resolution = period_resolution(meter->profile, channel),
+    struct counter counter = {.resolution = profile_resolution(meter->profile, channel),
                               .range = range_of(meter->profile, channel)};
     double most = meter->qmax_m3_h * OVERLOAD * (double)MICRO_PER_UNIT;
     if (strcmp(channel->channel->name, "volume_measured") != 0)

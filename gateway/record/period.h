@@ -76,9 +76,6 @@ const struct period_channel *period_counter(const struct period *period, const c
 // Whether an index at the period's end is not measured: unknown, or estimated.
 bool period_lacks(const struct period *period);
 
-// What one count of a counter is worth at least, micro units; 1 where that cannot be told.
-int64_t period_resolution(const struct profile *profile, const struct profile_channel *channel);
-
 // Sets quality and why of each channel and of the whole from the figures. A channel without an
 // index keeps the `why` that it has.
 void period_judge(struct period *period);
