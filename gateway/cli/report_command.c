@@ -13,8 +13,9 @@ static void print_help(void)
 {
     puts("usage: metergate report day|month|year|completeness --state DIR [OPTION]...\n"
          "\n"
-         "day, month, year: of a gas day, month or year, for each meter and the site: indices at "
-         "start\nand end, volumes, peak hour, load factor, use by hour of the day and by weekday, "
+         "day, month, year: of a gas day, month or year, for each meter, customer and the site: "
+         "indices at start\nand end, volumes, energy, peak hour, load factor, use by hour of the "
+         "day and by weekday, "
          "reads that\ncame, what is estimated or corrected, alerts. From closed periods, exact; "
          "what is not known is\na dash with its reason. One that is not over is told as far as it "
          "has come. With --meter also\nits hours, days or months.\n"

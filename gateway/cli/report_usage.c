@@ -224,6 +224,8 @@ static int collect(struct usage_sheet *sheet, struct err *err)
                           sheet, err) != 0)
         return -1;
     settle(sheet);
+    if (report_usage_configure(sheet, err) < 0)
+        return -1;
     return sheet->failed ? err_set(err, "out of memory") : 0;
 }
 
@@ -259,6 +261,7 @@ int report_usage(struct report *report)
             cli_problem("report", "%lld damaged rows were left out; 'metergate verify' names them",
                         (long long)store_damaged(report->store));
     free(sheet.of_number);
+    free(sheet.customers);
     free(sheet.list);
     free(sheet.alerts);
     return status;

@@ -13,13 +13,32 @@ enum usage_which { USAGE_NOW, USAGE_LAST, USAGE_YEAR_AGO, USAGE_WHICH_END };
 struct usage_entry {
     int number;
     char meter[ID_SIZE];
+    char name[CONFIG_NAME_MAX]; // of the configuration, as the customer; "" without
+    char customer[64];
+    bool heating_known;
+    int64_t heating_micro; // MJ/m3 at base conditions
     int alerts;
     int alerts_of_kind[ALERT_KINDS];
     struct usage usage[USAGE_WHICH_END];
 };
 
+struct usage_customer {
+    char account[64];
+    struct usage_total total;
+};
+
+// A sum of energies over meters that have one.
+struct usage_energy {
+    int known, unknown;
+    int64_t micro_mj;
+};
+
 struct usage_sheet {
     struct report *report;
+    int64_t
+        configured_ms; // since when the configuration is, that customers and gas are from; 0: none
+    int customer_count;
+    struct usage_customer *customers;
     bool is_compared[USAGE_WHICH_END]; // there is such a time
     struct report ranges[USAGE_WHICH_END];
     enum usage_which which; // that is being collected
@@ -50,6 +69,15 @@ const char *report_usage_site_change(const struct usage_sheet *sheet, int sum,
                                      enum usage_which which, char text[static DECIMAL_TEXT_MAX]);
 // Whether a sum over meters is one: of all of them.
 bool report_usage_is_whole(const struct usage_sum *sum);
+
+// Energy of what a meter used, MJ; false where it has none, or it is not known.
+bool report_usage_energy(const struct usage_entry *entry, enum usage_which which,
+                         int64_t *micro_mj);
+// Of the meters of a customer; NULL: of all.
+struct usage_energy report_usage_energies(const struct usage_sheet *sheet, const char *customer,
+                                          enum usage_which which);
+// Fills in what the stored configuration says of the meters; what it does not say stays unknown.
+int report_usage_configure(struct usage_sheet *sheet, struct err *err);
 
 // "month" …: of a period of it, "part" of its parts.
 const char *report_usage_span(const struct report *report);

@@ -19,7 +19,7 @@ static void flush(struct buf *out)
 #define HEADER                                                                                     \
     "of,id,relation,span,slot,from,to,state,version,channel,start,end,volume,unit,quality,why,"    \
     "expected,"                                                                                    \
-    "good,suspect,missing,known,unknown,peak,peak_from,load_factor"
+    "good,suspect,missing,known,unknown,peak,peak_from,load_factor,energy_mj"
 
 struct row {
     const char *of, *id, *relation, *span;
@@ -109,7 +109,7 @@ static void csv_slots(struct csv *csv, struct row row, const char *span,
         csv_nothings(csv, 6);
         csv_int(csv, slots[i].known);
         csv_int(csv, slots[i].unknown);
-        csv_nothings(csv, 3);
+        csv_nothings(csv, 4);
         csv_end(csv);
     }
 }
@@ -134,7 +134,7 @@ static void csv_part(struct csv *csv, const struct usage_entry *entry,
         csv_known(csv, part->counters[i].known, part->counters[i].micro);
         csv_quality(csv, row.channel, part->counters[i].quality, "");
         csv_reads(csv, part->expected, part->good, part->suspect, part->missing);
-        csv_nothings(csv, 5);
+        csv_nothings(csv, 6);
         csv_end(csv);
     }
 }
@@ -167,6 +167,9 @@ static void csv_meter(struct csv *csv, const struct usage_sheet *sheet,
             csv_hours(csv, &usage->hours);
         else
             csv_nothings(csv, 5);
+        int64_t micro_mj = 0;
+        bool has_energy = i == usage->main && report_usage_energy(entry, which, &micro_mj);
+        csv_known(csv, has_energy, micro_mj);
         csv_end(csv);
     }
     for (int i = 0; i < usage->part_count && which == USAGE_NOW; i++)
@@ -183,6 +186,7 @@ static void csv_site(struct csv *csv, const struct usage_sheet *sheet, enum usag
 {
     const struct report *report = &sheet->ranges[which];
     const struct usage_total *site = &sheet->site[which];
+    const struct usage_energy energy = report_usage_energies(sheet, NULL, which);
     for (int i = 0; i < site->sum_count; i++) {
         const struct usage_sum *sum = &site->sums[i];
         const struct row row = {.of = "site",
@@ -203,11 +207,48 @@ static void csv_site(struct csv *csv, const struct usage_sheet *sheet, enum usag
             csv_hours(csv, &site->hours);
         else
             csv_nothings(csv, 5);
+        csv_known(csv,
+                  strcmp(sum->name, "volume_base") == 0 && energy.known > 0 && energy.unknown == 0,
+                  energy.micro_mj);
         csv_end(csv);
         if (strcmp(sum->name, sheet->site_counter) == 0)
             csv_slots(csv, row, "hour-of-day", site->of_hour, 24);
         if (strcmp(sum->name, sheet->site_counter) == 0 && report_usage_has_weekdays(report))
             csv_slots(csv, row, "weekday", site->of_weekday, 7);
+    }
+}
+
+static void csv_customers(struct csv *csv, const struct usage_sheet *sheet)
+{
+    const struct report *report = sheet->report;
+    for (int k = 0; k < sheet->customer_count; k++) {
+        const struct usage_customer *customer = &sheet->customers[k];
+        const struct usage_total *total = &customer->total;
+        const struct usage_energy energy =
+            report_usage_energies(sheet, customer->account, USAGE_NOW);
+        for (int i = 0; i < total->sum_count; i++) {
+            const struct usage_sum *sum = &total->sums[i];
+            const struct row row = {.of = "customer",
+                                    .id = customer->account,
+                                    .relation = report_usage_which(USAGE_NOW),
+                                    .span = report_usage_span(report),
+                                    .slot = -1,
+                                    .from_ms = report->from_ms,
+                                    .to_ms = report->to_ms,
+                                    .state = total->open > 0 ? "open" : "closed",
+                                    .channel = sum->name};
+            csv_head(csv, &row);
+            csv_nothings(csv, 2);
+            csv_known(csv, report_usage_is_whole(sum), sum->micro);
+            csv_quality(csv, sum->name, sum->unknown > 0 ? QUALITY_MISSING : sum->quality, "");
+            csv_reads(csv, total->expected, total->good, total->suspect, total->missing);
+            csv_nothings(csv, 5);
+            csv_known(csv,
+                      strcmp(sum->name, "volume_base") == 0 && energy.known > 0 &&
+                          energy.unknown == 0,
+                      energy.micro_mj);
+            csv_end(csv);
+        }
     }
 }
 
@@ -223,6 +264,8 @@ int report_usage_csv(const struct usage_sheet *sheet)
             csv_meter(&csv, sheet, &sheet->list[i], (enum usage_which)which);
         flush(&out);
     }
+    if (sheet->report->meter == NULL)
+        csv_customers(&csv, sheet);
     for (int which = 0; which < USAGE_WHICH_END && sheet->report->meter == NULL; which++)
         csv_site(&csv, sheet, (enum usage_which)which);
     flush(&out);
@@ -390,11 +433,32 @@ static void json_range(struct writer *writer, const struct report *range)
     writer_key_time(writer, "to", range->to_ms);
 }
 
+static void json_energy(struct writer *writer, const struct usage_entry *entry,
+                        enum usage_which which)
+{
+    int64_t micro_mj = 0;
+    bool known = report_usage_energy(entry, which, &micro_mj);
+    key_known(writer, "energy_mj", known, micro_mj);
+}
+
+static void json_energies(struct writer *writer, const struct usage_sheet *sheet,
+                          const char *customer, enum usage_which which)
+{
+    const struct usage_energy energy = report_usage_energies(sheet, customer, which);
+    key_known(writer, "energy_mj", energy.known > 0 && energy.unknown == 0, energy.micro_mj);
+}
+
 static void json_meter(struct writer *writer, const struct usage_sheet *sheet,
                        const struct usage_entry *entry)
 {
     writer_object(writer);
     writer_key_text(writer, "meter", entry->meter);
+    if (entry->name[0] != '\0')
+        writer_key_text(writer, "name", entry->name);
+    if (entry->customer[0] != '\0')
+        writer_key_text(writer, "customer", entry->customer);
+    key_known(writer, "heating_value_mj_m3", entry->heating_known, entry->heating_micro);
+    json_energy(writer, entry, USAGE_NOW);
     json_usage(writer, sheet->report, &entry->usage[USAGE_NOW]);
     json_parts(writer, &entry->usage[USAGE_NOW]);
     json_alerts(writer, sheet, entry->meter);
@@ -405,6 +469,7 @@ static void json_meter(struct writer *writer, const struct usage_sheet *sheet,
         writer_object(writer);
         json_range(writer, &sheet->ranges[which]);
         json_usage(writer, sheet->report, &entry->usage[which]);
+        json_energy(writer, entry, (enum usage_which)which);
         writer_end(writer);
     }
     writer_end(writer);
@@ -433,10 +498,8 @@ static void json_total(struct writer *writer, const struct usage_sheet *sheet,
         writer_end(writer);
     }
     writer_end(writer);
-    if (sheet->site_counter[0] != '\0') {
+    if (sheet->site_counter[0] != '\0')
         writer_key_text(writer, "counter", sheet->site_counter);
-        json_hours(writer, sheet->report, &site->hours, site->of_hour, site->of_weekday);
-    }
 }
 
 static void json_site(struct writer *writer, const struct usage_sheet *sheet)
@@ -444,6 +507,10 @@ static void json_site(struct writer *writer, const struct usage_sheet *sheet)
     writer_key(writer, "site");
     writer_object(writer);
     json_total(writer, sheet, &sheet->site[USAGE_NOW]);
+    if (sheet->site_counter[0] != '\0')
+        json_hours(writer, sheet->report, &sheet->site[USAGE_NOW].hours,
+                   sheet->site[USAGE_NOW].of_hour, sheet->site[USAGE_NOW].of_weekday);
+    json_energies(writer, sheet, NULL, USAGE_NOW);
     for (int which = USAGE_LAST; which < USAGE_WHICH_END; which++) {
         if (sheet->site[which].meters == 0)
             continue;
@@ -451,6 +518,25 @@ static void json_site(struct writer *writer, const struct usage_sheet *sheet)
         writer_object(writer);
         json_range(writer, &sheet->ranges[which]);
         json_total(writer, sheet, &sheet->site[which]);
+        if (sheet->site_counter[0] != '\0')
+            json_hours(writer, sheet->report, &sheet->site[which].hours, sheet->site[which].of_hour,
+                       sheet->site[which].of_weekday);
+        json_energies(writer, sheet, NULL, (enum usage_which)which);
+        writer_end(writer);
+    }
+    writer_end(writer);
+}
+
+static void json_customers(struct writer *writer, const struct usage_sheet *sheet)
+{
+    writer_key(writer, "customers");
+    writer_array(writer);
+    for (int i = 0; i < sheet->customer_count; i++) {
+        const struct usage_customer *customer = &sheet->customers[i];
+        writer_object(writer);
+        writer_key_text(writer, "customer", customer->account);
+        json_total(writer, sheet, &customer->total);
+        json_energies(writer, sheet, customer->account, USAGE_NOW);
         writer_end(writer);
     }
     writer_end(writer);
@@ -474,6 +560,10 @@ int report_usage_json(const struct usage_sheet *sheet)
         flush(&out);
     }
     writer_end(&writer);
+    if (sheet->configured_ms != 0)
+        writer_key_time(&writer, "configured", sheet->configured_ms);
+    if (report->meter == NULL)
+        json_customers(&writer, sheet);
     if (report->meter == NULL)
         json_site(&writer, sheet);
     writer_end(&writer);

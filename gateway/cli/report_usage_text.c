@@ -68,14 +68,30 @@ static const struct {
     int width;
     bool right;
 } columns[] = {
-    {"report.column.meter", 22, false},       {"report.usage.column.counter", 20, false},
-    {"report.usage.column.start", 16, true},  {"report.usage.column.end", 16, true},
-    {"report.usage.column.volume", 16, true}, {"report.usage.column.unit", 5, false},
-    {"report.usage.column.last", 9, true},    {"report.usage.column.year", 9, true},
-    {"report.usage.column.peak", 12, true},   {"report.usage.column.peak_at", 16, false},
-    {"report.usage.column.load", 7, true},    {"report.column.share", 8, true},
+    {"report.column.meter", 22, false},         {"report.usage.column.counter", 20, false},
+    {"report.usage.column.start", 16, true},    {"report.usage.column.end", 16, true},
+    {"report.usage.column.volume", 16, true},   {"report.usage.column.unit", 5, false},
+    {"report.usage.column.energy", 16, true},   {"report.usage.column.last", 9, true},
+    {"report.usage.column.year", 9, true},      {"report.usage.column.peak", 12, true},
+    {"report.usage.column.peak_at", 16, false}, {"report.usage.column.load", 7, true},
+    {"report.column.share", 8, true},
 };
-enum { METER, COUNTER, START, END, VOLUME, UNIT, LAST, YEAR, PEAK, PEAK_AT, LOAD, SHARE, COLUMNS };
+enum {
+    METER,
+    COUNTER,
+    START,
+    END,
+    VOLUME,
+    UNIT,
+    ENERGY,
+    LAST,
+    YEAR,
+    PEAK,
+    PEAK_AT,
+    LOAD,
+    SHARE,
+    COLUMNS
+};
 
 static void print_columns(const struct report *report)
 {
@@ -166,6 +182,8 @@ static void note_meter(struct notes *notes, const struct usage_entry *entry)
     if (!usage->closed)
         note(notes, "report.usage.note.open",
              (struct slot[]){{"until", report_time(notes->report, usage->reached_ms, at)}}, 1);
+    if (!entry->heating_known)
+        note(notes, "report.usage.note.no-energy", NULL, 0);
     if (usage->first)
         note(notes, "report.usage.note.begins", NULL, 0);
     (void)snprintf(text, sizeof text, "%d", usage->version);
@@ -195,6 +213,9 @@ static void print_meter(const struct report *report, const struct usage_entry *e
         put(END, micro_or_dash(counter->end_known, counter->end_micro, text));
         put(VOLUME, micro_or_dash(counter->known, counter->volume_micro, text));
         put(UNIT, report_usage_unit(counter->name));
+        int64_t micro_mj = 0;
+        bool has_energy = report_usage_energy(entry, USAGE_NOW, &micro_mj);
+        put(ENERGY, i == usage->main ? micro_or_dash(has_energy, micro_mj, text) : "");
         put(LAST, report_usage_counter_change(entry, i, USAGE_LAST, text));
         put(YEAR, report_usage_counter_change(entry, i, USAGE_YEAR_AGO, text));
         if (i == usage->main) {
@@ -221,45 +242,65 @@ static void print_meter(const struct report *report, const struct usage_entry *e
     }
 }
 
-static void print_site(const struct usage_sheet *sheet)
+// A line of a sum over meters: of the site, or (account) of a customer.
+static void print_sum(const struct usage_sheet *sheet, const struct usage_total *total, int number,
+                      const char *account)
 {
     const struct report *report = sheet->report;
-    const struct usage_total *site = &sheet->site[USAGE_NOW];
+    const struct usage_sum *sum = &total->sums[number];
+    const struct usage_energy energy = report_usage_energies(sheet, account, USAGE_NOW);
+    bool main = strcmp(sum->name, sheet->site_counter) == 0;
     char text[DECIMAL_TEXT_MAX];
-    for (int i = 0; i < site->sum_count; i++) {
-        const struct usage_sum *sum = &site->sums[i];
-        struct notes notes = {.report = report};
-        bool main = strcmp(sum->name, sheet->site_counter) == 0;
-        put(METER, text_of(report, "report.site"));
-        put(COUNTER, sum->name);
-        put(START, "");
-        put(END, "");
-        put(VOLUME, micro_or_dash(report_usage_is_whole(sum), sum->micro, text));
-        put(UNIT, report_usage_unit(sum->name));
-        put(LAST, report_usage_site_change(sheet, i, USAGE_LAST, text));
-        put(YEAR, report_usage_site_change(sheet, i, USAGE_YEAR_AGO, text));
-        if (main) {
-            put_hours(report, &site->hours);
-            put_share(site->good + site->suspect, site->expected);
-        } else {
-            for (int k = PEAK; k < COLUMNS; k++)
-                put(k, "");
-        }
-        if (sum->unknown > 0) {
-            char known[24];
-            char all[24];
-            (void)snprintf(known, sizeof known, "%d", sum->known);
-            (void)snprintf(all, sizeof all, "%d", sum->known + sum->unknown);
-            note(&notes, "report.usage.note.part",
-                 (struct slot[]){{"known", known},
-                                 {"all", all},
-                                 {"volume", micro_or_dash(!sum->overflow, sum->micro, text)}},
-                 3);
-        }
-        if (main) {
-            note_count(&notes, "report.usage.note.site.open", site->open);
-            note_count(&notes, "report.usage.note.site.corrected", site->corrected);
-            note_hours(&notes, &site->hours);
+    put(METER, account != NULL ? account : text_of(report, "report.site"));
+    put(COUNTER, sum->name);
+    put(START, "");
+    put(END, "");
+    put(VOLUME, micro_or_dash(report_usage_is_whole(sum), sum->micro, text));
+    put(UNIT, report_usage_unit(sum->name));
+    put(ENERGY,
+        main ? micro_or_dash(energy.known > 0 && energy.unknown == 0, energy.micro_mj, text) : "");
+    put(LAST, account != NULL ? "" : report_usage_site_change(sheet, number, USAGE_LAST, text));
+    put(YEAR, account != NULL ? "" : report_usage_site_change(sheet, number, USAGE_YEAR_AGO, text));
+    if (main && account == NULL)
+        put_hours(report, &total->hours);
+    else
+        for (int k = PEAK; k < SHARE; k++)
+            put(k, "");
+    if (main)
+        put_share(total->good + total->suspect, total->expected);
+    else
+        put(SHARE, "");
+}
+
+static void note_sum(struct notes *notes, const struct usage_sum *sum)
+{
+    char known[24];
+    char all[24];
+    char text[DECIMAL_TEXT_MAX];
+    (void)snprintf(known, sizeof known, "%d", sum->known);
+    (void)snprintf(all, sizeof all, "%d", sum->known + sum->unknown);
+    if (sum->unknown > 0)
+        note(notes, "report.usage.note.part",
+             (struct slot[]){{"known", known},
+                             {"all", all},
+                             {"volume", micro_or_dash(!sum->overflow, sum->micro, text)}},
+             3);
+}
+
+static void print_total(const struct usage_sheet *sheet, const struct usage_total *total,
+                        const char *account)
+{
+    for (int i = 0; i < total->sum_count; i++) {
+        struct notes notes = {.report = sheet->report};
+        print_sum(sheet, total, i, account);
+        if (account != NULL && i == 0)
+            note(&notes, "report.usage.note.customer", NULL, 0);
+        note_sum(&notes, &total->sums[i]);
+        if (strcmp(total->sums[i].name, sheet->site_counter) == 0) {
+            note_count(&notes, "report.usage.note.site.open", total->open);
+            note_count(&notes, "report.usage.note.site.corrected", total->corrected);
+            if (account == NULL)
+                note_hours(&notes, &total->hours);
         }
         (void)putchar('\n');
     }
@@ -371,7 +412,9 @@ int report_usage_text(const struct usage_sheet *sheet)
     for (int i = 0; i < sheet->count; i++)
         print_meter(report, &sheet->list[i]);
     if (report->meter == NULL) {
-        print_site(sheet);
+        for (int i = 0; i < sheet->customer_count; i++)
+            print_total(sheet, &sheet->customers[i].total, sheet->customers[i].account);
+        print_total(sheet, &sheet->site[USAGE_NOW], NULL);
         if (sheet->site_counter[0] != '\0')
             print_use(sheet, NULL);
         return 0;

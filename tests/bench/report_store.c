@@ -264,6 +264,29 @@ static int read_bare(const char *directory, char **ranges, int count)
     return rows > 0 ? 0 : 1;
 }
 
+// The configuration that such a gateway had: customers of two meters each, every third meter with a
+// gas of its own.
+static void configure(struct store *store, int count)
+{
+    struct buf text;
+    struct err err;
+    buf_init(&text, CONFIG_TEXT_MAX);
+    buf_add_text(&text, "gateway: {id: bench, timezone: Asia/Shanghai}\n"
+                        "gas: {heating_value_mj_m3: 40.66}\n"
+                        "links: [{id: hall, url: \"tcp://127.0.0.1:502\"}]\nmeters:\n");
+    for (int i = 0; i < count; i++)
+        buf_addf(&text,
+                 "  - {id: meter-%d, name: Meter %d, link: hall, unit: %d, profile: x.y, %s%s%d}\n",
+                 i + 1, i + 1, i % 255,
+                 i % 3 == 2 ? "gas: {heating_value_mj_m3: 39.5, relative_density: 0.6}, " : "",
+                 "customer: 10", i / 2);
+    must(text.failed ? -1 : 0, &(struct err){.text = "out of memory"});
+    must(store_revision_add(store, "0123456789abcdef", text.data, text.length, "start", START_MS,
+                            &err),
+         &err);
+    buf_release(&text);
+}
+
 int main(int argc, char **argv)
 {
     if (argc >= 5 && strcmp(argv[1], "--bare") == 0)
@@ -285,6 +308,7 @@ int main(int argc, char **argv)
     must(store_round_begin(store, &err), &err);
     must(store_setting_put(store, "gateway", "bench", &err), &err);
     must(store_setting_put(store, "gas_day", "360 Asia/Shanghai", &err), &err);
+    configure(store, count);
     for (int i = 0; i < count; i++) {
         char id[ID_SIZE];
         int64_t configured_ms;

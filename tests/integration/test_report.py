@@ -141,6 +141,39 @@ def test_a_year_adds_months_days_and_hours(state, periods):
         assert told["counters"]["volume_base"]["end"] == number(hours[-1][1]["volume_base"]["end"])
 
 
+def energy(told):
+    volume = told["counters"]["volume_base"]["volume"]
+    return None if volume is None else \
+        (volume * told["heating_value_mj_m3"]).quantize(Decimal("0.000001"), rounding="ROUND_HALF_EVEN")
+
+
+def test_energy_and_customers(state):
+    """By the stored configuration: meter-3 has a gas of its own, customer 100 has two meters."""
+    report = parsed(run("report", "month", "--state", state, "--date", "2025-11", "--json").stdout)
+    meters = {told["meter"]: told for told in report["meters"]}
+    assert meters["meter-1"]["heating_value_mj_m3"] == meters["meter-2"]["heating_value_mj_m3"] > \
+        meters["meter-3"]["heating_value_mj_m3"]
+    for told in meters.values():
+        assert told["energy_mj"] == energy(told) and told["name"] == told["meter"].replace("meter-", "Meter ")
+    energies = [energy(told) for told in meters.values()]
+    assert report["site"]["energy_mj"] == (None if None in energies else sum(energies))
+    of_customer = {"100": ["meter-1", "meter-2"], "101": ["meter-3"]}
+    assert {one["customer"]: one["meters"] for one in report["customers"]} == {"100": 2, "101": 1}
+    for one in report["customers"]:
+        mine = [meters[meter] for meter in of_customer[one["customer"]]]
+        for name, counter in one["counters"].items():
+            volumes = [told["counters"][name]["volume"] for told in mine]
+            assert counter["volume"] == (None if None in volumes else sum(volumes))
+        energies = [energy(told) for told in mine]
+        assert one["energy_mj"] == (None if None in energies else sum(energies))
+        assert one["reads"]["expected"] == sum(told["reads"]["expected"] for told in mine)
+    rows = list(csv.DictReader(io.StringIO(run("report", "month", "--state", state, "--date", "2025-11", "--csv").stdout)))
+    assert all(None not in row and None not in row.values() for row in rows), "every row has all columns"
+    for row in rows:
+        if row["of"] == "meter" and row["span"] == "month" and row["relation"] == "this" and row["channel"] == "volume_base":
+            assert number(row["energy_mj"]) == meters[row["id"]]["energy_mj"]
+
+
 def test_a_month_beside_the_one_before(state, periods):
     report = parsed(run("report", "month", "--state", state, "--date", "2025-11", "--json").stdout)
     before = parsed(run("report", "month", "--state", state, "--date", "2025-10", "--json").stdout)

@@ -6,10 +6,13 @@
 
 #include <cmocka.h>
 
+#include "base/decimal.h"
+#include "report/energy.h"
 #include "report/usage.h"
 
 #include "property.h"
 
+#include <math.h>
 #include <string.h>
 
 #define H INT64_C(3600000)
@@ -239,6 +242,53 @@ static void test_a_change_is_rounded_or_not_told(void **state)
     assert_int_equal(change, 77);
 }
 
+static void test_energy_is_exact_but_for_one_rounding(void **state)
+{
+    (void)state;
+    int64_t energy = 77;
+    assert_true(energy_of(INT64_C(1000000), INT64_C(37863215), &energy) && energy == 37863215);
+    assert_true(energy_of(1, 500000, &energy) && energy == 0); // 0.5
+    assert_true(energy_of(3, 500000, &energy) && energy == 2); // 1.5
+    assert_true(energy_of(-3, 500000, &energy) && energy == -2);
+    assert_true(energy_of(1, 500001, &energy) && energy == 1);
+    // 9007199254.740993 m3 x 40.123457 MJ/m3 = 361403971950.5…: by hand in parts
+    int64_t volume = INT64_C(9007199254740993);
+    int64_t value = 40123457;
+    assert_true(energy_of(volume, value, &energy));
+    int64_t whole = volume / 1000000 * value;
+    int64_t rest = volume % 1000000 * value;
+    assert_true(llabs(energy - whole - rest / 1000000) <= 1);
+    energy = 77;
+    assert_false(energy_of(MICRO_LIMIT - 1, 40660000, &energy));
+    assert_int_equal(energy, 77);
+}
+
+static void test_the_heating_value_follows_the_base_conditions(void **state)
+{
+    (void)state;
+    const struct sgerg_input gas = {
+        .heating_value_mj_m3 = 40.66, .relative_density = 0.581, .co2_mol_percent = 0.6};
+    struct err err;
+    struct sgerg ready;
+    int64_t value = 0;
+    double z_normal;
+    double z_base;
+    assert_int_equal(energy_heating_value(&gas, 101.325, 0, &value, &err), 0);
+    assert_int_equal(value, 40660000); // its own conditions
+    assert_int_equal(energy_heating_value(&gas, 101.325, 20, &value, &err), 0);
+    assert_int_equal(sgerg_init(&ready, &gas, &err), 0);
+    assert_int_equal(sgerg_z(&ready, 101.325, 0, &z_normal, &err), 0);
+    assert_int_equal(sgerg_z(&ready, 101.325, 20, &z_base, &err), 0);
+    double expected = 40.66 * 273.15 / 293.15 * z_normal / z_base;
+    assert_true(fabs(1e-6 * (double)value - expected) < 1e-6);
+    assert_true(value > 37850000 && value < 37880000); // an ideal gas: 37.886
+    struct sgerg_input wrong = gas;
+    wrong.relative_density = 0.4;
+    value = 77;
+    assert_int_equal(energy_heating_value(&wrong, 101.325, 20, &value, &err), -1);
+    assert_int_equal(value, 77);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +299,8 @@ int main(void)
         cmocka_unit_test(test_load_factor_is_rounded_half_to_even),
         cmocka_unit_test(test_a_site_peaks_together),
         cmocka_unit_test(test_a_change_is_rounded_or_not_told),
+        cmocka_unit_test(test_energy_is_exact_but_for_one_rounding),
+        cmocka_unit_test(test_the_heating_value_follows_the_base_conditions),
     };
     random_start("test_report_usage");
     return cmocka_run_group_tests(tests, calendar_setup, NULL);
