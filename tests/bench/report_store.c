@@ -237,7 +237,7 @@ static int read_bare(const char *directory, char **ranges, int count)
     if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK ||
         sqlite3_prepare_v2(db,
                            "SELECT body FROM period WHERE from_ms >= ?1 AND from_ms < ?2 AND span ="
-                           " ?3 ORDER BY from_ms, meter, span, id",
+                           " ?3 ORDER BY from_ms, meter, version",
                            -1, &statement, NULL) != SQLITE_OK) {
         (void)fprintf(stderr, "report_store: %s\n", sqlite3_errmsg(db));
         return 1;
