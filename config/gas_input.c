@@ -5,11 +5,11 @@
 
 #define GIVEN_AT "25/0" // what SGERG-88 takes
 
-// "20/15" by the table's pattern: combustion, metering.
-static struct heating_reference reference_of(const char *text)
+struct heating_reference gas_reference(const struct config_gas *gas)
 {
-    char *slash;
-    struct heating_reference reference = {.combustion_c = strtod(text, &slash)};
+    char *slash; // "20/15" by the table's pattern
+    struct heating_reference reference = {.combustion_c =
+                                              strtod(gas->heating_value_reference, &slash)};
     reference.metering_c = *slash == '/' ? strtod(slash + 1, NULL) : 0;
     return reference;
 }
@@ -27,7 +27,7 @@ int gas_input(const struct config_gas *gas, struct conversion_input *out, struct
         .compressibility_ratio = gas->compressibility_ratio,
     };
     if (input.method == CONVERSION_SGERG88 && strcmp(gas->heating_value_reference, GIVEN_AT) != 0 &&
-        heating_value_rebase(&input.gas, reference_of(gas->heating_value_reference), err) != 0)
+        heating_value_rebase(&input.gas, gas_reference(gas), err) != 0)
         return -1;
     *out = input;
     return 0;

@@ -5,6 +5,9 @@
 #include "config/config.h"
 #include "gas/conversion.h"
 
+// What its heating value refers to.
+struct heating_reference gas_reference(const struct config_gas *gas);
+
 // The heating value brought from heating_value_reference to 25/0. -1 when no gas of the method has
 // these properties; conversion_init says the rest.
 int gas_input(const struct config_gas *gas, struct conversion_input *out, struct err *err);

@@ -1,6 +1,7 @@
 // What the configuration says of the meters of a report: names, customers, and the gas.
 #include "cli/report_usage.h"
 
+#include "config/gas_input.h"
 #include "config/outline.h"
 #include "report/energy.h"
 
@@ -17,16 +18,15 @@ static struct usage_entry *entry_of(const struct usage_sheet *sheet, const char 
 
 static void take_meter(struct usage_entry *entry, const struct outline_meter *meter)
 {
-    const struct config_gas *gas = &meter->gas;
-    const struct sgerg_input input = {.heating_value_mj_m3 = gas->heating_value_mj_m3,
-                                      .relative_density = gas->relative_density,
-                                      .co2_mol_percent = gas->co2_mol_percent,
-                                      .h2_mol_percent = gas->h2_mol_percent};
+    struct config_gas gas = meter->gas;
+    struct conversion_input input;
     struct err err;
+    gas.method = GAS_SGERG88; // a fixed Z/Zb is that of the line, not of the reference conditions
     memcpy(entry->name, meter->name, sizeof entry->name);
     memcpy(entry->customer, meter->customer, sizeof entry->customer);
     entry->heating_known =
-        energy_heating_value(&input, gas->base_pressure_kpa, gas->base_temperature_c,
+        gas_input(&gas, &input, &err) == 0 &&
+        energy_heating_value(&input, gas.heating_value_mj_m3, gas_reference(&gas).metering_c,
                              &entry->heating_micro, &err) == 0;
 }
 

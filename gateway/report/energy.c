@@ -1,25 +1,20 @@
 #include "report/energy.h"
 
 #include "base/decimal.h"
-#include "gas/conversion.h"
 
 __extension__ typedef __int128 wide;
 
-int energy_heating_value(const struct sgerg_input *gas, double base_pressure_kpa,
-                         double base_temperature_c, int64_t *micro_mj_m3, struct err *err)
+int energy_heating_value(const struct conversion_input *input, double heating_value_mj_m3,
+                         double metering_c, int64_t *micro_mj_m3, struct err *err)
 {
-    const struct conversion_input input = {.method = CONVERSION_SGERG88,
-                                           .base_pressure_kpa = base_pressure_kpa,
-                                           .base_temperature_c = base_temperature_c,
-                                           .gas = *gas};
     struct conversion conversion;
-    struct conversion_result normal; // of a m3 at 0 degC, 101.325 kPa
-    int64_t value;
-    if (conversion_init(&conversion, &input, err) != 0 ||
-        conversion_at(&conversion, 101.325, 0, &normal, err) != 0)
-        return -1;
+    struct conversion_result metered; // of a m3 that the value refers to
     const struct decimal one = {.mantissa = 1};
-    if (micro_from_double(gas->heating_value_mj_m3 / normal.factor, one, &value) != 0)
+    int64_t value;
+    if (conversion_init(&conversion, input, err) != 0 ||
+        conversion_at(&conversion, 101.325, metering_c, &metered, err) != 0)
+        return -1;
+    if (micro_from_double(heating_value_mj_m3 / metered.factor, one, &value) != 0)
         return err_set(err, "the heating value has no room");
     *micro_mj_m3 = value;
     return 0;

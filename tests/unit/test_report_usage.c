@@ -273,19 +273,25 @@ static void test_the_heating_value_follows_the_base_conditions(void **state)
     int64_t value = 0;
     double z_normal;
     double z_base;
-    assert_int_equal(energy_heating_value(&gas, 101.325, 0, &value, &err), 0);
+    struct conversion_input input = {.method = CONVERSION_SGERG88,
+                                     .base_pressure_kpa = 101.325,
+                                     .base_temperature_c = 0,
+                                     .gas = gas};
+    assert_int_equal(energy_heating_value(&input, 40.66, 0, &value, &err), 0);
     assert_int_equal(value, 40660000); // its own conditions
-    assert_int_equal(energy_heating_value(&gas, 101.325, 20, &value, &err), 0);
+    input.base_temperature_c = 20;
+    assert_int_equal(energy_heating_value(&input, 37.81, 20, &value, &err), 0);
+    assert_int_equal(value, 37810000); // they are 20 degC as well
+    assert_int_equal(energy_heating_value(&input, 40.66, 0, &value, &err), 0);
     assert_int_equal(sgerg_init(&ready, &gas, &err), 0);
     assert_int_equal(sgerg_z(&ready, 101.325, 0, &z_normal, &err), 0);
     assert_int_equal(sgerg_z(&ready, 101.325, 20, &z_base, &err), 0);
     double expected = 40.66 * 273.15 / 293.15 * z_normal / z_base;
     assert_true(fabs(1e-6 * (double)value - expected) < 1e-6);
     assert_true(value > 37850000 && value < 37880000); // an ideal gas: 37.886
-    struct sgerg_input wrong = gas;
-    wrong.relative_density = 0.4;
+    input.gas.relative_density = 0.4;
     value = 77;
-    assert_int_equal(energy_heating_value(&wrong, 101.325, 20, &value, &err), -1);
+    assert_int_equal(energy_heating_value(&input, 40.66, 0, &value, &err), -1);
     assert_int_equal(value, 77);
 }
 
