@@ -21,7 +21,7 @@ static const struct subcommand subcommands[] = {
      "simulated meters on TCP ports and pseudo-terminals, with faults to order"},
     {"convert", convert_main, "compressibility and base volumes by SGERG-88, CSV in, CSV out"},
     {"export", export_main, "prints readings, periods, alerts or the audit as CSV or JSON"},
-    {"report", report_main, "what a gas day has and lacks: completeness"},
+    {"report", report_main, "volumes of a gas day, month or year; what a day has and lacks"},
     {"forecast", forecast_main, "forecasts an evenly spaced series: CSV in, CSV out"},
     {"verify", verify_main, "checks the whole store and names every fault"},
     {"web", web_main, "the page's own process (run starts it)"},
