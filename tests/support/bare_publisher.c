@@ -1,5 +1,7 @@
 #include "bare_publisher.h"
 
+#include "office/lookup.h"
+
 #include <MQTTAsync.h>
 #include <semaphore.h>
 #include <stdatomic.h>
@@ -67,6 +69,7 @@ static void connect_broker(struct publisher *publisher, const struct bare_way *w
     MQTTAsync_createOptions create = MQTTAsync_createOptions_initializer5;
     MQTTAsync_connectOptions options = MQTTAsync_connectOptions_initializer5;
     MQTTAsync_SSLOptions tls = MQTTAsync_SSLOptions_initializer;
+    lookup_allow(true); // an office of this process that was stopped has refused it
     create.maxBufferedMessages = way->window + 1;
     tls.trustStore = way->ca;
     tls.keyStore = way->certificate;
