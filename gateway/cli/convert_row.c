@@ -154,8 +154,8 @@ int convert_row(struct converter *converter, const char *const texts[static CONV
     const struct row row = {texts};
     struct conversion_input input;
     struct conversion_result result;
-    double pressure;
-    double temperature;
+    double pressure = (double)NAN;
+    double temperature = (double)NAN;
     double volume = (double)NAN;
     if (read_input(&row, &input, err) != 0 ||
         number_of(&row, CONVERT_PRESSURE, &pressure, err) != 0 ||

@@ -92,9 +92,10 @@ static bool keep_meter(void *context, int number, const char *id, bool is_out)
     if (sheet->count == sheet->room) {
         int room = sheet->room == 0 ? 16 : 2 * sheet->room;
         struct usage_entry *list = reallocarray(sheet->list, (size_t)room, sizeof *list);
-        sheet->failed = list == NULL;
-        if (sheet->failed)
+        if (list == NULL) {
+            sheet->failed = true;
             return false;
+        }
         sheet->list = list;
         sheet->room = room;
     }
@@ -148,9 +149,10 @@ static bool keep_alert(void *context, const struct walked_alert *alert)
     if (sheet->alert_count == sheet->alert_room) {
         int room = sheet->alert_room == 0 ? 64 : 2 * sheet->alert_room;
         struct walked_alert *list = reallocarray(sheet->alerts, (size_t)room, sizeof *list);
-        sheet->failed = list == NULL;
-        if (sheet->failed)
+        if (list == NULL) {
+            sheet->failed = true;
             return false;
+        }
         sheet->alerts = list;
         sheet->alert_room = room;
     }

@@ -3,6 +3,7 @@
 
 #include "base/decimal.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -314,6 +315,7 @@ static void print_slots(const struct usage_sheet *sheet, const char *title, cons
 {
     const struct report *report = sheet->report;
     char text[DECIMAL_TEXT_MAX];
+    assert(slots[USAGE_NOW] != NULL);
     (void)putchar('\n');
     cell(text_of(report, title), 30, false);
     for (int which = 0; which < USAGE_WHICH_END; which++)

@@ -259,7 +259,7 @@ int chain_begin_ledgers(struct store *store, struct err *err)
 {
     static const char ledger[] = "SELECT coalesce(max(id), 0) FROM ledger";
     char stream[UUID_SIZE];
-    struct chain_state state;
+    struct chain_state state = {.number = 0};
     int64_t revisions = 0;
     if (chain_stream(store, stream, err) != 0 ||
         begin_one(store, stream, CHAIN_LEDGER, ledger, err) != 0 ||

@@ -152,7 +152,7 @@ int query_run(struct query *query, struct err *err)
 int query_do(struct store *store, enum slot slot, const char *sql, const int64_t *values, int count,
              struct err *err)
 {
-    struct query query;
+    struct query query = {.store = store};
     if (query_begin(&query, store, slot, sql, err) != 0)
         return -1;
     for (int i = 0; i < count; i++)
