@@ -93,11 +93,13 @@ def test_a_resend_survives_the_end_of_the_process(site, office, head, gateway):
     gateway.kill()
     gateway.start()
     answer = head.wait_answers(1, 60, lambda answer: answer.correlation == b"again")[0]
-    wait_done(gateway, answer.body["result"]["resends"][0]["id"])
+    done = wait_done(gateway, answer.body["result"]["resends"][0]["id"])
+    assert (done["sent"], done["expired"]) == (3, 0), done
     wait_listening(gateway)
     assert head.ask_payload("resend", payload) == answer.body
     assert len(gateway.status()["office"]["resends"]) == 1
-    wait_until(lambda: all(replays(office, "live", seq) >= 1 for seq in (1, 2, 3)), 20, "each came again")
+    wait_until(lambda: all(replays(office, "live", seq) >= 1 for seq in (1, 2, 3)), 20,
+               lambda: f"each came again: {[replays(office, 'live', seq) for seq in (1, 2, 3)]}, {done}")
     office.check()
 
 
