@@ -38,7 +38,7 @@ struct forecast {
     float value[FORECAST_SLOTS]; // by slot modulo FORECAST_SLOTS; NaN: not known
 };
 
-// What the state teaches, for forecasting from its end. Some 30 KiB, the caller's.
+// What the state teaches, for forecasting from its end. Some 60 KiB, the caller's.
 struct forecast_model {
     bool mean;
     int known;      // values in the state

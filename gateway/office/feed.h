@@ -33,6 +33,9 @@ void feed_audit(struct writer *writer, const struct feed_origin *origin, enum la
 // completeness/1: the ledger of a gas day.
 void feed_ledger(struct writer *writer, const struct feed_origin *origin,
                  const struct stored_ledger *stored);
+// forecast/1: the next gas days of a meter.
+void feed_forecast(struct writer *writer, const struct feed_origin *origin,
+                   const struct stored_outlook *stored);
 // Adds {"value":…,"unit":…,"quality":…,"why":…} of one channel; status bits by the profile's names.
 void feed_value(struct writer *writer, const struct profile *profile,
                 const struct profile_channel *channel, const struct value *value);

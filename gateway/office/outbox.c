@@ -100,6 +100,17 @@ static int render_ledger(struct rendering *rendering, struct err *err)
     return 1;
 }
 
+static int render_forecast(struct rendering *rendering, struct err *err)
+{
+    struct stored_outlook stored;
+    int found = store_outlook_get(rendering->store, rendering->entry->row, &stored, err);
+    if (found <= 0)
+        return found;
+    begin(rendering, "forecast/1", stored.meter, stored.outlook.from_ms, stored.outlook.to_ms);
+    feed_forecast(&rendering->writer, rendering->origin, &stored);
+    return 1;
+}
+
 int outbox_render(struct store *store, const struct feed_origin *origin, const char *base,
                   const struct outbox_entry *entry, struct outbox_message *out, struct err *err)
 {
@@ -115,6 +126,7 @@ int outbox_render(struct store *store, const struct feed_origin *origin, const c
     case MESSAGE_GAP: return render_gap(&rendering, err);
     case MESSAGE_AUDIT: return render_audit(&rendering, err);
     case MESSAGE_COMPLETENESS: return render_ledger(&rendering, err);
+    case MESSAGE_FORECAST: return render_forecast(&rendering, err);
     case MESSAGE_EVENT: break; // nothing puts one into the outbox yet
     }
     return 0;

@@ -43,6 +43,13 @@ int book_expire(struct book *book, const struct reading *next, int64_t until_ms,
 // When book_expire next has something to do; INT64_MAX when never.
 int64_t book_deadline(const struct book *book);
 
+// --- forecasts (record/outlook.h) ---
+// Whether the newest closed gas day of a meter has none after it; then book_outlook, in the round
+// after that, makes the one of that meter: some tens of milliseconds. One that cannot be made for
+// want of hours is tried again after the next gas day. False with a message on failure.
+bool book_outlook_due(struct book *book, int64_t now_ms, struct err *err);
+int book_outlook(struct book *book, struct err *err); // 1 made, 0 not, -1
+
 // --- what the meters' own logs can fill (record/gap.h) ---
 struct backfill_status {
     uint64_t filled, estimated; // boundary indices, since the start

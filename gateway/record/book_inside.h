@@ -23,6 +23,7 @@ struct tracked {
     int64_t closed_to_ms[SPANS_MAX]; // end of the newest stored period of each span
     int64_t resumed_ms;              // the builder has what is before this
     int64_t watched_ms;              // its rules have what is before this
+    int64_t outlook_ms;              // its newest forecast begins, or was tried; 0: not known
     int64_t newest_ms;               // of its readings; INT64_MIN before the first
     struct period_builder *builder;
     struct series series;
@@ -52,6 +53,7 @@ struct book {
     struct detect *detect;
     struct tracked *tracked; // as config->meters
     int *by_id;              // places in it, sorted by id
+    int foreseen;            // place of the meter whose forecast is due
     int64_t deadline_ms;     // never later than the first of the builders
     struct reading *fitted;  // a reading, laid out as the book's configuration has its meter
     // of the round

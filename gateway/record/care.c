@@ -7,6 +7,7 @@
 #define HOUR_DAYS 1096   // 3 years
 #define LONG_DAYS 3653   // 10 years
 #define LEDGER_DAYS 3684 // longer than the days that they are of
+#define OUTLOOK_DAYS_KEPT 62
 #define ALERT_DAYS 4018
 #define READING_ROWS 1000 // of one step: one transaction, some tens of milliseconds
 #define OTHER_ROWS 200    // rows with more to look up for each
@@ -29,6 +30,7 @@ static const struct {
     {CARE_PERIODS, SPAN_DAY, LONG_DAYS, OTHER_ROWS, HOUR_MS},
     {CARE_PERIODS, SPAN_MONTH, LONG_DAYS, OTHER_ROWS, HOUR_MS},
     {CARE_LEDGERS, 0, LEDGER_DAYS, OTHER_ROWS, HOUR_MS},
+    {CARE_OUTLOOKS, 0, OUTLOOK_DAYS_KEPT, OTHER_ROWS, HOUR_MS},
     {CARE_ALERTS, 0, ALERT_DAYS, OTHER_ROWS, HOUR_MS},
     {CARE_GAPS, 0, ALERT_DAYS, OTHER_ROWS, HOUR_MS},
     {CARE_VACUUM, 0, 0, VACUUM_PAGES, MINUTE_MS},

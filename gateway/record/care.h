@@ -2,9 +2,9 @@
 // only what is still wanted, and of giving free space back. Pure: what and when, not how.
 //
 // What is kept: raw readings store.raw_days; periods shorter than an hour 400 days, hours 3 years,
-// gas days and months 10 years, ledgers a month more; alerts and gaps 11 years (longer than any
-// period that names them). The audit chain is kept for ever. Nothing goes by age that the office
-// has not acknowledged.
+// gas days and months 10 years, ledgers a month more; forecasts 62 days; alerts and gaps 11 years
+// (longer than any period that names them). The audit chain is kept for ever. Nothing goes by age
+// that the office has not acknowledged.
 //
 // Free pages are filled again before the file grows, so they are given back only when they are
 // many: from an eighth of the file on, down to a sixteenth.
@@ -20,6 +20,7 @@ enum care_kind {
     CARE_ALERTS,
     CARE_GAPS,
     CARE_LEDGERS,
+    CARE_OUTLOOKS,
     CARE_VACUUM // give back at most `max` pages
 };
 
@@ -31,7 +32,7 @@ struct care_task {
     int job; // which of them it is: for care_done
 };
 
-#define CARE_JOBS 12
+#define CARE_JOBS 13
 struct care {
     int64_t due_boot_ms[CARE_JOBS];
     bool vacuuming;

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 
 #define GATHER_MAX_MS 100
-#define GATHER_SHARE 10 // of commit_ms
+#define GATHER_SHARE 10        // of commit_ms
+#define OUTLOOK_REST_MS 200    // between two forecasts, for everything else
+#define OUTLOOK_EVERY_MS 30000 // none was due
 
 void round_notify(const struct round *round)
 {
@@ -116,7 +118,23 @@ static bool mend(struct round *round)
     return true;
 }
 
-// Between two rounds: upkeep of the store, and the audit chain.
+// One forecast, in a transaction of its own. Nothing wakes up for it: upkeep comes often enough.
+static void foresee(struct round *round)
+{
+    struct err err = {.text = ""};
+    int64_t now = round_boot_ms(round);
+    if (now < round->outlook_boot_ms)
+        return;
+    bool due = book_outlook_due(round->book, round_wall_ms(round), &err);
+    round->outlook_boot_ms = now + (due ? OUTLOOK_REST_MS : OUTLOOK_EVERY_MS);
+    if (due && (round_begin(round, &err) != 0 || book_outlook(round->book, &err) < 0 ||
+                round_commit(round, &err) != 0))
+        round_fail(round, &err);
+    else if (err.text[0] != '\0')
+        log_warn("recorder", "no forecast can be made now: %s", err.text);
+}
+
+// Between two rounds: upkeep of the store, the audit chain, forecasts.
 static void tend(struct round *round)
 {
     const struct upkeep_now now = round_upkeep_now(round);
@@ -127,6 +145,7 @@ static void tend(struct round *round)
     }
     if (watch_write(&round->watch, round->store, round->config->office.present))
         round_notify(round);
+    foresee(round);
 }
 
 void round_step(struct round *round, int64_t until_ms, bool hurry)

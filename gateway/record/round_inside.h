@@ -42,6 +42,7 @@ struct round {
     struct dating dating;
     struct upkeep upkeep;
     struct watch watch;
+    int64_t outlook_boot_ms; // forecasts are not looked for before
     struct round_status status;
 };
 

@@ -164,6 +164,7 @@ static int remove_old(struct store *store, const struct care_task *task, struct 
         return store_period_retain(store, task->span, task->before_ms, task->max, err);
     case CARE_ALERTS: return store_alert_retain(store, task->before_ms, task->max, err);
     case CARE_LEDGERS: return store_ledger_retain(store, task->before_ms, task->max, err);
+    case CARE_OUTLOOKS: return store_outlook_retain(store, task->before_ms, task->max, err);
     case CARE_GAPS: return store_gap_retain(store, task->before_ms, task->max, err);
     case CARE_VACUUM:
     case CARE_NOTHING: break;

@@ -158,6 +158,12 @@ static const struct step {
     {"ALTER TABLE ledger ADD COLUMN link INTEGER; ALTER TABLE ledger ADD COLUMN hash BLOB;"
      "ALTER TABLE revision ADD COLUMN link INTEGER; ALTER TABLE revision ADD COLUMN hash BLOB;",
      chain_begin_ledgers},
+    {"CREATE TABLE outlook(id INTEGER PRIMARY KEY, meter INTEGER NOT NULL REFERENCES meter,"
+     " from_ms INTEGER NOT NULL, at_ms INTEGER NOT NULL, lane INTEGER NOT NULL,"
+     " seq INTEGER NOT NULL, body BLOB NOT NULL) STRICT;"
+     "CREATE UNIQUE INDEX outlook_of_meter ON outlook(meter, from_ms);"
+     "CREATE INDEX outlook_of_time ON outlook(from_ms, meter);",
+     NULL},
 };
 #define VERSION_KNOWN ((int64_t)(sizeof steps / sizeof steps[0]))
 

@@ -13,6 +13,7 @@
 #include "detect/detect.h"
 #include "poll/reading.h"
 #include "record/ledger.h"
+#include "record/outlook.h"
 #include "record/period.h"
 
 struct store;
@@ -33,7 +34,8 @@ enum message_kind {
     MESSAGE_GAP = 6,
     MESSAGE_EVENT = 7,
     MESSAGE_COMPLETENESS = 8,
-    MESSAGE_AUDIT = 9
+    MESSAGE_AUDIT = 9,
+    MESSAGE_FORECAST = 10
 };
 
 // Opens for writing: makes folder (0700) and file (0600) where they are missing, checks the file
@@ -233,6 +235,23 @@ typedef bool stored_ledger_visit(void *context, const struct stored_ledger *ledg
 // all.
 int store_ledgers(struct store *store, const char *meter, int64_t from_ms, int64_t to_ms,
                   stored_ledger_visit *visit, void *context, struct err *err);
+
+// --- forecasts (record/outlook.h) ---
+struct stored_outlook {
+    int64_t row;
+    char meter[ID_SIZE];
+    int64_t at_ms; // made
+    enum lane lane;
+    int64_t seq;
+    struct outlook outlook;
+};
+// Keeps the only forecast of its (meter, from), and puts it into the outbox.
+int store_outlook_put(struct store *store, int meter_number, const struct outlook *outlook,
+                      int64_t at_ms, enum lane lane, struct err *err);
+int store_outlook_get(struct store *store, int64_t row, struct stored_outlook *out,
+                      struct err *err); // 1, 0, -1
+// Where the newest one of a meter begins; 1, 0 (there is none, *from_ms stays), -1.
+int store_outlook_newest(struct store *store, int meter_number, int64_t *from_ms, struct err *err);
 
 #define OUTAGE_GOES_ON INT64_MAX // to_ms of one that has not ended
 // Keeps an outage of one meter (0: of all). One that begins in the newest of the same meter and why
@@ -507,6 +526,8 @@ int store_period_retain(struct store *store, enum span span, int64_t before_ms, 
                         struct err *err);
 int store_alert_retain(struct store *store, int64_t before_ms, int max, struct err *err);
 int store_gap_retain(struct store *store, int64_t before_ms, int max, struct err *err);
+// Of forecasts, by their beginning; at most 200 at once.
+int store_outlook_retain(struct store *store, int64_t before_ms, int max, struct err *err);
 // Of ledgers, by their beginning, all versions together; outages go with them.
 int store_ledger_retain(struct store *store, int64_t before_ms, int max, struct err *err);
 

@@ -170,7 +170,9 @@ static const struct {
      " WHERE o.kind = 9 AND (o.lane <> 1 OR r.number IS NULL) UNION ALL "
      "SELECT o.lane, o.seq FROM outbox AS o LEFT JOIN ledger AS r ON r.id = o.row"
      " AND r.lane = o.lane AND r.seq = o.seq WHERE o.kind = 8 AND r.id IS NULL UNION ALL "
-     "SELECT lane, seq FROM outbox WHERE kind NOT IN (1, 2, 3, 4, 5, 6, 8, 9)"},
+     "SELECT o.lane, o.seq FROM outbox AS o LEFT JOIN outlook AS r ON r.id = o.row"
+     " AND r.lane = o.lane AND r.seq = o.seq WHERE o.kind = 10 AND r.id IS NULL UNION ALL "
+     "SELECT lane, seq FROM outbox WHERE kind NOT IN (1, 2, 3, 4, 5, 6, 8, 9, 10)"},
     {"it is no message that was ever given", "SELECT lane, seq FROM outbox WHERE seq < 1"},
     {"a row names it, but the outbox does not point back",
      "SELECT r.lane, r.seq FROM period AS r LEFT JOIN outbox AS o ON o.lane = r.lane"
@@ -182,6 +184,8 @@ static const struct {
      "SELECT r.lane, r.seq FROM ledger AS r LEFT JOIN outbox AS o ON o.lane = r.lane"
      " AND o.seq = r.seq AND o.row = r.id AND o.kind = 8"
      " WHERE (r.lane IS NOT NULL OR r.seq IS NOT NULL) AND o.seq IS NULL UNION ALL "
+     "SELECT r.lane, r.seq FROM outlook AS r LEFT JOIN outbox AS o ON o.lane = r.lane"
+     " AND o.seq = r.seq AND o.row = r.id AND o.kind = 10 WHERE o.seq IS NULL UNION ALL "
      "SELECT r.lane, r.seq FROM gap AS r LEFT JOIN outbox AS o ON o.lane = r.lane"
      " AND o.seq = r.seq AND o.row = r.id AND o.kind = 6 WHERE o.seq IS NULL"},
 };

@@ -41,7 +41,7 @@
 #define ROUNDS_MIN 16
 #define ROUNDS_MAX 30
 #define ROUNDS_OLDER 2
-#define VERSIONS 13     // in tests/data/stores
+#define VERSIONS 15     // in tests/data/stores
 #define ROUNDS_EVERY 10 // of a life that is cut in each call
 #define SECOND_ONE_IN 4
 #define LARGE_ONE_IN 40 // runs

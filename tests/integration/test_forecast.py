@@ -3,10 +3,15 @@ import csv
 import datetime
 import io
 import math
+from pathlib import Path
 
 import pytest
 
+from lib import fuxin
 from lib.gateway import run
+from lib.office import Office
+from lib.site import Site, office_plain
+from lib.wall_clock import WallClock
 
 HOUR = datetime.timedelta(hours=1)
 MONDAY = datetime.datetime(2025, 3, 3)
@@ -130,3 +135,82 @@ def test_wrong_usage(arguments):
 def test_help():
     done = run("forecast", "--help")
     assert done.status == 0 and "--horizon" in done.stdout and "--mean" in done.stdout
+
+
+# --- on the feed ---
+
+SHANGHAI = datetime.timezone(datetime.timedelta(hours=8))
+SEED = 20261124
+METERS = 2
+FROM_YEAR, FROM_MONTH = 2025, 10  # of report_store
+
+
+def newest_gas_day():
+    """Where the newest gas day ends that report_store closes, and the full months that it writes: until the next month begins,
+    then a day and five hours."""
+    local = datetime.datetime.now(SHANGHAI) - 6 * HOUR
+    months = (local.year - FROM_YEAR) * 12 + local.month - FROM_MONTH + 1
+    year, month = divmod(FROM_YEAR * 12 + FROM_MONTH - 1 + months, 12)
+    return datetime.datetime(year, month + 1, 2, 6, tzinfo=SHANGHAI), months
+
+
+def local_time(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(SHANGHAI)
+
+
+def stored_hours(state, meter, end):
+    """{local time: what base volume advanced, None where that is not known}, of the 85 days before."""
+    hours = {}
+    exported = run("export", "periods", "--state", state, "--meter", meter).stdout
+    for row in csv.DictReader(io.StringIO(exported)):
+        at = local_time(row["from"])
+        if row["span"] == "hour" and row["channel"] == "volume_base" and end - 85 * 24 * HOUR <= at < end:
+            hours[at] = row["delta"]  # versions ascend: the newest stays
+    return hours
+
+
+def by_command(hours, horizon, *options):
+    text = "timestamp,value\n" + "".join(f"{at:%Y-%m-%d %H:%M:%S},{value}\n" for at, value in sorted(hours.items()))
+    return [float(row["forecast"]) for row in forecast(text, horizon, *options)]
+
+
+def test_a_gas_day_that_has_closed_is_followed_by_its_forecast(tmp_path, meters, broker, gateway):
+    """From stored hours of months; what is sent is what the command tells of the same hours, exported."""
+    end, months = newest_gas_day()
+    tool = Path(__file__).resolve().parents[2] / "build" / "tests" / "bench" / "report_store"
+    print(f"seed {SEED}, {months} months, the day until {end}")
+    run(gateway.state, METERS, months, SEED, binary=tool)
+    bus = meters.tcp(range(1, METERS + 1))
+    site = Site("bench", office=office_plain(broker)).link("hall", bus.url)
+    for unit in range(1, METERS + 1):
+        fuxin.count_up(bus[unit])
+        site.meter(f"meter-{unit}", "hall", unit, display_checked="2026-11-20")
+    expected = {f"meter-{unit}": stored_hours(gateway.state, f"meter-{unit}", end) for unit in range(1, METERS + 1)}
+    assert all(len(hours) == 85 * 24 for hours in expected.values())
+    ahead = end + 5 * HOUR + HOUR / 6 - datetime.datetime.now(SHANGHAI)
+    gateway.environment = WallClock(tmp_path).environment(ahead.total_seconds())
+    gateway.write(site)
+    office = Office(broker.port, gateway="bench")
+    gateway.start()
+    for meter, hours in expected.items():
+        (told,) = office.wait_for("forecast", meter, deadline_s=60)
+        assert (told["channel"], told["unit"]) == ("volume_base", "m3")
+        assert told["known_hours"] == sum(1 for value in sorted(hours.items())[-2016:] if value[1] != "")
+        parts = told["hours"]
+        assert [local_time(part["from"]) for part in parts] == [end + i * HOUR for i in range(24)]
+        for part, value in zip(parts, by_command(hours, 24)):
+            assert part["low"] <= part["value"] <= part["high"]
+            assert abs(float(part["value"]) - value) <= 0.001, (meter, part, value)
+        means = by_command(hours, 7 * 24, "--mean")
+        for i, day in enumerate(told["days"]):
+            assert local_time(day["from"]) == end + 24 * i * HOUR and day["low"] <= day["value"] <= day["high"]
+            assert abs(float(day["value"]) - sum(means[24 * i:24 * i + 24])) <= 0.01, (meter, day)
+    gateway.stop()
+    gateway.start()  # and once is enough
+    known = len(office.of("reading"))
+    office.wait_for("reading", count=known + 4, deadline_s=60)
+    assert len(office.of("forecast")) == METERS
+    gateway.stop()
+    assert run("verify", "--state", gateway.state).status == 0
+    office.close()
+    office.check()

@@ -365,6 +365,40 @@ static void test_ledger(void **state)
     check_golden(&page, "completeness");
 }
 
+static struct outlook_part part_at(int64_t from_ms, int hours, int64_t value)
+{
+    return (struct outlook_part){.from_ms = from_ms,
+                                 .to_ms = from_ms + hours * INT64_C(3600000),
+                                 .value = value,
+                                 .low = value / 2000 * 1000,
+                                 .high = 2 * value};
+}
+
+// A gas day of 23 hours, then whole ones.
+static void test_forecast(void **state)
+{
+    (void)state;
+    struct page page;
+    static struct stored_outlook stored = {.meter = "boiler-1", .lane = LANE_LIVE, .seq = 913};
+    struct outlook *outlook = &stored.outlook;
+    int64_t at = instant("2026-03-28T05:00:00.000Z");
+    stored.at_ms = instant("2026-03-28T05:02:00.250Z");
+    strcpy(outlook->channel, "volume_base");
+    outlook->from_ms = at;
+    outlook->known = 2010;
+    outlook->hour_count = 23;
+    for (int i = 0; i < outlook->hour_count; i++)
+        outlook->hours[i] = part_at(at + i * INT64_C(3600000), 1, i * INT64_C(1250000));
+    for (int i = 0; i < OUTLOOK_DAYS; i++) {
+        outlook->days[i] = part_at(at, i == 0 ? 23 : 24, 310500000 + i * INT64_C(1000));
+        at = outlook->days[i].to_ms;
+    }
+    outlook->to_ms = at;
+    page_init(&page);
+    feed_forecast(&page.writer, &origin, &stored);
+    check_golden(&page, "forecast");
+}
+
 static bool serial_of(void *context, int meter, char text[static VALUE_TEXT_MAX])
 {
     const struct config *config = context;
@@ -504,6 +538,7 @@ int main(void)
         cmocka_unit_test(test_gap),
         cmocka_unit_test(test_audit),
         cmocka_unit_test(test_ledger),
+        cmocka_unit_test(test_forecast),
         cmocka_unit_test(test_state),
         cmocka_unit_test(test_meters),
         cmocka_unit_test(test_health),

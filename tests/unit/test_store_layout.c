@@ -331,7 +331,7 @@ static void make_old(const struct life *life)
     buf_init(&words, 65536);
     buf_init(&marks, 65536);
     sql_run("DROP TABLE reading_chain; DROP TABLE tail; DROP TABLE pack; DROP TABLE segment_lane;"
-            "DROP TABLE segment; DROP TABLE undated; DROP TABLE period_newest;"
+            "DROP TABLE segment; DROP TABLE undated; DROP TABLE period_newest; DROP TABLE outlook;"
             "DROP INDEX period_of_span;"
             "CREATE UNIQUE INDEX period_of_meter ON period(meter, span, from_ms, version);"
             "CREATE INDEX period_of_time ON period(from_ms, meter, span);"
