@@ -82,6 +82,7 @@ struct room_step room_next(struct room *room, const struct room_facts *facts)
         room->stage = 0; // looked at again from the first stage on
     room->exhausted = false;
     room->making = wanted;
+    room->by_disk = wanted && limit(facts) < room_file_max(facts->max_bytes);
     if (!wanted)
         return (struct room_step){.kind = ROOM_NOTHING};
     bool reading = stages[room->stage].kind == ROOM_READINGS;

@@ -34,6 +34,7 @@ struct room_facts {
 
 struct room {
     bool making;
+    bool by_disk;         // since the disk has no more room, not for the configured limit
     bool exhausted;       // nothing is left that may go
     int64_t forced_bytes; // until the used part of the file is below this; 0: by the limit
     int stage;

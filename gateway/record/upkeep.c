@@ -148,6 +148,8 @@ static bool look(struct upkeep *upkeep, struct store *store, const struct upkeep
         log_warn("recorder", "no room can be made now: %s", err.text);
         return false;
     }
+    if (gone > 0 && upkeep->room.by_disk) // before anything was refused
+        trouble(upkeep, now->boot_ms, SEVERITY_MINOR);
     room_done(&upkeep->room, gone);
     if (!upkeep->room.exhausted)
         upkeep->look_boot_ms = now->boot_ms; // the next one at once

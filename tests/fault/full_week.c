@@ -406,7 +406,8 @@ static void check(const struct recorder_status *status)
         fail("rows went that nobody counted");
     }
     // A short spell may find room enough in the file; a week has others.
-    if (figures.alerts == 0 && (figures.refused_rows || (figures.spells > 0 && hours >= WEEK_H)))
+    bool is_due = figures.refused_rows || gone > 0 || (figures.spells > 0 && hours >= WEEK_H);
+    if (figures.alerts == 0 && is_due)
         fail("no alert told of the full disk");
 }
 

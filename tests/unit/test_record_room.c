@@ -33,6 +33,7 @@ static void test_begins_and_ends(void **state)
     assert_int_equal(step.kind, ROOM_READINGS);
     assert_false(step.unsent);
     assert_int_equal(step.before_ms, NOW - HOUR);
+    assert_false(room.by_disk); // nobody needs to know
     room_done(&room, 1000);
     facts = facts_of(351, 408, -1);
     assert_int_equal(room_next(&room, &facts).kind, ROOM_READINGS);
@@ -97,6 +98,7 @@ static void test_disk_that_others_fill(void **state)
     assert_int_equal(room_next(&room, &facts).kind, ROOM_NOTHING); // 100 of 107
     facts.disk_free_bytes = MIB;                                   // of 103
     assert_int_equal(room_next(&room, &facts).kind, ROOM_READINGS);
+    assert_true(room.by_disk);
     room.making = false;
     facts.disk_free_bytes = 5 * MIB;
     facts.log_bytes = 0; // it will have 4
