@@ -124,15 +124,13 @@ int store_alert_add(struct store *store, const struct alert_change *change, bool
 int store_alert_get(struct store *store, int64_t row, struct stored_alert *out, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_ALERT_GET,
-                    "SELECT a.id, lane, seq, kind, severity, state, of_link, subject, at_ms,"
-                    " since_ms, reason, observed, expected_low, expected_high, unit, rule, from_ms,"
-                    " to_ms, why FROM alert_change AS c JOIN alert AS a ON a.number = c.alert"
-                    " WHERE c.id = ?1",
-                    err) != 0)
-        return -1;
-    query_int(&query, row);
-    int found = query_row(&query, err);
+    int found =
+        query_find(&query, store, SLOT_ALERT_GET,
+                   "SELECT a.id, lane, seq, kind, severity, state, of_link, subject, at_ms,"
+                   " since_ms, reason, observed, expected_low, expected_high, unit, rule, from_ms,"
+                   " to_ms, why FROM alert_change AS c JOIN alert AS a ON a.number = c.alert"
+                   " WHERE c.id = ?1",
+                   row, err);
     if (found != 1)
         return found;
     *out = (struct stored_alert){.row = row};

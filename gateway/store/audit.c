@@ -155,11 +155,8 @@ static void record_read(const struct query *query, struct audit_record *record)
 int store_audit_get(struct store *store, int64_t number, struct audit_record *out, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_AUDIT_GET, "SELECT * FROM audit WHERE number = ?1", err) !=
-        0)
-        return -1;
-    query_int(&query, number);
-    int found = query_row(&query, err);
+    int found = query_find(&query, store, SLOT_AUDIT_GET, "SELECT * FROM audit WHERE number = ?1",
+                           number, err);
     if (found == 1) {
         record_read(&query, out);
         query_end(&query);

@@ -126,11 +126,8 @@ int chain_origin(const char *stream, int chain, int64_t begun, uint8_t hash[stat
 int chain_read(struct store *store, int chain, struct chain_state *out, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_CHAIN_READ,
-                    "SELECT number, begun, hash FROM chain WHERE chain = ?1", err) != 0)
-        return -1;
-    query_int(&query, chain);
-    int found = query_row(&query, err);
+    int found = query_find(&query, store, SLOT_CHAIN_READ,
+                           "SELECT number, begun, hash FROM chain WHERE chain = ?1", chain, err);
     if (found != 1)
         return found;
     out->number = query_get_int(&query, 0);

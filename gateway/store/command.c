@@ -116,13 +116,10 @@ static int untold_next(struct store *store, int64_t *row, struct stored_command 
                        struct buf *answer, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_COMMAND_UNTOLD,
-                    "SELECT id, response, correlation, answer, key, counter FROM command"
-                    " WHERE told = 0 AND id > ?1 ORDER BY id LIMIT 1",
-                    err) != 0)
-        return -1;
-    query_int(&query, *row);
-    int found = query_row(&query, err);
+    int found = query_find(&query, store, SLOT_COMMAND_UNTOLD,
+                           "SELECT id, response, correlation, answer, key, counter FROM command"
+                           " WHERE told = 0 AND id > ?1 ORDER BY id LIMIT 1",
+                           *row, err);
     if (found != 1)
         return found;
     *row = command->row = query_get_int(&query, 0);

@@ -36,14 +36,12 @@ int store_keep_unconfirmed(struct store *store, bool keep, struct err *err)
 int store_lane_kept(struct store *store, enum lane lane, int64_t *seq, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_LANE_KEPT,
-                    "SELECT CASE (SELECT value FROM setting WHERE key = '" POLICY_SETTING "')"
-                    " WHEN '" POLICY_OFFICE "' THEN min(acknowledged, confirmed)"
-                    " ELSE acknowledged END FROM lane WHERE lane = ?1",
-                    err) != 0)
-        return -1;
-    query_int(&query, lane);
-    int found = query_row(&query, err);
+    int found =
+        query_find(&query, store, SLOT_LANE_KEPT,
+                   "SELECT CASE (SELECT value FROM setting WHERE key = '" POLICY_SETTING "')"
+                   " WHEN '" POLICY_OFFICE "' THEN min(acknowledged, confirmed)"
+                   " ELSE acknowledged END FROM lane WHERE lane = ?1",
+                   lane, err);
     if (found != 1)
         return found < 0 ? -1 : err_set(err, "%s has no lane %d", store->path, (int)lane);
     *seq = query_get_int(&query, 0);

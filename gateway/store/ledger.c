@@ -110,14 +110,12 @@ static int ledger_get(struct store *store, int64_t row, struct stored_ledger *ou
                       struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_LEDGER_GET,
-                    "SELECT meter.id, version, at_ms, lane, seq, replaces_lane, replaces_seq,"
-                    " last_alert, last_live, last_backfill, body FROM ledger"
-                    " JOIN meter ON number = meter WHERE ledger.id = ?1",
-                    err) != 0)
-        return -1;
-    query_int(&query, row);
-    int found = query_row(&query, err);
+    int found =
+        query_find(&query, store, SLOT_LEDGER_GET,
+                   "SELECT meter.id, version, at_ms, lane, seq, replaces_lane, replaces_seq,"
+                   " last_alert, last_live, last_backfill, body FROM ledger"
+                   " JOIN meter ON number = meter WHERE ledger.id = ?1",
+                   row, err);
     if (found != 1)
         return found;
     out->row = row;

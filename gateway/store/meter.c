@@ -96,12 +96,10 @@ int store_series_last(struct store *store, int meter_number, char serial[static 
                       struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_SERIES_LAST,
-                    "SELECT serial FROM series WHERE meter = ?1 ORDER BY from_ms DESC LIMIT 1",
-                    err) != 0)
-        return -1;
-    query_int(&query, meter_number);
-    int found = query_row(&query, err);
+    int found =
+        query_find(&query, store, SLOT_SERIES_LAST,
+                   "SELECT serial FROM series WHERE meter = ?1 ORDER BY from_ms DESC LIMIT 1",
+                   meter_number, err);
     if (found == 1) {
         query_get_text(&query, 0, serial, VALUE_TEXT_MAX);
         query_end(&query);

@@ -19,11 +19,8 @@ const char *lane_text(enum lane lane)
 static int last_read(struct store *store, enum lane lane, int64_t *last, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_LANE_LAST, "SELECT last FROM lane WHERE lane = ?1", err) !=
-        0)
-        return -1;
-    query_int(&query, lane);
-    int found = query_row(&query, err);
+    int found = query_find(&query, store, SLOT_LANE_LAST, "SELECT last FROM lane WHERE lane = ?1",
+                           lane, err);
     if (found != 1)
         return found < 0 ? -1 : err_set(err, "%s has no lane %d", store->path, (int)lane);
     int64_t read = query_get_int(&query, 0);
@@ -175,14 +172,11 @@ static int lane_read(struct store *store, enum lane lane, struct outbox_state *o
     struct query query;
     if (outbox_flush(store, err) != 0)
         return -1;
-    if (query_begin(&query, store, SLOT_LANE_STATE,
-                    "SELECT last, acknowledged, confirmed, o.at_ms, o.seq FROM lane AS l"
-                    " LEFT JOIN outbox AS o ON o.lane = l.lane AND o.seq = (SELECT min(seq)"
-                    " FROM outbox WHERE lane = ?1 AND seq > acknowledged) WHERE l.lane = ?1",
-                    err) != 0)
-        return -1;
-    query_int(&query, lane);
-    int found = query_row(&query, err);
+    int found = query_find(&query, store, SLOT_LANE_STATE,
+                           "SELECT last, acknowledged, confirmed, o.at_ms, o.seq FROM lane AS l"
+                           " LEFT JOIN outbox AS o ON o.lane = l.lane AND o.seq = (SELECT min(seq)"
+                           " FROM outbox WHERE lane = ?1 AND seq > acknowledged) WHERE l.lane = ?1",
+                           lane, err);
     if (found != 1)
         return found < 0 ? -1 : err_set(err, "%s has no lane %d", store->path, (int)lane);
     *out = (struct outbox_state){.last = query_get_int(&query, 0),
@@ -269,10 +263,7 @@ static void gap_read(struct query *query, struct stored_gap *out)
 int store_gap_get(struct store *store, int64_t row, struct stored_gap *out, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_GAP_GET, GAP_COLUMNS " WHERE id = ?1", err) != 0)
-        return -1;
-    query_int(&query, row);
-    int found = query_row(&query, err);
+    int found = query_find(&query, store, SLOT_GAP_GET, GAP_COLUMNS " WHERE id = ?1", row, err);
     if (found != 1)
         return found;
     gap_read(&query, out);

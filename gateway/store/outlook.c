@@ -36,13 +36,10 @@ int store_outlook_get(struct store *store, int64_t row, struct stored_outlook *o
 {
     struct query query;
     struct stored_outlook stored = {.row = row};
-    if (query_begin(&query, store, SLOT_OUTLOOK_GET,
-                    "SELECT meter.id, at_ms, lane, seq, body FROM outlook"
-                    " JOIN meter ON number = meter WHERE outlook.id = ?1",
-                    err) != 0)
-        return -1;
-    query_int(&query, row);
-    int found = query_row(&query, err);
+    int found = query_find(&query, store, SLOT_OUTLOOK_GET,
+                           "SELECT meter.id, at_ms, lane, seq, body FROM outlook"
+                           " JOIN meter ON number = meter WHERE outlook.id = ?1",
+                           row, err);
     if (found != 1)
         return found;
     query_get_text(&query, 0, stored.meter, sizeof stored.meter);
@@ -61,12 +58,10 @@ int store_outlook_get(struct store *store, int64_t row, struct stored_outlook *o
 int store_outlook_newest(struct store *store, int meter_number, int64_t *from_ms, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_OUTLOOK_NEWEST,
-                    "SELECT from_ms FROM outlook WHERE meter = ?1 ORDER BY from_ms DESC LIMIT 1",
-                    err) != 0)
-        return -1;
-    query_int(&query, meter_number);
-    int found = query_row(&query, err);
+    int found =
+        query_find(&query, store, SLOT_OUTLOOK_NEWEST,
+                   "SELECT from_ms FROM outlook WHERE meter = ?1 ORDER BY from_ms DESC LIMIT 1",
+                   meter_number, err);
     if (found == 1) {
         *from_ms = query_get_int(&query, 0);
         query_end(&query);

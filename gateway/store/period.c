@@ -130,13 +130,11 @@ static int period_get(struct store *store, int64_t row, struct stored_period *ou
                       struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_PERIOD_GET,
-                    "SELECT meter.id, at_ms, lane, seq, replaces_lane, replaces_seq, alert_mark,"
-                    " body FROM period JOIN meter ON number = meter WHERE period.id = ?1",
-                    err) != 0)
-        return -1;
-    query_int(&query, row);
-    int found = query_row(&query, err);
+    int found =
+        query_find(&query, store, SLOT_PERIOD_GET,
+                   "SELECT meter.id, at_ms, lane, seq, replaces_lane, replaces_seq, alert_mark,"
+                   " body FROM period JOIN meter ON number = meter WHERE period.id = ?1",
+                   row, err);
     if (found != 1)
         return found;
     out->row = row;

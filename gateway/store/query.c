@@ -149,6 +149,15 @@ int query_run(struct query *query, struct err *err)
     return more;
 }
 
+int query_find(struct query *query, struct store *store, enum slot slot, const char *sql,
+               int64_t value, struct err *err)
+{
+    if (query_begin(query, store, slot, sql, err) != 0)
+        return -1;
+    query_int(query, value);
+    return query_row(query, err);
+}
+
 int query_do(struct store *store, enum slot slot, const char *sql, const int64_t *values, int count,
              struct err *err)
 {

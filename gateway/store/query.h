@@ -33,6 +33,10 @@ int query_row(struct query *query, struct err *err);
 // Steps to the end and ends; rows are not looked at.
 int query_run(struct query *query, struct err *err);
 void query_end(struct query *query);
+// Begins a statement that takes one whole number, and looks for its first row: 1, and it is the
+// caller's to end; 0 there is none, -1: it has ended.
+int query_find(struct query *query, struct store *store, enum slot slot, const char *sql,
+               int64_t value, struct err *err);
 // A statement that writes and takes whole numbers only, from begin to end.
 int query_do(struct store *store, enum slot slot, const char *sql, const int64_t *values, int count,
              struct err *err);

@@ -16,11 +16,8 @@ static int decoder_find(struct store *store, int64_t decoder, struct err *err)
     struct query query;
     if (decoder == store->decoder_known)
         return 0;
-    if (query_begin(&query, store, SLOT_DECODER_KNOWN, "SELECT 1 FROM decoder WHERE revision = ?1",
-                    err) != 0)
-        return -1;
-    query_int(&query, decoder);
-    int found = query_row(&query, err);
+    int found = query_find(&query, store, SLOT_DECODER_KNOWN,
+                           "SELECT 1 FROM decoder WHERE revision = ?1", decoder, err);
     if (found == 1)
         query_end(&query);
     if (found == 0)

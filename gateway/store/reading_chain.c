@@ -181,11 +181,8 @@ int reading_chain_of(struct store *store, int64_t segment, uint8_t hash[static A
                      struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_READING_CHAIN_OF,
-                    "SELECT hash FROM reading_chain WHERE segment = ?1", err) != 0)
-        return -1;
-    query_int(&query, segment);
-    int found = query_row(&query, err);
+    int found = query_find(&query, store, SLOT_READING_CHAIN_OF,
+                           "SELECT hash FROM reading_chain WHERE segment = ?1", segment, err);
     if (found != 1)
         return found;
     bool whole = query_get_hash(&query, 0, hash);

@@ -41,13 +41,10 @@ static int walk_begin(struct store *store, struct walk *walk, struct err *err)
 static int slice_end(struct store *store, struct walk *walk, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_SEGMENT_NEXT,
-                    "SELECT to_ms FROM segment WHERE kept = 1 AND to_ms >= ?1 ORDER BY to_ms"
-                    " LIMIT 1",
-                    err) != 0)
-        return -1;
-    query_int(&query, walk->from_ms);
-    int found = query_row(&query, err);
+    int found = query_find(&query, store, SLOT_SEGMENT_NEXT,
+                           "SELECT to_ms FROM segment WHERE kept = 1 AND to_ms >= ?1 ORDER BY to_ms"
+                           " LIMIT 1",
+                           walk->from_ms, err);
     walk->end_ms = walk->to_ms;
     if (found == 1) {
         int64_t next_ms = query_get_int(&query, 0) + 1;

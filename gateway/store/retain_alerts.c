@@ -59,13 +59,11 @@ static int64_t readings_count(struct store *store, enum lane lane, int64_t first
 static int gap_count(struct store *store, int64_t row, struct leaving *leaving, struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_GAP_COUNT,
-                    "SELECT of_lane, first, last, last - first + 1 - (SELECT count(*) FROM outbox"
-                    " WHERE lane = of_lane AND seq BETWEEN first AND last) FROM gap WHERE id = ?1",
-                    err) != 0)
-        return -1;
-    query_int(&query, row);
-    int found = query_row(&query, err);
+    int found =
+        query_find(&query, store, SLOT_GAP_COUNT,
+                   "SELECT of_lane, first, last, last - first + 1 - (SELECT count(*) FROM outbox"
+                   " WHERE lane = of_lane AND seq BETWEEN first AND last) FROM gap WHERE id = ?1",
+                   row, err);
     if (found != 1)
         return found;
     int64_t lane = query_get_int(&query, 0);

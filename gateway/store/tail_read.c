@@ -56,11 +56,8 @@ int tail_page(struct store *store, int slot, int64_t begins, struct tail_page *p
               struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_TAIL_PAGE, "SELECT body FROM tail WHERE slot = ?1", err) !=
-        0)
-        return -1;
-    query_int(&query, slot);
-    int found = query_row(&query, err);
+    int found = query_find(&query, store, SLOT_TAIL_PAGE, "SELECT body FROM tail WHERE slot = ?1",
+                           slot, err);
     if (found != 1)
         return found;
     const void *body = sqlite3_column_blob(query.statement, 0);
@@ -78,11 +75,8 @@ static int head_read(struct store *store, int slot, int64_t begins, struct tail_
                      struct err *err)
 {
     struct query query;
-    if (query_begin(&query, store, SLOT_TAIL_HEAD,
-                    "SELECT substr(body, 1, 40) FROM tail WHERE slot = ?1", err) != 0)
-        return -1;
-    query_int(&query, slot);
-    int found = query_row(&query, err);
+    int found = query_find(&query, store, SLOT_TAIL_HEAD,
+                           "SELECT substr(body, 1, 40) FROM tail WHERE slot = ?1", slot, err);
     if (found != 1)
         return found;
     const uint8_t *body = sqlite3_column_blob(query.statement, 0);

@@ -104,13 +104,10 @@ static int seal_find(struct heads *heads, struct store *store, int64_t before, s
 {
     struct query query;
     struct seal seal;
-    if (query_begin(&query, store, SLOT_SEAL_FIND,
-                    "SELECT number, detail FROM audit WHERE action = '" SEAL_ACTION
-                    "' AND number <= ?1 ORDER BY number DESC LIMIT 1",
-                    err) != 0)
-        return -1;
-    query_int(&query, before);
-    int found = query_row(&query, err);
+    int found = query_find(&query, store, SLOT_SEAL_FIND,
+                           "SELECT number, detail FROM audit WHERE action = '" SEAL_ACTION
+                           "' AND number <= ?1 ORDER BY number DESC LIMIT 1",
+                           before, err);
     if (found != 1)
         return found;
     seal.number = query_get_int(&query, 0);
