@@ -35,8 +35,7 @@ struct usage_energy {
 
 struct usage_sheet {
     struct report *report;
-    int64_t
-        configured_ms; // since when the configuration is, that customers and gas are from; 0: none
+    int64_t configured_ms; // since when the stored configuration is; 0: there is none
     int customer_count;
     struct usage_customer *customers;
     bool is_compared[USAGE_WHICH_END]; // there is such a time

@@ -182,6 +182,28 @@ static void csv_meter(struct csv *csv, const struct usage_sheet *sheet,
         csv_slots(csv, row, "weekday", usage->of_weekday, 7);
 }
 
+// One counter of several meters: of a customer, or of all; `row` says whose.
+static void csv_sum(struct csv *csv, const struct usage_total *total, const struct usage_sum *sum,
+                    struct row *row, const struct usage_hours *hours, struct usage_energy energy)
+{
+    bool has_energy =
+        strcmp(sum->name, "volume_base") == 0 && energy.known > 0 && energy.unknown == 0;
+    row->slot = -1;
+    row->state = total->open > 0 ? "open" : "closed";
+    row->channel = sum->name;
+    csv_head(csv, row);
+    csv_nothings(csv, 2);
+    csv_known(csv, report_usage_is_whole(sum), sum->micro);
+    csv_quality(csv, sum->name, sum->unknown > 0 ? QUALITY_MISSING : sum->quality, "");
+    csv_reads(csv, total->expected, total->good, total->suspect, total->missing);
+    if (hours != NULL)
+        csv_hours(csv, hours);
+    else
+        csv_nothings(csv, 5);
+    csv_known(csv, has_energy, energy.micro_mj);
+    csv_end(csv);
+}
+
 static void csv_site(struct csv *csv, const struct usage_sheet *sheet, enum usage_which which)
 {
     const struct report *report = &sheet->ranges[which];
@@ -189,31 +211,17 @@ static void csv_site(struct csv *csv, const struct usage_sheet *sheet, enum usag
     const struct usage_energy energy = report_usage_energies(sheet, NULL, which);
     for (int i = 0; i < site->sum_count; i++) {
         const struct usage_sum *sum = &site->sums[i];
-        const struct row row = {.of = "site",
-                                .id = report->gateway,
-                                .relation = report_usage_which(which),
-                                .span = report_usage_span(report),
-                                .slot = -1,
-                                .from_ms = report->from_ms,
-                                .to_ms = report->to_ms,
-                                .state = site->open > 0 ? "open" : "closed",
-                                .channel = sum->name};
-        csv_head(csv, &row);
-        csv_nothings(csv, 2);
-        csv_known(csv, report_usage_is_whole(sum), sum->micro);
-        csv_quality(csv, sum->name, sum->unknown > 0 ? QUALITY_MISSING : sum->quality, "");
-        csv_reads(csv, site->expected, site->good, site->suspect, site->missing);
-        if (strcmp(sum->name, sheet->site_counter) == 0)
-            csv_hours(csv, &site->hours);
-        else
-            csv_nothings(csv, 5);
-        csv_known(csv,
-                  strcmp(sum->name, "volume_base") == 0 && energy.known > 0 && energy.unknown == 0,
-                  energy.micro_mj);
-        csv_end(csv);
-        if (strcmp(sum->name, sheet->site_counter) == 0)
+        bool is_main = strcmp(sum->name, sheet->site_counter) == 0;
+        struct row row = {.of = "site",
+                          .id = report->gateway,
+                          .relation = report_usage_which(which),
+                          .span = report_usage_span(report),
+                          .from_ms = report->from_ms,
+                          .to_ms = report->to_ms};
+        csv_sum(csv, site, sum, &row, is_main ? &site->hours : NULL, energy);
+        if (is_main)
             csv_slots(csv, row, "hour-of-day", site->of_hour, 24);
-        if (strcmp(sum->name, sheet->site_counter) == 0 && report_usage_has_weekdays(report))
+        if (is_main && report_usage_has_weekdays(report))
             csv_slots(csv, row, "weekday", site->of_weekday, 7);
     }
 }
@@ -226,29 +234,14 @@ static void csv_customers(struct csv *csv, const struct usage_sheet *sheet)
         const struct usage_total *total = &customer->total;
         const struct usage_energy energy =
             report_usage_energies(sheet, customer->account, USAGE_NOW);
-        for (int i = 0; i < total->sum_count; i++) {
-            const struct usage_sum *sum = &total->sums[i];
-            const struct row row = {.of = "customer",
-                                    .id = customer->account,
-                                    .relation = report_usage_which(USAGE_NOW),
-                                    .span = report_usage_span(report),
-                                    .slot = -1,
-                                    .from_ms = report->from_ms,
-                                    .to_ms = report->to_ms,
-                                    .state = total->open > 0 ? "open" : "closed",
-                                    .channel = sum->name};
-            csv_head(csv, &row);
-            csv_nothings(csv, 2);
-            csv_known(csv, report_usage_is_whole(sum), sum->micro);
-            csv_quality(csv, sum->name, sum->unknown > 0 ? QUALITY_MISSING : sum->quality, "");
-            csv_reads(csv, total->expected, total->good, total->suspect, total->missing);
-            csv_nothings(csv, 5);
-            csv_known(csv,
-                      strcmp(sum->name, "volume_base") == 0 && energy.known > 0 &&
-                          energy.unknown == 0,
-                      energy.micro_mj);
-            csv_end(csv);
-        }
+        struct row row = {.of = "customer",
+                          .id = customer->account,
+                          .relation = report_usage_which(USAGE_NOW),
+                          .span = report_usage_span(report),
+                          .from_ms = report->from_ms,
+                          .to_ms = report->to_ms};
+        for (int i = 0; i < total->sum_count; i++)
+            csv_sum(csv, total, &total->sums[i], &row, NULL, energy);
     }
 }
 
