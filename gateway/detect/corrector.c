@@ -1,6 +1,7 @@
 #include "detect/corrector.h"
 
 #include "config/gas_input.h"
+#include "detect/channels.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -41,25 +42,19 @@ struct corrector {
 
 // ---- what it looks at ---------------------------------------------------------------------------
 
-static int place_of(const struct profile *profile, const char *name, enum channel_kind kind)
-{
-    int place = profile_channel_find(profile, name);
-    return place >= 0 && profile->channels[place].channel->kind == kind ? place : -1;
-}
-
 // False where a channel is missing that nothing replaces.
 static bool find_places(struct corrector *corrector, const struct meter *meter)
 {
     const struct profile *profile = meter->profile;
-    corrector->measured = place_of(profile, "volume_measured", CHANNEL_COUNTER);
-    corrector->base = place_of(profile, "volume_base", CHANNEL_COUNTER);
-    corrector->temperature = place_of(profile, "temperature", CHANNEL_GAUGE);
-    corrector->pressure = place_of(profile, "pressure", CHANNEL_GAUGE);
+    corrector->measured = channel_place(profile, "volume_measured", CHANNEL_COUNTER);
+    corrector->base = channel_place(profile, "volume_base", CHANNEL_COUNTER);
+    corrector->temperature = channel_place(profile, "temperature", CHANNEL_GAUGE);
+    corrector->pressure = channel_place(profile, "pressure", CHANNEL_GAUGE);
     corrector->atmosphere = -1;
     corrector->ambient_kpa = 0;
     if (corrector->pressure < 0) {
-        corrector->pressure = place_of(profile, "pressure_gauge", CHANNEL_GAUGE);
-        corrector->atmosphere = place_of(profile, "atmospheric_pressure", CHANNEL_GAUGE);
+        corrector->pressure = channel_place(profile, "pressure_gauge", CHANNEL_GAUGE);
+        corrector->atmosphere = channel_place(profile, "atmospheric_pressure", CHANNEL_GAUGE);
         if (corrector->atmosphere < 0 &&
             ambient_pressure(meter->gas.altitude_m, &corrector->ambient_kpa, NULL) != 0)
             return false;
@@ -110,7 +105,7 @@ static bool state_get(const struct corrector *corrector, const struct reading *r
                           corrector->temperature,
                           corrector->atmosphere < 0 ? corrector->pressure : corrector->atmosphere};
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
-        if (places[i] >= reading->value_count || !value_is_usable(&reading->values[places[i]]))
+        if (!channel_is_usable(reading, places[i]))
             return false;
     const struct value *values = reading->values;
     double atmosphere =
@@ -123,16 +118,6 @@ static bool state_get(const struct corrector *corrector, const struct reading *r
                           .base = values[corrector->base].micro,
                           .factor = result.factor};
     return true;
-}
-
-// What one count of a counter is worth, micro m3. A float's grows with the total.
-static double count_of(const struct profile *profile, int place, int64_t total)
-{
-    const struct profile_channel *channel = &profile->channels[place];
-    double count = (double)profile_resolution(profile, channel);
-    bool is_float = channel->part_count > 0 &&
-                    profile->fields[channel->parts[channel->part_count - 1].field].type == RAW_F32;
-    return is_float ? fmax(count, ldexp(fabs((double)total), -23)) : count;
 }
 
 // ---- the windows --------------------------------------------------------------------------------
@@ -181,8 +166,8 @@ static struct verdict judge(const struct corrector *corrector, const struct mete
     double measured = (double)window->measured;
     double base = (double)window->base;
     double counts_measured =
-        measured / count_of(meter->profile, corrector->measured, now->measured);
-    double counts_base = base / count_of(meter->profile, corrector->base, now->base);
+        measured / counter_count(meter->profile, corrector->measured, now->measured);
+    double counts_base = base / counter_count(meter->profile, corrector->base, now->base);
     if (!(counts_measured >= COUNTS_MIN && counts_base >= COUNTS_MIN && window->expected > 0))
         return (struct verdict){.known = false};
     struct verdict verdict = {.known = true,

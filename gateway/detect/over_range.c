@@ -1,4 +1,5 @@
 // Flow above what the meter is made for.
+#include "detect/channels.h"
 #include "detect/rules.h"
 
 #include <math.h>
@@ -7,17 +8,11 @@
 #define ALARM_FACTOR 1.2
 #define CALM_FACTOR 0.95
 
-static int usable_place(const struct profile *profile, const char *name)
-{
-    int place = profile_channel_find(profile, name);
-    return place >= 0 && profile->channels[place].channel->kind == CHANNEL_GAUGE ? place : -1;
-}
-
 void over_range_init(struct meter_state *state, const struct meter *meter)
 {
-    state->flow.measured = usable_place(meter->profile, "flow_measured");
-    state->flow.base = usable_place(meter->profile, "flow_base");
-    state->flow.conversion = usable_place(meter->profile, "conversion_factor");
+    state->flow.measured = channel_place(meter->profile, "flow_measured", CHANNEL_GAUGE);
+    state->flow.base = channel_place(meter->profile, "flow_base", CHANNEL_GAUGE);
+    state->flow.conversion = channel_place(meter->profile, "conversion_factor", CHANNEL_GAUGE);
 }
 
 const char *detect_over_range_off(const struct meter *meter)
@@ -33,10 +28,9 @@ const char *detect_over_range_off(const struct meter *meter)
 
 static bool gauge_get(const struct reading *reading, int place, double *out)
 {
-    const struct value *value = &reading->values[place];
-    if (place >= reading->value_count || !value_is_usable(value))
+    if (!channel_is_usable(reading, place))
         return false;
-    *out = value->number;
+    *out = reading->values[place].number;
     return true;
 }
 
