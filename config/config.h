@@ -88,6 +88,7 @@ struct config_office {
 // Which rules watch; all do unless switched off.
 struct config_detect {
     bool no_answer, link_down, over_range, meter_exchanged, conversion_mismatch;
+    bool flow_mismatch, sensor_stuck;
 };
 
 struct config {

@@ -247,6 +247,8 @@ static const struct key link_down_keys[] = RULE(link_down);
 static const struct key over_range_keys[] = RULE(over_range);
 static const struct key meter_exchanged_keys[] = RULE(meter_exchanged);
 static const struct key conversion_mismatch_keys[] = RULE(conversion_mismatch);
+static const struct key flow_mismatch_keys[] = RULE(flow_mismatch);
+static const struct key sensor_stuck_keys[] = RULE(sensor_stuck);
 
 static const struct schema no_answer_schema = {
     .title = "no-answer",
@@ -288,6 +290,23 @@ static const struct schema conversion_mismatch_schema = {
     .count = KEYS_COUNT(conversion_mismatch_keys),
 };
 
+static const struct schema flow_mismatch_schema = {
+    .title = "flow-mismatch",
+    .help = "Over an hour or a day a counter advances otherwise than the flow beside it says: by "
+            "more than 5 %, or 20 %.",
+    .size = sizeof(struct draft),
+    .keys = flow_mismatch_keys,
+    .count = KEYS_COUNT(flow_mismatch_keys),
+};
+
+static const struct schema sensor_stuck_schema = {
+    .title = "sensor-stuck",
+    .help = "Pressure or temperature stands still to the last bit for 24 hours while gas flows.",
+    .size = sizeof(struct draft),
+    .keys = sensor_stuck_keys,
+    .count = KEYS_COUNT(sensor_stuck_keys),
+};
+
 static const struct key detect_keys[] = {
     {.name = "no-answer",
      .type = TYPE_MAP,
@@ -313,6 +332,16 @@ static const struct key detect_keys[] = {
      .type = TYPE_MAP,
      .map = &conversion_mismatch_schema,
      .help = "A corrector converts otherwise than its own pressure and temperature say.",
+     .restarts = RESTARTS_NOTHING},
+    {.name = "flow-mismatch",
+     .type = TYPE_MAP,
+     .map = &flow_mismatch_schema,
+     .help = "A counter does not advance as the meter's flow says.",
+     .restarts = RESTARTS_NOTHING},
+    {.name = "sensor-stuck",
+     .type = TYPE_MAP,
+     .map = &sensor_stuck_schema,
+     .help = "A sensor stands still while gas flows.",
      .restarts = RESTARTS_NOTHING},
 };
 

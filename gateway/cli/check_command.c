@@ -51,17 +51,28 @@ static enum kind kind_of(const struct node *root)
 
 // ---- the kinds ----------------------------------------------------------------------------------
 
+// Rules that are on and cannot watch a meter, and why.
+static void print_rules_off(const struct config *config, const struct meter *meter)
+{
+    const struct config_detect *on = &config->detect;
+    const struct {
+        const char *rule, *off;
+        bool enabled;
+    } rules[] = {{"over-range", detect_over_range_off(meter), on->over_range},
+                 {"conversion-mismatch", detect_conversion_off(meter), on->conversion_mismatch},
+                 {"flow-mismatch", detect_flow_off(meter), on->flow_mismatch},
+                 {"sensor-stuck", detect_stuck_off(meter), on->sensor_stuck}};
+    for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
+        if (rules[i].enabled && rules[i].off[0] != '\0')
+            fprintf(stderr, "note: %s: %s is off: %s\n", meter->id, rules[i].rule, rules[i].off);
+}
+
 // What is no fault, but good to know.
 static void print_notes(const struct config *config)
 {
     for (int i = 0; i < config->meter_count; i++) {
         const struct meter *meter = &config->meters[i];
-        const char *off = detect_over_range_off(meter);
-        if (config->detect.over_range && off[0] != '\0')
-            fprintf(stderr, "note: %s: over-range is off: %s\n", meter->id, off);
-        off = detect_conversion_off(meter);
-        if (config->detect.conversion_mismatch && off[0] != '\0')
-            fprintf(stderr, "note: %s: conversion-mismatch is off: %s\n", meter->id, off);
+        print_rules_off(config, meter);
         const struct config_link *link = &config->links[meter->link];
         if (meter->profile->limits.reply_ms > link->response_timeout_ms) {
             fprintf(stderr,

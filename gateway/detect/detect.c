@@ -18,6 +18,8 @@ const char *alert_kind_text(enum alert_kind kind)
     case ALERT_STORE_REPLACED: return "store-replaced";
     case ALERT_STORE_RESTORED: return "store-restored";
     case ALERT_CONVERSION_MISMATCH: return "conversion-mismatch";
+    case ALERT_FLOW_MISMATCH: return "flow-mismatch";
+    case ALERT_SENSOR_STUCK: return "sensor-stuck";
     default: return "unknown";
     }
 }
@@ -98,6 +100,8 @@ struct detect *detect_new(struct config *config)
     for (int i = 0; i < config->meter_count; i++) {
         detect->links[config->meters[i].link].meters++;
         over_range_init(&detect->meters[i], &config->meters[i]);
+        flow_check_init(&detect->meters[i].flow_check, &config->meters[i]);
+        stuck_init(&detect->meters[i].stuck, &config->meters[i]);
         detect->meters[i].corrector = corrector_new(&config->meters[i]);
     }
     return detect;
@@ -130,6 +134,12 @@ bool detect_watches(const struct detect *detect, const struct alert_change *open
     case ALERT_CONVERSION_MISMATCH:
         return meter >= 0 && config->detect.conversion_mismatch &&
                detect->meters[meter].corrector != NULL;
+    case ALERT_FLOW_MISMATCH:
+        return meter >= 0 && config->detect.flow_mismatch &&
+               detect_flow_off(&config->meters[meter])[0] == '\0';
+    case ALERT_SENSOR_STUCK:
+        return meter >= 0 && config->detect.sensor_stuck &&
+               detect_stuck_off(&config->meters[meter])[0] == '\0';
     case ALERT_LINK_DOWN: {
         int link = config_link_find(config, open->subject);
         return link >= 0 && config->detect.link_down && detect->links[link].meters >= 2;
@@ -150,6 +160,8 @@ void detect_restore(struct detect *detect, const struct alert_change *open)
     case ALERT_OVER_RANGE: over_range_restore(detect, meter, open); break;
     case ALERT_METER_EXCHANGED: exchange_restore(detect, meter, open); break;
     case ALERT_CONVERSION_MISMATCH: corrector_restore(detect, meter, open); break;
+    case ALERT_FLOW_MISMATCH: flow_check_restore(detect, meter, open); break;
+    case ALERT_SENSOR_STUCK: stuck_restore(detect, meter, open); break;
     default:
         link_down_restore(detect, config_link_find(detect->config, open->subject), open);
         break;
@@ -179,6 +191,10 @@ void detect_feed(struct detect *detect, int meter, const struct reading *reading
     }
     exchange_feed(detect, meter, reading, &outlet);
     corrector_feed(detect, meter, reading, &outlet);
+    if (detect->config->detect.flow_mismatch)
+        flow_check_feed(detect, meter, reading, &outlet);
+    if (detect->config->detect.sensor_stuck)
+        stuck_feed(detect, meter, reading, &outlet);
     if (detect->config->detect.over_range)
         over_range_feed(detect, meter, reading, &outlet);
 }

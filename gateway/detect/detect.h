@@ -20,6 +20,11 @@
 //             follows from its pressure and temperature and the configured gas by more than 0.5 %:
 //             minor; 1 %: major (detect/corrector.h). Closes with the first such span that agrees,
 //             of a day where a day opened it.
+// flow-mismatch  over an hour or a day a counter advanced otherwise than the flow beside it says,
+// by
+//             more than 5 %: minor; 20 %: major (detect/flow_check.c). Closes like the one before.
+// sensor-stuck  pressure or temperature unchanged to the last bit for 24 h while gas flowed: minor;
+//             both: major (detect/stuck.c). Closes with the first other value.
 // A rest without readings (without flows) of more than 5 minutes and 2 intervals ends a row of
 // misses (a run above or below): nobody saw what was in between.
 // Evidence: observed is the highest flow so far, or the minutes of silence.
@@ -39,7 +44,9 @@ enum alert_kind {
     ALERT_STORE_FULL = 5,
     ALERT_STORE_REPLACED = 6,
     ALERT_STORE_RESTORED = 7,
-    ALERT_CONVERSION_MISMATCH = 8, // of a meter
+    ALERT_CONVERSION_MISMATCH = 8, // of a meter, as what follows
+    ALERT_FLOW_MISMATCH = 9,
+    ALERT_SENSOR_STUCK = 10,
     ALERT_KINDS
 };
 enum alert_severity { SEVERITY_MINOR = 1, SEVERITY_MAJOR = 2, SEVERITY_CRITICAL = 3 };
@@ -99,5 +106,8 @@ const char *detect_over_range_off(const struct meter *meter);
 // Why conversion-mismatch cannot watch a meter that has both volumes: "" when it can, and for a
 // meter that has not. A configuration that was loaded has a gas inside its method's range.
 const char *detect_conversion_off(const struct meter *meter);
+// The same of flow-mismatch and sensor-stuck.
+const char *detect_flow_off(const struct meter *meter);
+const char *detect_stuck_off(const struct meter *meter);
 
 #endif

@@ -40,6 +40,48 @@ struct identity_state {
     int64_t from_ms;
 };
 
+// See detect/flow_check.c.
+#define FLOW_WINDOWS 2
+#define FLOW_UNSEEN 5 // pairs with the largest differences, which a burst between polls explains
+
+struct flow_window {
+    int64_t from_ms, covered_ms;
+    int pairs;
+    int64_t counted;                               // micro m3
+    double due;                                    // micro m3 by the flow
+    double unsteady;                               // micro m3 that a moving flow leaves open
+    double above[FLOW_UNSEEN], below[FLOW_UNSEEN]; // micro m3, largest first, of single pairs
+};
+
+struct flow_check {
+    int flow, counter; // places of the channels, -1 without
+    bool begun;        // the last_ ones hold a reading
+    int64_t last_ms, last_total;
+    double last_flow;
+    struct flow_window windows[FLOW_WINDOWS];
+    int opened_by; // window of the open alert
+    struct watch watch;
+};
+
+// See detect/stuck.c.
+#define STUCK_SENSORS 2 // pressure, temperature
+
+struct stuck_sensor {
+    int place; // of the channel, -1 without
+    bool begun, stuck;
+    double value;
+    int64_t since_ms, flowed_ms;
+    int readings; // of the run, up to what is needed
+};
+
+struct stuck_state {
+    struct stuck_sensor sensors[STUCK_SENSORS];
+    int counter;  // place of the channel, -1 without
+    bool counted; // the last_ ones hold a reading
+    int64_t last_ms, last_total;
+    struct watch watch;
+};
+
 struct meter_state {
     struct silence silence;
     struct watch no_answer;
@@ -47,6 +89,8 @@ struct meter_state {
     struct watch over_range;
     struct identity_state identity;
     struct corrector *corrector; // NULL where there is none, see detect/corrector.h
+    struct flow_check flow_check;
+    struct stuck_state stuck;
 };
 
 struct link_state {
@@ -99,6 +143,16 @@ void link_down_restore(struct detect *detect, int link, const struct alert_chang
 void exchange_feed(struct detect *detect, int meter, const struct reading *reading,
                    const struct outlet *outlet);
 void exchange_restore(struct detect *detect, int meter, const struct alert_change *open);
+
+void flow_check_init(struct flow_check *check, const struct meter *meter);
+void flow_check_feed(struct detect *detect, int meter, const struct reading *reading,
+                     const struct outlet *outlet);
+void flow_check_restore(struct detect *detect, int meter, const struct alert_change *open);
+
+void stuck_init(struct stuck_state *my, const struct meter *meter);
+void stuck_feed(struct detect *detect, int meter, const struct reading *reading,
+                const struct outlet *outlet);
+void stuck_restore(struct detect *detect, int meter, const struct alert_change *open);
 
 void over_range_init(struct meter_state *state, const struct meter *meter);
 void over_range_feed(struct detect *detect, int meter, const struct reading *reading,

@@ -123,6 +123,8 @@ def test_good_files_print_nothing(tmp_path):
     assert (status, stdout) == (0, ""), stdout
     notes = stderr.splitlines()
     assert any("m2: over-range is off" in note for note in notes), stderr
+    for rule in ("flow-mismatch", "sensor-stuck"):
+        assert any(f"m2: {rule} is off" in note for note in notes), stderr
     assert not any("m1: over-range is off" in note for note in notes), stderr
     assert any("m2" in note and "not verified" in note for note in notes), stderr
     assert not any("m1" in note and "not verified" in note for note in notes), stderr
