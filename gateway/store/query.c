@@ -41,6 +41,12 @@ int store_failed(struct store *store, struct err *err)
             store->path, text, code);
     }
     switch (code == SQLITE_IOERR_NOMEM ? SQLITE_NOMEM : code & 0xFF) {
+    case SQLITE_TOOBIG: // nothing so long is ever written
+        store->saw_damage = store->is_damaged = true;
+        return err_set(err,
+                       "%s: it says that a value is longer than any that it was given: the file is "
+                       "damaged; put a backup in its place",
+                       store->path);
     case SQLITE_FULL:
         return err_set(err, "%s: the disk is full: make room in its folder", store->path);
     case SQLITE_BUSY:

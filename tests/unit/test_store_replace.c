@@ -164,6 +164,32 @@ static void test_random_damage(void **state)
     assert_true(replaced_count > 10);
 }
 
+// A length that damage made up is more than this program takes from any file.
+static void test_a_value_too_long_is_damage(void **state)
+{
+    (void)state;
+    char stream[UUID_SIZE];
+    char path[160];
+    sqlite3 *db = NULL;
+    make_store(stream, 3000);
+    (void)snprintf(path, sizeof path, "%s/%s", folder, STORE_FILE);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "UPDATE setting SET value = printf('%.*c', 40000000, 'x')"
+                                  " WHERE key = 'stream'",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    struct store *store = NULL;
+    struct store_replaced replaced;
+    must(store_open_or_replace(folder, T0, &store, &replaced, &failure));
+    assert_string_not_equal(replaced.aside, "");
+    assert_non_null(strstr(replaced.why, "longer than any"));
+    assert_int_equal(replaced.accounts, 1);
+    assert_string_not_equal(store_stream(store), stream);
+    store_close(store);
+}
+
 // What the check at the start does not see ends a run; after three such runs the file goes aside.
 static void test_damage_that_the_check_passes(void **state)
 {
@@ -267,6 +293,7 @@ int main(void)
         IN_FOLDER(test_what_can_be_read_is_taken_over),
         IN_FOLDER(test_nothing_can_be_read),
         IN_FOLDER(test_random_damage),
+        IN_FOLDER(test_a_value_too_long_is_damage),
         IN_FOLDER(test_damage_that_the_check_passes),
         IN_FOLDER(test_the_mark_of_a_run),
         IN_FOLDER(test_other_failures_replace_nothing),
