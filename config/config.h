@@ -42,8 +42,7 @@ struct config_link {
     struct link_url url;
     char second_url_text[CONFIG_PATH_MAX]; // "" without
     struct link_url second_url;
-    char modem_address[64], modem_hello[CONFIG_NAME_MAX + 8], modem_heartbeat[CONFIG_NAME_MAX + 8];
-    struct modem modem;      // of the three; where url.listen
+    struct modem modem;      // where url.listen
     int response_timeout_ms; // default 500
     int pause_ms;            // default 0
     bool echo;               // a two-wire adapter that hears itself: requests come back

@@ -35,9 +35,9 @@ static void check_modem(const struct load *load, struct link_entry *entry)
             TELL(load, node_find(entry->node, keys[i]),
                  "no modem dials in here; allowed: only where url begins with tcp-listen:// or "
                  "rtu-over-tcp-listen://");
-    memcpy(link->modem.address, link->modem_address, sizeof link->modem.address);
-    (void)modem_bytes_parse(link->modem_hello, &link->modem.hello, NULL);
-    (void)modem_bytes_parse(link->modem_heartbeat, &link->modem.heartbeat, NULL);
+    memcpy(link->modem.address, entry->modem_address, sizeof link->modem.address);
+    (void)modem_bytes_parse(entry->modem_hello, &link->modem.hello, NULL);
+    (void)modem_bytes_parse(entry->modem_heartbeat, &link->modem.heartbeat, NULL);
 }
 
 static void check_link(const struct load *load, struct link_entry *links, int index)

@@ -7,6 +7,7 @@
 struct link_entry {
     const struct node *node;
     struct config_link link;
+    char modem_address[64], modem_hello[CONFIG_NAME_MAX + 8], modem_heartbeat[CONFIG_NAME_MAX + 8];
 };
 
 struct meter_entry {
