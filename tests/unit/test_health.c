@@ -255,6 +255,7 @@ static void test_meaning(void **state)
 
 int main(void)
 {
+    random_start("test_health");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_counts),      cmocka_unit_test(test_percentiles),
         cmocka_unit_test(test_load),        cmocka_unit_test(test_frames),

@@ -136,6 +136,7 @@ static void test_property(void **state)
 
 int main(void)
 {
+    random_start("test_record_series");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_serial_number), cmocka_unit_test(test_learns_the_first),
         cmocka_unit_test(test_exchange),         cmocka_unit_test(test_one_damaged_number),
