@@ -63,7 +63,7 @@ POWER_OBJECTS := $(patsubst %.c,$(BUILD)/obj/%.o,$(POWER_SOURCES))
 TOOLS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(TOOL_SOURCES))
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps-build deps-run deps-test deps-lint run test check unit integration bench fault screenshots \
+.PHONY: all help deps-build deps-run deps-test deps-lint run test check unit seeds integration bench fault screenshots \
 	tools lint format format-check clean
 .SUFFIXES:
 .SECONDARY:
@@ -94,6 +94,11 @@ check:
 unit:
 	@$(MAKE) --no-print-directory SAN=1 $(BUILD)/san/metergate unit-programs
 	@$(PYTHON) tests/run.py --build $(BUILD)/san --release $(BUILD) --unit
+
+## Run each unit test that draws its input with other seeds, SEEDS=N of them
+seeds:
+	@$(MAKE) --no-print-directory SAN=1 $(BUILD)/san/metergate unit-programs
+	@$(PYTHON) tests/run.py --build $(BUILD)/san --release $(BUILD) --seeds $(or $(SEEDS),20)
 
 ## Run the integration tests alone, under ASan and UBSan
 integration:

@@ -8,6 +8,7 @@ once more, alone; what passes only then is counted as passed and named as unstea
 """
 import argparse
 import os
+import random
 import re
 import subprocess
 import sys
@@ -32,21 +33,26 @@ class Count:
         self.passed = self.failed = self.skipped = 0
 
 
-def run_program(program):
+def run_program(program, seed=None):
     """Runs one unit test program; its output and exit status."""
+    environment = {**os.environ, **SANITIZERS, **({"SEED": str(seed)} if seed is not None else {})}
     try:
         result = subprocess.run([program], cwd=ROOT, capture_output=True, text=True, errors="replace",
-                                timeout=UNIT_LIMIT_S, env={**os.environ, **SANITIZERS}, check=False)
+                                timeout=UNIT_LIMIT_S, env=environment, check=False)
         return result.stdout + result.stderr, result.returncode
     except subprocess.TimeoutExpired as late:
         return f"{late}", -1
 
 
+def find_programs(build, pattern):
+    return [p for p in sorted((build / "unit").glob("test_*"))
+            if p.suffix == "" and pattern in p.name
+            and (ROOT / "tests/unit" / (p.name + ".c")).exists()]  # else left over from an older tree
+
+
 def run_unit(build, pattern, count):
     """Two programs at a time: most of them wait for something."""
-    programs = [p for p in sorted((build / "unit").glob("test_*"))
-                if p.suffix == "" and pattern in p.name
-                and (ROOT / "tests/unit" / (p.name + ".c")).exists()]  # else left over from an older tree
+    programs = find_programs(build, pattern)
     with ThreadPoolExecutor(WORKERS) as pool:
         ended = zip(programs, pool.map(run_program, programs))
         tell_unit(ended, count)
@@ -68,6 +74,25 @@ def tell_unit(ended, count):
               flush=True)
         if failed:
             print(output, flush=True)
+
+
+def run_seeds(build, pattern, seeds, count):
+    """Every unit test program that draws, with as many seeds: what one seed in hundreds shows is found here, and not
+    on the day on which it is drawn. What fails can be repeated by the seed that stands beside it."""
+    first = random.SystemRandom().randrange(1 << 40)
+    draw = random.Random(first)
+    programs = [p for p in find_programs(build, pattern)
+                if "random_start(" in (ROOT / "tests/unit" / (p.name + ".c")).read_text(encoding="utf-8")]
+    runs = [(program, draw.randrange(1 << 48)) for _ in range(seeds) for program in programs]
+    print(f"{len(programs)} programs that draw, {seeds} seeds each, from {first}", flush=True)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        ended = pool.map(lambda run: run_program(*run), runs)
+        for (program, seed), (output, status) in zip(runs, ended):
+            ran = re.search(r"\[  PASSED  \] [1-9]", output) is not None
+            count.passed += status == 0 and ran
+            if status != 0 or not ran:
+                count.failed += 1
+                print(f"SEED={seed} {program}: failed\n{output}", flush=True)
 
 
 def pytest_run(targets, options, environment):
@@ -122,8 +147,14 @@ def main():
     parser.add_argument("--unit", action="store_true", help="unit tests only")
     parser.add_argument("--integration", action="store_true", help="integration tests only")
     parser.add_argument("-k", default="", dest="pattern", help="only tests whose name holds this")
+    parser.add_argument("--seeds", type=int, default=0, metavar="N",
+                        help="instead: each unit test program that draws, with N seeds of its own")
     arguments = parser.parse_args()
     count = Count()
+    if arguments.seeds > 0:
+        run_seeds(arguments.build.resolve(), arguments.pattern, arguments.seeds, count)
+        print(f"{count.passed} passed, {count.failed} failed, {count.skipped} skipped", flush=True)
+        return 1 if count.failed or count.passed == 0 else 0
     if not arguments.integration:
         run_unit(arguments.build.resolve(), arguments.pattern, count)
     if not arguments.unit:
